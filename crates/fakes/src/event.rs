@@ -1,0 +1,110 @@
+//! The event log: what the fakes saw and did, in one order, the only witness that checks trust.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::now::Now;
+
+/// Which fake an event belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Host {
+    /// Buildkite: Stacks and Agent API, builds.
+    Buildkite,
+    /// Google Compute Engine.
+    Gce,
+    /// Google Cloud Run.
+    Run,
+    /// The metadata server and its signing keys.
+    Metadata,
+}
+
+/// One fact, before it has its place in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The fake that saw it.
+    pub host: Host,
+    /// One of the kinds listed in `docs/fakes.md`.
+    pub kind: &'static str,
+    /// The fields of that kind, in the order they are written.
+    pub fields: Map<String, Value>,
+}
+
+impl Event {
+    /// An event without fields yet.
+    pub fn new(host: Host, kind: &'static str) -> Self {
+        Self { host, kind, fields: Map::new() }
+    }
+
+    /// Adds one field.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// Events that one model call caused, in order. A model only ever pushes.
+#[derive(Debug, Default)]
+pub struct Effects {
+    events: Vec<Event>,
+}
+
+impl Effects {
+    /// Adds one event.
+    pub fn push(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// Takes all events, for appending to the log.
+    pub fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+/// An event with its place: a gapless sequence number from 1 and the time since start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// 1, 2, 3 … without gaps.
+    pub seq: u64,
+    /// Milliseconds since the fakes started.
+    pub at_ms: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+impl Entry {
+    /// The entry as one JSON object: `seq`, `at` (seconds), `host`, `kind`, then the fields.
+    pub fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        out.insert("seq".into(), self.seq.into());
+        out.insert("at".into(), (self.at_ms as f64 / 1000.0).into());
+        out.insert("host".into(), serde_json::to_value(self.event.host).unwrap_or_default());
+        out.insert("kind".into(), self.event.kind.into());
+        out.extend(self.event.fields.clone());
+        Value::Object(out)
+    }
+}
+
+/// The log of one process of fakes.
+#[derive(Debug, Default)]
+pub struct EventLog {
+    entries: Vec<Entry>,
+}
+
+impl EventLog {
+    /// Appends what one model call caused. Call it in the critical section that changed the state.
+    pub fn append(&mut self, now: Now, effects: &mut Effects) {
+        let at_ms = now.since_start.as_millis() as u64;
+        for event in effects.take() {
+            let seq = self.entries.len() as u64 + 1;
+            self.entries.push(Entry { seq, at_ms, event });
+        }
+    }
+
+    /// All entries with a sequence number above `after`.
+    pub fn after(&self, after: u64) -> &[Entry] {
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(self.entries.len());
+        &self.entries[from..]
+    }
+}

@@ -1,0 +1,12 @@
+//! Stand-ins for Buildkite, GCE and the metadata server.
+//!
+//! Each fake is a **pure model** (`buildkite`, `gce`, `metadata`): state changes only through calls that
+//! take `now` as a value and push [`event::Event`]s into an [`event::Effects`]; no clock, no runtime, all
+//! randomness from one seed. A thin HTTP skin (`http`) parses the wire, calls the model under one lock and
+//! appends the events to the one [`event::EventLog`] in the same critical section. The load test drives the
+//! very same models in virtual time, without the skin.
+//!
+//! The fixed surface (ports, control calls, event kinds) is written down in `docs/fakes.md`.
+
+pub mod event;
+pub mod now;
