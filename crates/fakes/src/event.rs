@@ -33,7 +33,11 @@ pub struct Event {
 impl Event {
     /// An event without fields yet.
     pub fn new(host: Host, kind: &'static str) -> Self {
-        Self { host, kind, fields: Map::new() }
+        Self {
+            host,
+            kind,
+            fields: Map::new(),
+        }
     }
 
     /// Adds one field.
@@ -54,6 +58,21 @@ impl Effects {
     /// Adds one event.
     pub fn push(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    /// Adds `caller` to every event that has none yet. The skin does so after each call, so that a model need
+    /// not know who called.
+    pub fn stamp_caller(&mut self, caller: &str) {
+        for event in &mut self.events {
+            if !event.fields.contains_key("caller") {
+                event.fields.insert("caller".into(), caller.into());
+            }
+        }
+    }
+
+    /// Whether nothing was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
 
     /// Takes all events, for appending to the log.
@@ -79,7 +98,10 @@ impl Entry {
         let mut out = Map::new();
         out.insert("seq".into(), self.seq.into());
         out.insert("at".into(), (self.at_ms as f64 / 1000.0).into());
-        out.insert("host".into(), serde_json::to_value(self.event.host).unwrap_or_default());
+        out.insert(
+            "host".into(),
+            serde_json::to_value(self.event.host).unwrap_or_default(),
+        );
         out.insert("kind".into(), self.event.kind.into());
         out.extend(self.event.fields.clone());
         Value::Object(out)
@@ -104,7 +126,9 @@ impl EventLog {
 
     /// All entries with a sequence number above `after`.
     pub fn after(&self, after: u64) -> &[Entry] {
-        let from = usize::try_from(after).unwrap_or(usize::MAX).min(self.entries.len());
+        let from = usize::try_from(after)
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len());
         &self.entries[from..]
     }
 }

@@ -9,4 +9,7 @@
 //! The fixed surface (ports, control calls, event kinds) is written down in `docs/fakes.md`.
 
 pub mod event;
+pub mod fault;
+pub mod limits;
 pub mod now;
+pub mod wire;
