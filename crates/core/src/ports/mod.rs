@@ -1,0 +1,21 @@
+//! The four seams between the deciding part and the world: [`Source`] (Buildkite), [`Cloud`] (a backend),
+//! [`Store`] (records and leadership) and [`Link`] (leader to worker).
+//!
+//! They are narrow on purpose and know no runtime. Production and simulation differ only in what stands
+//! behind them. Errors arrive classed by what can be done about them, never as HTTP codes.
+
+mod cloud;
+mod link;
+mod source;
+mod store;
+
+pub use cloud::{
+    Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef,
+    OperationState, Quota, RefusalClass,
+};
+pub use link::{Capacity, Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Session};
+pub use source::{
+    AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
+    Remedy, Reserved, Source, SourceError, Tokens,
+};
+pub use store::{Commit, CommitError, CommitPhase, Loaded, Revision, Store, StoreError};
