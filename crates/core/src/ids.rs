@@ -1,6 +1,6 @@
 //! Names of things. Each is its own type, so that a zone cannot be passed where a region is meant.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,11 +10,11 @@ macro_rules! text_id {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Wraps the text as it is; whoever reads it from outside checks it first.
-            pub fn new(text: impl Into<String>) -> Self {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
 
@@ -32,7 +32,7 @@ macro_rules! text_id {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(text.into())
             }
         }
     };
@@ -77,7 +77,7 @@ impl Zone {
         Region::new(
             self.0
                 .rsplit_once('-')
-                .map_or(self.0.as_str(), |(region, _)| region),
+                .map_or(&*self.0, |(region, _)| region),
         )
     }
 }
@@ -240,7 +240,12 @@ impl MachineName {
         }
         text.push('-');
         text.push_str(&attempt.to_string());
-        Self(text)
+        Self(text.into())
+    }
+
+    /// The attempt number at the end of the name; 0 if there is none.
+    pub fn attempt(&self) -> u32 {
+        self.0.rsplit_once('-').and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
     }
 
     /// True if the name has the form of one of this stack's machines.

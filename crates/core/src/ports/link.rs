@@ -35,6 +35,15 @@ pub enum Command {
         /// Its name.
         name: MachineName,
     },
+    /// Read one machine that was missing from a list, and report [`Event::Gone`] if it does not exist.
+    Check {
+        /// Its shard.
+        shard: Shard,
+        /// Its zone.
+        zone: Zone,
+        /// Its name.
+        name: MachineName,
+    },
     /// List the shard now rather than at the next turn.
     Look {
         /// The shard.

@@ -25,8 +25,6 @@ pub enum CommitPhase {
     Resolved,
     /// A machine claimed its job.
     Claimed,
-    /// Buildkite was seen to have a claimed job accepted.
-    Accepted,
     /// Machines to be deleted.
     Deleting,
     /// Machines confirmed gone.
@@ -44,7 +42,6 @@ impl CommitPhase {
             Self::Batch => "batch",
             Self::Resolved => "resolved",
             Self::Claimed => "claimed",
-            Self::Accepted => "accepted",
             Self::Deleting => "deleting",
             Self::Gone => "gone",
             Self::Ended => "ended",

@@ -59,8 +59,6 @@ pub enum JobPhase {
         machine: MachineName,
         /// When.
         at: Timestamp,
-        /// When Buildkite was first seen to have the job accepted or running.
-        accepted_at: Option<Timestamp>,
     },
 }
 
