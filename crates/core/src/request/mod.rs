@@ -1,0 +1,22 @@
+//! What a job asks for: the tags of its `agents:`, read into a [`Request`].
+//!
+//! This module knows the grammar and the operator's policy. Whether any machine can satisfy a request is for
+//! [`crate::offer`] to say, which knows the catalog.
+
+mod error;
+pub(crate) mod nearest;
+mod policy;
+mod read;
+mod resolve;
+mod tag;
+pub(crate) mod text;
+mod types;
+mod units;
+mod value;
+
+pub use error::{Error, Problem};
+pub use policy::{Allow, Bounds, Defaults, Models, Policy, UnknownTags};
+pub use tag::Tag;
+pub use text::{DETAIL_BYTES, SHORT_CHARS};
+pub use types::{Backend, Gpu, Request, Spot};
+pub use units::{Cpus, Gib, Mib, Range};
