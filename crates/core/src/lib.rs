@@ -4,9 +4,19 @@
 //! (`decide`), the rules of a claim, and the types of the four seams to the world ([`ports`]).
 //! Nothing in this crate does I/O, asks for the time or draws a random number.
 
+pub mod catalog;
+pub mod claim;
+pub mod decide;
+pub mod evolve;
 pub mod ids;
+pub mod plan;
 pub mod ports;
+pub mod quota;
+pub mod reason;
 pub mod records;
+pub mod request;
 pub mod secret;
+pub mod settings;
 pub mod shape;
+pub mod snapshot;
 pub mod time;

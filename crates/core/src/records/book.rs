@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{BatchRecord, HistoryRecord, JobRecord, Key, MachineRecord};
-use crate::ids::{BatchId, JobRef, MachineName};
+use crate::{
+    ids::{BatchId, JobRef, MachineName},
+    quota::Footprint,
+};
 
 /// One change of one record. A commit is a list of them, at most one a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,13 +74,16 @@ pub struct Damage {
 /// All live records. History is not kept in memory.
 ///
 /// # Guarantees
-/// The index by job always agrees with the batches and machines.
+/// The indexes by job, by member and by footprint always agree with the batches and machines: each name
+/// counts once, from its batch to its removal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Book {
     jobs: BTreeMap<JobRef, JobRecord>,
     batches: BTreeMap<BatchId, BatchRecord>,
     machines: BTreeMap<MachineName, MachineRecord>,
     made_for: BTreeMap<JobRef, BTreeSet<MachineName>>,
+    members: BTreeMap<MachineName, BatchId>,
+    footprints: BTreeMap<Footprint, u64>,
 }
 
 impl Book {
@@ -111,44 +117,71 @@ impl Book {
             Change::RemoveJob(job) => {
                 self.jobs.remove(job);
             }
-            Change::PutBatch(record) => {
-                for member in &record.members {
-                    self.made_for
-                        .entry(member.job.clone())
-                        .or_default()
-                        .insert(member.name.clone());
-                }
-                self.batches.insert(record.id, (**record).clone());
-            }
-            Change::RemoveBatch(id) => {
-                let Some(batch) = self.batches.remove(id) else {
-                    return;
-                };
-                for member in batch.members {
-                    if !self.machines.contains_key(&member.name) {
-                        self.forget(&member.job, &member.name);
-                    }
-                }
-            }
-            Change::PutMachine(record) => {
-                if let Some(job) = &record.made_for {
-                    self.made_for
-                        .entry(job.clone())
-                        .or_default()
-                        .insert(record.name.clone());
-                }
-                self.machines.insert(record.name.clone(), (**record).clone());
-            }
-            Change::RemoveMachine(name) => {
-                let Some(machine) = self.machines.remove(name) else {
-                    return;
-                };
-                let in_batch = machine.batch.is_some_and(|id| self.batches.contains_key(&id));
-                if let (Some(job), false) = (&machine.made_for, in_batch) {
-                    self.forget(job, name);
-                }
-            }
+            Change::PutBatch(record) => self.put_batch(record),
+            Change::RemoveBatch(id) => self.remove_batch(*id),
+            Change::PutMachine(record) => self.put_machine(record),
+            Change::RemoveMachine(name) => self.remove_machine(name),
             Change::PutHistory(_) => {}
+        }
+    }
+
+    fn put_batch(&mut self, record: &BatchRecord) {
+        if self.batches.contains_key(&record.id) {
+            return; // A batch never changes; this is a repeat.
+        }
+        let footprint = Footprint::from(&record.shape);
+        for member in &record.members {
+            self.made_for.entry(member.job.clone()).or_default().insert(member.name.clone());
+            self.members.insert(member.name.clone(), record.id);
+            if !self.machines.contains_key(&member.name) {
+                *self.footprints.entry(footprint.clone()).or_default() += 1;
+            }
+        }
+        self.batches.insert(record.id, record.clone());
+    }
+
+    fn remove_batch(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.remove(&id) else { return };
+        let footprint = Footprint::from(&batch.shape);
+        for member in batch.members {
+            self.members.remove(&member.name);
+            if !self.machines.contains_key(&member.name) {
+                self.forget(&member.job, &member.name);
+                self.release(&footprint);
+            }
+        }
+    }
+
+    fn put_machine(&mut self, record: &MachineRecord) {
+        if let Some(job) = &record.made_for {
+            self.made_for.entry(job.clone()).or_default().insert(record.name.clone());
+        }
+        let counted = self.machines.contains_key(&record.name) || self.members.contains_key(&record.name);
+        if let (Some(footprint), false) = (&record.footprint, counted) {
+            *self.footprints.entry(footprint.clone()).or_default() += 1;
+        }
+        self.machines.insert(record.name.clone(), record.clone());
+    }
+
+    fn remove_machine(&mut self, name: &MachineName) {
+        let Some(machine) = self.machines.remove(name) else { return };
+        if self.members.contains_key(name) {
+            return; // Its batch still counts it.
+        }
+        if let Some(job) = &machine.made_for {
+            self.forget(job, name);
+        }
+        if let Some(footprint) = &machine.footprint {
+            self.release(footprint);
+        }
+    }
+
+    fn release(&mut self, footprint: &Footprint) {
+        if let Some(count) = self.footprints.get_mut(footprint) {
+            *count -= 1;
+            if *count == 0 {
+                self.footprints.remove(footprint);
+            }
         }
     }
 
@@ -174,6 +207,21 @@ impl Book {
     /// All machines known to exist, or to have existed and not yet known to be gone.
     pub fn machines(&self) -> &BTreeMap<MachineName, MachineRecord> {
         &self.machines
+    }
+
+    /// The batch whose outcome for this machine is not known yet.
+    pub fn batch_of(&self, name: &MachineName) -> Option<&BatchRecord> {
+        self.members.get(name).and_then(|id| self.batches.get(id))
+    }
+
+    /// How many machines of each footprint are promised: asked for, existing, or not yet known to be gone.
+    pub fn footprints(&self) -> &BTreeMap<Footprint, u64> {
+        &self.footprints
+    }
+
+    /// The highest attempt number ever used for a job, as far as records tell.
+    pub fn last_attempt(&self, job: &JobRecord) -> u32 {
+        self.made_for(&job.job).map(MachineName::attempt).max().unwrap_or(0).max(job.attempts)
     }
 
     /// Names of the machines made for a job: asked for, existing or being deleted.

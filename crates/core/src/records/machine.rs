@@ -5,8 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{BatchId, JobRef, MachineName, MachineTypeName, Shard, Zone},
-    shape::{Price, ProvisioningModel, Shape},
+    ids::{BatchId, JobRef, MachineName, Shard, Zone},
+    quota::Footprint,
+    shape::Price,
     time::Timestamp,
 };
 
@@ -102,12 +103,12 @@ pub struct MachineRecord {
     pub zone: Option<Zone>,
     /// Google's id, pinned by the operation, a list or the first claim.
     pub instance_id: Option<u64>,
-    /// What was asked for, absent for a machine found without a record.
-    pub shape: Option<Box<Shape>>,
-    /// Machine type.
-    pub machine_type: MachineTypeName,
-    /// On demand or Spot.
-    pub model: ProvisioningModel,
+    /// What it counts for, absent for a machine found without a record.
+    pub footprint: Option<Footprint>,
+    /// E-mail of its service account, absent for a machine found without a record.
+    pub service_account: Option<String>,
+    /// Seconds after which it is to be gone.
+    pub max_run_seconds: u64,
     /// Price per hour.
     pub price: Price,
     /// The job it was made for; what it runs is in the claim.

@@ -1,0 +1,100 @@
+//! Which machines must go, and which must be looked for.
+
+use super::{Action, Decision, cover::{Coming, Cover}};
+use crate::{
+    ids::{MachineName, Shard, Zone},
+    ports::InstanceStatus,
+    records::{Claim, DeleteCause, MachinePhase, MachineRecord},
+    snapshot::Snapshot,
+};
+
+pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut Decision) {
+    let mut delete = |machine: &MachineName, cause, found: Option<(Shard, Zone)>| {
+        decision.actions.push(Action::Delete { machine: machine.clone(), cause, found });
+    };
+    for coming in &cover.idle {
+        delete(coming.name(), DeleteCause::NoJob, None);
+    }
+    let idle: std::collections::BTreeSet<&MachineName> = cover
+        .idle
+        .iter()
+        .filter(|coming| matches!(coming, Coming::Booting(_)))
+        .map(|coming| coming.name())
+        .collect();
+    let mut missing = Vec::new();
+    for machine in snapshot.book.machines().values() {
+        if idle.contains(&machine.name) {
+            continue;
+        }
+        if let Some(cause) = cause(snapshot, machine) {
+            delete(&machine.name, cause, None);
+        } else if is_missing(snapshot, machine) {
+            missing.push(machine);
+        }
+    }
+    for (shard, view) in snapshot.shards {
+        let Some((_, instances)) = &view.inventory else { continue };
+        for instance in instances.values() {
+            let known = snapshot.book.machines().contains_key(&instance.name)
+                || snapshot.book.batch_of(&instance.name).is_some();
+            if !known && instance.name.belongs_to(snapshot.stack) && instance.status != InstanceStatus::Stopping {
+                delete(&instance.name, DeleteCause::Unknown, Some((shard.clone(), instance.zone.clone())));
+            }
+        }
+    }
+    for machine in missing {
+        if let Some(zone) = &machine.zone {
+            decision.actions.push(Action::Check {
+                machine: machine.name.clone(),
+                shard: machine.shard.clone(),
+                zone: zone.clone(),
+            });
+        }
+    }
+}
+
+fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause> {
+    let settings = snapshot.settings;
+    match &machine.phase {
+        MachinePhase::Deleting { .. } => None,
+        _ if is_stopped(snapshot, machine) => Some(DeleteCause::Stopped),
+        MachinePhase::Booting => (snapshot.now.since(machine.created_at) >= settings.boot_timeout)
+            .then_some(DeleteCause::BootTimeout),
+        MachinePhase::Claimed(claim) => claimed_cause(snapshot, machine, claim),
+    }
+}
+
+fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim) -> Option<DeleteCause> {
+    let settings = snapshot.settings;
+    let limit = std::time::Duration::from_secs(machine.max_run_seconds) + settings.overdue_margin;
+    if snapshot.now.since(claim.at) >= limit {
+        return Some(DeleteCause::Overdue);
+    }
+    let Ok(place) = snapshot.jobs.binary_search_by(|view| view.job().cmp(&claim.job)) else {
+        return Some(DeleteCause::JobEnded);
+    };
+    let over = snapshot.jobs[place].seen.over_since?;
+    (snapshot.now.since(over) >= settings.end_grace).then_some(DeleteCause::JobEnded)
+}
+
+fn is_stopped(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
+    snapshot
+        .shards
+        .get(&machine.shard)
+        .and_then(|view| view.inventory.as_ref())
+        .and_then(|(_, instances)| instances.get(&machine.name))
+        .is_some_and(|instance| instance.status == InstanceStatus::Stopped)
+}
+
+// A list lags: only one begun well after the machine was created can show that it is missing.
+fn is_missing(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
+    if machine.is_deleting() {
+        return false;
+    }
+    snapshot.shards.get(&machine.shard).and_then(|view| view.inventory.as_ref()).is_some_and(
+        |(begun_at, instances)| {
+            *begun_at > machine.created_at.after(snapshot.settings.list_lag)
+                && !instances.contains_key(&machine.name)
+        },
+    )
+}

@@ -1,0 +1,25 @@
+//! How records change when something happens: pure functions from the book and a fact to a [`Step`].
+//!
+//! A fact may be told twice, or late: each function looks at the book first and changes nothing that has
+//! already happened.
+
+mod act;
+mod outcome;
+
+pub(crate) use act::from_batch;
+pub use act::{booked, record};
+pub use outcome::{Settlement, done, gone, refused, seen_at, settled};
+
+use crate::{ports::CommitPhase, records::Change};
+
+/// Changes that belong together, and what they are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What the commit journal will say.
+    pub phase: CommitPhase,
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! What the records become when a worker, a machine or a list tells something.
+
+use std::collections::BTreeMap;
+
+use super::{Step, act::from_batch};
+use crate::{
+    ids::{BatchId, JobRef, MachineName},
+    ports::{CommitPhase, Instance, MemberFate, RefusalClass},
+    records::{
+        BatchRecord, Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord,
+    },
+    snapshot::HoldKey,
+    time::Timestamp,
+};
+
+/// What a settled batch leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The records.
+    pub step: Step,
+    /// What is to be left alone for a while.
+    pub holds: Vec<(HoldKey, RefusalClass)>,
+    /// Machines that exist and must go: their deletion can now be asked for with a zone.
+    pub delete: Vec<MachineName>,
+}
+
+/// A batch is settled: every member's fate is known. `None` if the batch is settled already, or a member is
+/// missing from the report (a report with holes is no report).
+pub fn settled(
+    book: &Book,
+    batch: BatchId,
+    fates: &[(MachineName, MemberFate)],
+    now: Timestamp,
+) -> Option<Settlement> {
+    let batch = book.batches().get(&batch)?;
+    let fates: BTreeMap<&MachineName, &MemberFate> = fates.iter().map(|(name, fate)| (name, fate)).collect();
+    if batch.members.iter().any(|member| !fates.contains_key(&member.name)) {
+        return None;
+    }
+    let mut jobs = JobChanges::default();
+    let mut changes = Vec::new();
+    let mut holds = BTreeMap::new();
+    let mut delete = Vec::new();
+    for member in &batch.members {
+        match fates[&member.name] {
+            MemberFate::Created { zone, instance_id } => {
+                let Some(known) =
+                    book.machines().get(&member.name).cloned().or_else(|| from_batch(book, &member.name, now))
+                else {
+                    continue;
+                };
+                if known.is_deleting() {
+                    delete.push(member.name.clone());
+                }
+                let machine = MachineRecord {
+                    zone: Some(zone.clone()),
+                    instance_id: known.instance_id.or(*instance_id),
+                    ..known
+                };
+                changes.push(Change::PutMachine(Box::new(machine)));
+            }
+            MemberFate::Refused { class, .. } => {
+                changes.push(Change::RemoveMachine(member.name.clone()));
+                jobs.attempt_ended(book, &member.job, member.attempt);
+                if class.is_transient() {
+                    holds.entry(hold_key(batch)).or_insert_with(|| class.clone());
+                } else {
+                    jobs.with(book, &member.job, |job| job.failures.refused += 1);
+                }
+            }
+        }
+    }
+    // Only now: until here the batch tells what its members are.
+    changes.insert(0, Change::RemoveBatch(batch.id));
+    changes.retain(|change| match change {
+        Change::RemoveMachine(name) => book.machines().contains_key(name),
+        _ => true,
+    });
+    changes.extend(jobs.into_changes());
+    Some(Settlement { step: Step { phase: CommitPhase::Resolved, changes }, holds: holds.into_iter().collect(), delete })
+}
+
+/// A batch was refused as a whole: nothing was created.
+pub fn refused(book: &Book, batch: BatchId, class: &RefusalClass, message: &str, now: Timestamp) -> Option<Settlement> {
+    let record = book.batches().get(&batch)?;
+    let fate = MemberFate::Refused { class: class.clone(), message: message.to_owned() };
+    let fates: Vec<_> = record.members.iter().map(|member| (member.name.clone(), fate.clone())).collect();
+    settled(book, batch, &fates, now)
+}
+
+fn hold_key(batch: &BatchRecord) -> HoldKey {
+    HoldKey {
+        shard: batch.shard(),
+        machine_type: batch.shape.machine_type.clone(),
+        model: batch.shape.model,
+    }
+}
+
+/// A machine is known to be gone. `None` if no record of a machine says otherwise.
+pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
+    let machine = book.machines().get(name)?;
+    let mut jobs = JobChanges::default();
+    if let Some(job) = &machine.made_for {
+        jobs.attempt_ended(book, job, machine.attempt);
+    }
+    let claimed = machine.claim().map(|claim| &claim.job);
+    match (&machine.phase, claimed) {
+        (MachinePhase::Deleting { cause: DeleteCause::BootTimeout | DeleteCause::Stopped, .. }, None) => {
+            if let Some(job) = &machine.made_for {
+                jobs.with(book, job, |job| job.failures.boot += 1);
+            }
+        }
+        (MachinePhase::Booting, None) => {
+            if let Some(job) = &machine.made_for {
+                jobs.with(book, job, |job| job.failures.lost += 1);
+            }
+        }
+        (MachinePhase::Deleting { cause: DeleteCause::AcquireTimeout | DeleteCause::Done, .. }, Some(job)) => {
+            // If the job did run, it is closed before this counts for anything.
+            jobs.with(book, job, |job| job.failures.acquire += 1);
+        }
+        (MachinePhase::Claimed(_) | MachinePhase::Deleting { cause: DeleteCause::Stopped, .. }, Some(job)) => {
+            jobs.with(book, job, |job| job.failures.lost += 1);
+        }
+        _ => {}
+    }
+    let mut changes = vec![Change::RemoveMachine(name.clone())];
+    changes.extend(jobs.into_changes());
+    Some(Step { phase: CommitPhase::Gone, changes })
+}
+
+/// The guest says that its job is over. `None` unless it is the machine and key that claimed the job.
+pub fn done(book: &Book, name: &MachineName, key: &KeyHash, now: Timestamp) -> Option<Step> {
+    let machine = book.machines().get(name)?;
+    let MachinePhase::Claimed(claim) = &machine.phase else { return None };
+    if claim.key != *key {
+        return None;
+    }
+    let phase = MachinePhase::Deleting { cause: DeleteCause::Done, since: now, claim: Some(claim.clone()) };
+    let record = MachineRecord { phase, ..machine.clone() };
+    Some(Step { phase: CommitPhase::Deleting, changes: vec![Change::PutMachine(Box::new(record))] })
+}
+
+/// A list shows where a machine is: its zone and id are pinned where the record lacks them.
+pub fn seen_at(book: &Book, instances: &[Instance]) -> Option<Step> {
+    let changes: Vec<Change> = instances
+        .iter()
+        .filter_map(|instance| {
+            let machine = book.machines().get(&instance.name)?;
+            if machine.zone.is_some() && machine.instance_id.is_some() {
+                return None;
+            }
+            Some(Change::PutMachine(Box::new(MachineRecord {
+                zone: machine.zone.clone().or_else(|| Some(instance.zone.clone())),
+                instance_id: machine.instance_id.or(Some(instance.id)),
+                ..machine.clone()
+            })))
+        })
+        .collect();
+    (!changes.is_empty()).then_some(Step { phase: CommitPhase::Resolved, changes })
+}
+
+/// Changes of jobs, gathered so that each job is written once.
+#[derive(Default)]
+struct JobChanges(BTreeMap<JobRef, JobRecord>);
+
+impl JobChanges {
+    fn with(&mut self, book: &Book, job: &JobRef, change: impl FnOnce(&mut JobRecord)) {
+        if !self.0.contains_key(job) {
+            let Some(record) = book.jobs().get(job) else { return };
+            self.0.insert(job.clone(), record.clone());
+        }
+        if let Some(record) = self.0.get_mut(job) {
+            change(record);
+        }
+    }
+
+    fn attempt_ended(&mut self, book: &Book, job: &JobRef, attempt: u32) {
+        self.with(book, job, |record| record.attempts = record.attempts.max(attempt));
+    }
+
+    fn into_changes(self) -> impl Iterator<Item = Change> {
+        self.0.into_values().map(Change::PutJob)
+    }
+}

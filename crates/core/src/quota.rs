@@ -1,0 +1,192 @@
+//! Resource quota as values: what a machine uses, what a shard has left.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{MachineTypeName, Shard},
+    ports::Quota,
+    shape::{ProvisioningModel, Shape},
+};
+
+/// The name of a quota metric, such as `N2D_CPUS`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metric(Arc<str>);
+
+impl Metric {
+    /// Wraps Google's name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The bare name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True for metrics that Google counts over all regions of a project.
+    pub fn is_project_wide(&self) -> bool {
+        self.0.ends_with("_ALL_REGIONS")
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much of each metric one machine uses, in the metric's own unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage(pub Vec<(Metric, u64)>);
+
+impl Usage {
+    /// Adds `count` times this usage to a sum.
+    pub fn add_to(&self, sum: &mut BTreeMap<Metric, u64>, count: u64) {
+        for (metric, amount) in &self.0 {
+            *sum.entry(metric.clone()).or_default() += amount * count;
+        }
+    }
+}
+
+/// The part of a shape that quota depends on. Machines are counted by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Footprint {
+    /// Where.
+    pub shard: Shard,
+    /// Machine type.
+    pub machine_type: MachineTypeName,
+    /// Its family.
+    pub family: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// On demand or Spot.
+    pub model: ProvisioningModel,
+    /// Boot disk type.
+    pub disk_type: String,
+    /// Boot disk in GiB.
+    pub disk_gib: u32,
+    /// Attached local SSDs.
+    pub local_ssds: u32,
+    /// Whether it has an external address.
+    pub external_address: bool,
+}
+
+impl From<&Shape> for Footprint {
+    fn from(shape: &Shape) -> Self {
+        Self {
+            shard: shape.shard(),
+            machine_type: shape.machine_type.clone(),
+            family: shape.family.clone(),
+            cpus: shape.cpus,
+            model: shape.model,
+            disk_type: shape.boot_disk.disk_type.clone(),
+            disk_gib: shape.boot_disk.gib,
+            local_ssds: shape.local_ssds,
+            external_address: shape.network.external_address,
+        }
+    }
+}
+
+/// One metric of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The limit.
+    pub limit: u64,
+    /// What others than gust use.
+    pub foreign: u64,
+    /// What gust's own records promise.
+    pub promised: u64,
+}
+
+impl Row {
+    /// What is left.
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.foreign).saturating_sub(self.promised)
+    }
+
+    /// What counts as used.
+    pub fn used(&self) -> u64 {
+        self.foreign + self.promised
+    }
+}
+
+/// A shard's account of resource quota.
+///
+/// # Guarantees
+/// The durable intent is the promise: what gust has recorded counts from the moment it is recorded, whether
+/// Google shows it yet or not. A metric that Google does not show is not limited here; its refusal is
+/// learned from the call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    rows: BTreeMap<Metric, Row>,
+}
+
+impl Ledger {
+    /// Builds the account from Google's view, what we had promised when that view was read, and what we promise now.
+    ///
+    /// Google's usage lags and includes our own machines, so the part that is not ours is what exceeds our
+    /// promise at the time of reading.
+    pub fn new(
+        quotas: &[Quota],
+        promised_then: &BTreeMap<Metric, u64>,
+        promised_now: &BTreeMap<Metric, u64>,
+    ) -> Self {
+        let whole = |x: f64| if x.is_finite() && x > 0.0 { x as u64 } else { 0 };
+        let rows = quotas
+            .iter()
+            .map(|quota| {
+                let metric = Metric::new(quota.metric.as_str());
+                let then = promised_then.get(&metric).copied().unwrap_or(0);
+                let row = Row {
+                    limit: whole(quota.limit),
+                    foreign: whole(quota.usage).saturating_sub(then),
+                    promised: promised_now.get(&metric).copied().unwrap_or(0),
+                };
+                (metric, row)
+            })
+            .collect();
+        Self { rows }
+    }
+
+    /// The row of a metric, if Google shows it.
+    pub fn row(&self, metric: &Metric) -> Option<&Row> {
+        self.rows.get(metric)
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> &BTreeMap<Metric, Row> {
+        &self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(usage: f64) -> Vec<Quota> {
+        vec![Quota { metric: "CPUS".into(), limit: 100.0, usage, project_wide: false }]
+    }
+
+    fn sum(n: u64) -> BTreeMap<Metric, u64> {
+        [(Metric::new("CPUS"), n)].into()
+    }
+
+    #[test]
+    fn lagging_usage_is_never_counted_twice() {
+        // Google shows our 40 already: nothing is foreign.
+        let ledger = Ledger::new(&quota(40.0), &sum(40), &sum(60));
+        assert_eq!(ledger.row(&Metric::new("CPUS")).map(Row::left), Some(40));
+        // Google does not show them yet, but others use 10 we can see.
+        let ledger = Ledger::new(&quota(50.0), &sum(40), &sum(40));
+        assert_eq!(ledger.row(&Metric::new("CPUS")).map(Row::left), Some(50));
+    }
+
+    #[test]
+    fn a_limit_cut_below_usage_leaves_nothing() {
+        let ledger = Ledger::new(&quota(500.0), &sum(0), &sum(90));
+        assert_eq!(ledger.row(&Metric::new("CPUS")).map(Row::left), Some(0));
+    }
+}
