@@ -1,1 +1,3 @@
 //! gust-server
+
+pub mod config;

@@ -1,0 +1,153 @@
+//! `[[source]]`: the Buildkite clusters and queues whose jobs gust takes.
+
+use std::time::Duration;
+
+use gust_core::{
+    ids::{QueueKey, SourceName, StackName},
+    secret::Secret,
+};
+use serde::Serialize;
+use url::Url;
+
+use super::{
+    section::{Complaint, Section, choice},
+    value::{self, SecretRules},
+};
+
+/// Where Buildkite serves both of its agent-side interfaces.
+/// Source: buildkite.com/docs/apis/agent-api, "base URL".
+const BUILDKITE: &str = "https://agent.buildkite.com/v3";
+
+/// By which of Buildkite's interfaces jobs are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// The Stacks API.
+    Stacks,
+}
+
+/// How often the list of waiting jobs is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Poll {
+    /// Shortest pause between two reads, while there is work.
+    pub min: Duration,
+    /// Longest pause, while there is none.
+    pub max: Duration,
+}
+
+/// One `[[source]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its name in records, logs and metrics.
+    pub name: SourceName,
+    /// The interface.
+    pub kind: SourceKind,
+    /// Base URL of the Stacks API, with `/v3`.
+    pub endpoint: Url,
+    /// Base URL of the Agent API that machines use, with `/v3`.
+    pub agent_endpoint: Url,
+    /// Token of the cluster's agents.
+    #[serde(skip)]
+    pub token: Secret,
+    /// Queues whose jobs are ours; at least one.
+    pub queues: Vec<QueueKey>,
+    /// Key under which this gust registers as a stack.
+    pub stack_key: String,
+    /// Pace of reading the list.
+    pub poll: Poll,
+    /// Whether machines get the cluster's agent token where the account has no job acquisition tokens.
+    pub agent_token_fallback: bool,
+}
+
+pub(super) fn read(
+    section: Section<'_>,
+    stack: Option<&StackName>,
+    secrets: SecretRules<'_>,
+) -> Option<Source> {
+    let kinds = [("stacks", SourceKind::Stacks)];
+    let name = section
+        .required("name", "\"main\"")
+        .and_then(|f| f.parsed("a text", |t| value::name(t, 40, "-_")));
+    let kind = section
+        .field("kind")
+        .and_then(|f| f.parsed("a text", |t| choice(t, &kinds)));
+    let endpoint = section
+        .field("endpoint")
+        .map(|f| f.parsed("a URL", value::endpoint));
+    let agent_endpoint = section
+        .field("agent_endpoint")
+        .map(|f| f.parsed("a URL", value::endpoint));
+    let token = section
+        .required("token", "{ env = \"BUILDKITE_AGENT_TOKEN\" }")
+        .and_then(|f| value::secret(&f, secrets));
+    let queues = read_queues(&section);
+    let stack_key = section
+        .field("stack_key")
+        .and_then(|f| f.parsed("a text", |t| value::name(t, 100, "-_")))
+        .or_else(|| stack.map(|s| format!("gust-{s}")));
+    let poll = read_poll(&section);
+    let agent_token_fallback = section.flag("agent_token_fallback", false);
+    section.close();
+
+    // A URL that was given and refused must not silently become the default; its problem is noted.
+    let default = || Url::parse(BUILDKITE).ok();
+    let endpoint = endpoint.unwrap_or_else(default)?;
+    let agent_endpoint = agent_endpoint.unwrap_or_else(|| Some(endpoint.clone()))?;
+    Some(Source {
+        name: SourceName::new(name?),
+        kind: kind.unwrap_or(SourceKind::Stacks),
+        endpoint,
+        agent_endpoint,
+        token: token?,
+        queues,
+        stack_key: stack_key?,
+        poll,
+        agent_token_fallback,
+    })
+}
+
+fn read_queues(section: &Section<'_>) -> Vec<QueueKey> {
+    let Some(field) = section.required("queues", "[\"gust\"]") else {
+        return Vec::new();
+    };
+    let Some(items) = field.items("a list of queue keys") else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        field.report(Complaint::new("names no queue").hint("for example: queues = [\"gust\"]"));
+    }
+    let mut queues = Vec::new();
+    for item in items {
+        // At most 100 letters, digits, `-` and `_` (buildkite.com/docs/agent/queues/managing).
+        let Some(queue) = item.parsed("a text", |t| value::name(t, 100, "-_")) else {
+            continue;
+        };
+        let queue = QueueKey::new(queue);
+        if queues.contains(&queue) {
+            item.report(Complaint::new(format!("`{queue}` is named twice")));
+        }
+        queues.push(queue);
+    }
+    queues
+}
+
+fn read_poll(section: &Section<'_>) -> Poll {
+    let defaults = Poll {
+        min: Duration::from_millis(125),
+        max: Duration::from_secs(5),
+    };
+    let Some(table) = section.section("poll") else {
+        return defaults;
+    };
+    // Buildkite answers ten lists a second for a stack key (buildkite.com/docs/apis/stacks-api, rate limits).
+    let range = Duration::from_millis(100)..=Duration::from_secs(60);
+    let poll = Poll {
+        min: table.duration("min", range.clone(), defaults.min),
+        max: table.duration("max", range, defaults.max),
+    };
+    if poll.min > poll.max {
+        table.report("min", Complaint::new("is longer than `max`"));
+    }
+    table.close();
+    poll
+}

@@ -1,0 +1,227 @@
+use std::{collections::BTreeMap, io, path::Path};
+
+use super::{Config, ConfigError, Surroundings, UnknownTags, Zones};
+
+/// A world of a few variables and files.
+#[derive(Default)]
+struct World {
+    variables: BTreeMap<&'static str, &'static str>,
+    files: BTreeMap<&'static str, &'static str>,
+}
+
+impl World {
+    fn usual() -> Self {
+        Self {
+            variables: [
+                ("BUILDKITE_AGENT_TOKEN", "bkct_hidden"),
+                ("EMPTY", ""),
+                ("TWO_LINES", "bkct_hidden\nbkct_other"),
+            ]
+            .into(),
+            files: [("/etc/gust/token", "bkct_hidden\n")].into(),
+        }
+    }
+}
+
+impl Surroundings for World {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|v| (*v).to_owned())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let path = path.to_str().unwrap();
+        let text = self.files.get(path).copied();
+        text.map(str::to_owned)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn process_name(&self) -> String {
+        "host-1".to_owned()
+    }
+}
+
+const SOURCE: &str = r#"
+[[source]]
+name = "main"
+token = { env = "BUILDKITE_AGENT_TOKEN" }
+queues = ["gust"]
+"#;
+
+const PROJECT: &str = r#"
+[[project]]
+id = "my-project"
+regions = ["us-central1"]
+service_account = "gust@my-project.iam.gserviceaccount.com"
+images = { amd64 = "projects/my-project/global/images/family/gust" }
+"#;
+
+const TOP: &str = "stack = \"gust\"\ndata_dir = \"/var/lib/gust\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/gust/gust.toml"), &World::usual())
+}
+
+/// What a person reads about a broken configuration. No message may hold a secret.
+fn refused(text: &str) -> String {
+    let message = parse(text).expect_err("must be refused").to_string();
+    assert!(!message.contains("bkct_hidden"), "leaked: {message}");
+    message
+}
+
+/// A whole configuration in which one line of a section is replaced.
+fn with(section: &str, old: &str, new: &str) -> String {
+    let all = format!("{TOP}{SOURCE}{PROJECT}");
+    assert!(section.contains(old) && all.contains(old), "{old}");
+    all.replacen(old, new, 1)
+}
+
+macro_rules! refusals {
+    ($($name:ident: $text:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                insta::assert_snapshot!(stringify!($name), refused(&$text));
+            }
+        )*
+    };
+}
+
+refusals! {
+    empty_file: "";
+    no_toml: "stack = \"gust\ndata_dir = 5 5\n[[source\n";
+    secret_line_without_quotes_is_not_repeated: format!("{TOP}\n[[source]]\ntoken = bkct_hidden\n");
+    misspelled_keys: with(SOURCE, "token =", "tokn =").replace("data_dir", "datadir");
+    unknown_key_without_a_neighbour: with(PROJECT, "id =", "colour = \"blue\"\nid =");
+    unknown_section: format!("{TOP}{SOURCE}{PROJECT}\n[limit]\nboot_timeout = \"5m\"\n");
+    wrong_kinds_of_values: with(SOURCE, "queues = [\"gust\"]", "queues = \"gust\"\nendpoint = 5\nagent_token_fallback = \"yes\"");
+    literal_secret: with(SOURCE, "{ env = \"BUILDKITE_AGENT_TOKEN\" }", "\"bkct_hidden\"");
+    missing_variable: with(SOURCE, "BUILDKITE_AGENT_TOKEN", "NO_SUCH_VARIABLE");
+    secret_in_place_of_its_variable: with(SOURCE, "BUILDKITE_AGENT_TOKEN", "bkct_hidden");
+    missing_secret_file: with(SOURCE, "env = \"BUILDKITE_AGENT_TOKEN\"", "file = \"no-such-file\"");
+    empty_secret: with(SOURCE, "BUILDKITE_AGENT_TOKEN", "EMPTY");
+    secret_of_two_lines: with(SOURCE, "BUILDKITE_AGENT_TOKEN", "TWO_LINES");
+    secret_from_two_places: with(SOURCE, "{ env", "{ file = \"token\", env");
+    secret_that_is_a_number: with(SOURCE, "{ env = \"BUILDKITE_AGENT_TOKEN\" }", "12345");
+    plain_http_to_another_host: with(SOURCE, "queues", "endpoint = \"http://agent.buildkite.com/v3\"\nqueues");
+    url_with_password_is_not_repeated: with(SOURCE, "queues", "endpoint = \"https://u:bkct_hidden@example.com\"\nqueues");
+    bad_names: with(SOURCE, "\"main\"", "\"main office\"").replace("\"gust\"\ndata", "\"Gust-In-Production\"\ndata");
+    no_queue: with(SOURCE, "[\"gust\"]", "[]");
+    queue_named_twice: with(SOURCE, "[\"gust\"]", "[\"gust\", \"big\", \"gust\"]");
+    poll_upside_down: with(SOURCE, "queues", "poll = { min = \"6s\", max = \"5s\" }\nqueues");
+    kind_misspelled: with(SOURCE, "queues", "kind = \"stack\"\nqueues");
+    bad_durations: format!("{TOP}{SOURCE}{PROJECT}\n[limits]\nboot_timeout = \"5 minutes\"\ncreate_timeout = 90\nacquire_timeout = \"2d\"\n");
+    count_out_of_range: format!("{TOP}{SOURCE}{PROJECT}\n[limits]\nbulk_slots = 0\npatience = 1_000\n");
+    zone_given_as_region: with(PROJECT, "[\"us-central1\"]", "[\"us-central1-a\"]");
+    zone_of_another_region: with(PROJECT, "[\"us-central1\"]", "{ us-central1 = [\"us-east1-b\"] }");
+    region_without_zones: with(PROJECT, "[\"us-central1\"]", "{ us-central1 = [] }");
+    no_region: with(PROJECT, "[\"us-central1\"]", "[]");
+    project_number: with(PROJECT, "\"my-project\"", "\"123456789012\"");
+    wide_service_account: with(PROJECT, "\"gust@my-project.iam.gserviceaccount.com\"", "\"default\"");
+    image_of_an_unknown_architecture: with(PROJECT, "amd64 =", "amd46 =");
+    label_of_gusts_own: with(PROJECT, "images", "labels = { gust-stack = \"x\", Team = \"a\", team = \"A b\" }\nimages");
+    family_in_small_letters: with(PROJECT, "images", "family_quotas = { c3d = 500 }\nimages");
+    anonymous_to_google: with(PROJECT, "images", "credentials = \"anonymous\"\nimages");
+    twins: format!("{TOP}{SOURCE}{SOURCE}{PROJECT}{PROJECT}");
+    open_without_encryption: format!("listen = \"0.0.0.0:7070\"\n{TOP}{SOURCE}{PROJECT}");
+    listen_without_port: format!("listen = \"127.0.0.1\"\n{TOP}{SOURCE}{PROJECT}");
+    addresses_nobody_can_dial: format!("advertise = [\"0.0.0.0:7070\", \"gust\", \"host:0\", \"http://10.0.0.1:70\", \"https://gust:1/path\"]\n{TOP}{SOURCE}{PROJECT}");
+    tls_half_given: format!("listen = \"10.0.0.1:7070\"\n{TOP}{SOURCE}{PROJECT}\n[tls]\ncertificate = \"gust.crt\"\n");
+    default_that_is_no_tag: format!("{TOP}{SOURCE}{PROJECT}\n[defaults]\ncpus = 4\nmemory = [8]\n");
+    policy_at_odds: format!("{TOP}{SOURCE}{PROJECT}\n[policy]\nunknown_tags = \"drop\"\nmax_run = \"3h\"\nmax_run_limit = \"2h\"\n[policy.allow]\nfamily = [\"n2d\"]\n");
+    log_level_misspelled: format!("{TOP}{SOURCE}{PROJECT}\n[log]\nfilter = \"info,gust_cloud=debgu\"\nformat = \"xml\"\n");
+    same_key_twice: format!("{TOP}stack = \"again\"\n{SOURCE}{PROJECT}");
+}
+
+#[test]
+fn the_least_configuration_gets_sound_defaults() {
+    let config = parse(&format!("{TOP}{SOURCE}{PROJECT}")).unwrap();
+    assert_eq!(config.replica.as_str(), "host-1");
+    assert!(config.listen.address.ip().is_loopback());
+    let source = &config.sources[0];
+    assert_eq!(source.stack_key, "gust-gust");
+    assert_eq!(source.endpoint.as_str(), "https://agent.buildkite.com/v3");
+    assert_eq!(source.agent_endpoint, source.endpoint);
+    assert_eq!(source.token.reveal(), "bkct_hidden");
+    assert!(!source.agent_token_fallback);
+    let project = &config.projects[0];
+    assert!(project.regions.values().all(|zones| *zones == Zones::All));
+    assert!(!project.network.external_address);
+    assert_eq!(config.policy.unknown_tags, UnknownTags::Refuse);
+    assert_eq!(config.settings, gust_core::settings::Settings::default());
+}
+
+#[test]
+fn the_example_is_read_and_shows_every_key() {
+    let text = include_str!("../../../../deploy/gust.example.toml");
+    let config = parse(text).unwrap();
+    assert_eq!(config.projects.len(), 2);
+    // Keys that are commented out are keys too: with them, the example must still be read.
+    let all: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("#: ") {
+            Some(key) => format!("{key}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    parse(&all).unwrap();
+}
+
+#[test]
+fn secrets_come_from_files_beside_the_configuration() {
+    let text = with(SOURCE, "env = \"BUILDKITE_AGENT_TOKEN\"", "file = \"token\"");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.sources[0].token.reveal(), "bkct_hidden");
+    assert!(!format!("{config:?}").contains("bkct_hidden"));
+}
+
+#[test]
+fn literal_secrets_are_taken_where_they_are_allowed() {
+    let text = with(SOURCE, "{ env = \"BUILDKITE_AGENT_TOKEN\" }", "\"bkct_test\"");
+    let config = parse(&format!("allow_literal_secrets = true\n{text}")).unwrap();
+    assert_eq!(config.sources[0].token.reveal(), "bkct_test");
+}
+
+#[test]
+fn the_decided_hash_follows_decisions_and_nothing_else() {
+    let base = format!("{TOP}{SOURCE}{PROJECT}");
+    let hash = |text: &str| parse(text).unwrap().decided_hash();
+    let same = [
+        format!("replica = \"b\"\nlisten = \"127.0.0.1:9\"\n{base}\n[log]\nfilter = \"debug\"\n"),
+        base.replace("/var/lib/gust", "/srv/gust"),
+        with(SOURCE, "env = \"BUILDKITE_AGENT_TOKEN\"", "file = \"token\""),
+        base.clone(),
+    ];
+    for text in &same {
+        assert_eq!(hash(text), hash(&base), "{text}");
+    }
+    let other = [
+        base.replace("[\"gust\"]", "[\"gust\", \"big\"]"),
+        base.replace("us-central1", "us-east1"),
+        format!("{base}\n[limits]\npatience = 4\n"),
+        format!("{base}\n[policy]\nmax_run = \"1h\"\n"),
+    ];
+    for text in &other {
+        assert_ne!(hash(text), hash(&base), "{text}");
+    }
+}
+
+#[test]
+fn an_absent_file_is_told_with_a_hint() {
+    let error = Config::load(Path::new("/nowhere/gust.toml"), &World::usual()).unwrap_err();
+    insta::assert_snapshot!(
+        error,
+        @"cannot read the configuration /nowhere/gust.toml [give the path of a TOML file with --config; deploy/gust.example.toml shows every key]"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_value_is_read_or_refused(key in "[a-z_]{1,8}", value in "\\PC{0,20}") {
+        let _ = parse(&format!("{TOP}{SOURCE}{key} = {value}\n{PROJECT}{key} = {value}\n"));
+    }
+}
