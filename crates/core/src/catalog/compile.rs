@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::error::Error;
 use super::family::{AttachRule, AttachRules, CustomRule, Family, LocalSsd, Predefined, PriceList};
 use super::file;
-use super::names::{DiskType, FamilyName, Metric};
+use super::names::{DiskType, FamilyName};
 use super::{Catalog, Disk};
 use crate::ids::{MachineTypeName, Region, Zone};
+use crate::quota::Metric;
 
 /// The region all built-in prices are of. It stands in for regions without prices of their own.
 pub(super) const BASE_REGION: &str = "us-central1";
@@ -61,7 +62,7 @@ fn disk(name: String, form: file::Disk) -> Result<(DiskType, Disk), Error> {
         source: form.source,
         min_gib: form.min_gib,
         max_gib: form.max_gib,
-        metric: Metric::from(form.quota),
+        metric: Metric::new(form.quota),
         prices,
     };
     Ok((DiskType::from(name), disk))
@@ -97,8 +98,8 @@ fn family(name: &str, form: file::Family, catalog: &Catalog) -> Result<Family, E
         as_of: form.as_of,
         source: form.source,
         boot_disks,
-        vcpu_metric: Metric::from(form.vcpu_quota),
-        local_ssd_metric: form.local_ssd_quota.map(Metric::from),
+        vcpu_metric: Metric::new(form.vcpu_quota),
+        local_ssd_metric: form.local_ssd_quota.map(Metric::new),
         types,
         custom,
         local_ssd,

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::money::{NanoUsd, Rate};
-use super::names::{DiskType, FamilyName, Metric};
+use super::names::{DiskType, FamilyName};
 use crate::ids::{MachineTypeName, Region, Zone};
+use crate::quota::Metric;
 use crate::shape::{Arch, ProvisioningModel};
 
 /// A machine type with a fixed size.

@@ -20,9 +20,10 @@ pub use error::Error;
 pub use family::{AttachRules, CustomRule, Family, LocalSsd, Predefined, PriceList};
 pub(crate) use money::HOURS_PER_MONTH;
 pub use money::{BadPrice, NanoUsd, OnDemandAndSpot, Rate};
-pub use names::{DiskType, FamilyName, Metric};
+pub use names::{DiskType, FamilyName};
 
 use crate::ids::{MachineTypeName, Region, Zone};
+use crate::quota::Metric;
 use crate::shape::ProvisioningModel;
 
 /// A boot disk type.

@@ -1,0 +1,256 @@
+//! The nearest requests to an impossible one. Each way gives up one demand and asks again, so whatever is
+//! suggested is known to have an offer.
+
+use std::collections::BTreeSet;
+
+use super::diagnose::Doctor;
+use super::impossible::{Barrier, Suggestion};
+use super::search::{Candidate, most_memory};
+use crate::ids::Region;
+use crate::request::{Backend, Cpus, Gib, Mib, Range, Request, Spot, Tag};
+use crate::shape::{Arch, ProvisioningModel};
+
+/// Most suggestions.
+const MOST: usize = 3;
+
+impl<'a> Doctor<'a> {
+    pub(super) fn suggestions(&self, barriers: &[Barrier]) -> Vec<Suggestion> {
+        type Way<'x> = fn(&Doctor<'x>) -> Option<Suggestion>;
+        let first: &[Way<'a>] = match barriers.first() {
+            Some(Barrier::UnknownName { .. } | Barrier::NotServed { .. }) => &[Self::renamed, Self::placed],
+            Some(Barrier::Arch { .. }) => &[Self::other_family, Self::other_arch],
+            Some(Barrier::NoLocalSsd { .. } | Barrier::LocalSsdCount { .. }) => {
+                &[Self::other_family, Self::fewer_ssds, Self::other_cpu]
+            }
+            Some(Barrier::DiskType { .. }) => &[Self::other_disk, Self::other_family],
+            Some(Barrier::NotOffered { .. }) => &[Self::placed, Self::other_family],
+            Some(Barrier::Model { .. }) => &[Self::other_model, Self::other_family],
+            Some(Barrier::NotAllowed { .. } | Barrier::SharedCore { .. }) => &[Self::other_family],
+            Some(Barrier::NamedSize { .. }) => &[Self::type_alone, Self::other_family],
+            Some(Barrier::Shape { .. }) => &[Self::other_cpu, Self::other_memory, Self::other_family],
+            Some(Barrier::NoPlaceAtAll | Barrier::Gpu { .. } | Barrier::Backend { .. }) | None => &[],
+        };
+        // Where the obvious ways lead nowhere, any other is better than none.
+        let any: &[Way<'a>] = &[
+            Self::plain_gce,
+            Self::other_cpu,
+            Self::other_memory,
+            Self::other_family,
+            Self::other_arch,
+            Self::fewer_ssds,
+            Self::other_disk,
+            Self::placed,
+            Self::other_model,
+            Self::roomiest,
+            Self::size_alone,
+            Self::anything,
+        ];
+        let mut found: Vec<Suggestion> = Vec::new();
+        for way in first {
+            let new = way(self).filter(|s| found.iter().all(|f| f.request != s.request));
+            found.extend(new);
+        }
+        if found.is_empty() {
+            found.extend(any.iter().find_map(|way| way(self)));
+        }
+        found.truncate(MOST);
+        found
+    }
+
+    /// The suggestion of this request, if it has an offer.
+    fn suggest(&self, request: Request) -> Option<Suggestion> {
+        let survey = self.survey(&request);
+        let best = survey.candidates.iter().min_by(|a, b| a.rank().cmp(&b.rank()))?;
+        let (old, new) = (self.request.tags(), request.tags());
+        let sized = |tag: &Tag| matches!(tag, Tag::Cpu | Tag::Memory);
+        let resized = self.request.machine_types.is_empty()
+            && (request.cpu != self.request.cpu || request.memory != self.request.memory);
+        // A changed size is shown whole: 700 GiB mean nothing without the vCPUs they go with.
+        let shown = |change: &&(Tag, String)| !old.contains(change) || (resized && sized(&change.0));
+        let changes = new.iter().filter(shown).cloned().collect();
+        let gone = old.iter().filter(|(tag, _)| new.iter().all(|(kept, _)| kept != tag));
+        Some(Suggestion {
+            changes,
+            without: gone.map(|(tag, _)| *tag).collect(),
+            machine_type: best.machine_type(),
+            price: best.price(),
+            request,
+        })
+    }
+
+    /// Names corrected to the nearest known ones.
+    fn renamed(&self) -> Option<Suggestion> {
+        let mut request = self.request.clone();
+        for barrier in self.unknown_names() {
+            let Barrier::UnknownName { tag, name, nearest: Some(right), .. } = barrier else { continue };
+            match tag {
+                Tag::Family => replace(&mut request.families, &name, right.as_str().into()),
+                Tag::MachineType => replace(&mut request.machine_types, &name, right.as_str().into()),
+                Tag::DiskType => replace(&mut request.disk_types, &name, right.as_str().into()),
+                Tag::Region => replace(&mut request.regions, &name, right.as_str().into()),
+                Tag::Zone => replace(&mut request.zones, &name, right.as_str().into()),
+                _ => {}
+            }
+        }
+        (request != *self.request).then(|| self.suggest(request)).flatten()
+    }
+
+    /// The nearest number of vCPUs with all else as asked; of two equally near the larger.
+    fn other_cpu(&self) -> Option<Suggestion> {
+        let mut request = Request { cpu: Range::at_least(Cpus(1)), ..self.request.clone() };
+        let Range { min, max } = self.request.cpu;
+        let distance = |c: &Candidate<'_>| {
+            let (cpus, max) = (c.cpus(), max.unwrap_or(Cpus(u32::MAX)));
+            (min.0.saturating_sub(cpus.0) + cpus.0.saturating_sub(max.0), u32::MAX - cpus.0)
+        };
+        let survey = self.survey(&request);
+        let nearest = survey.candidates.iter().min_by_key(|c| distance(c))?;
+        request.cpu = Range::exactly(nearest.cpus());
+        self.suggest(request)
+    }
+
+    /// The nearest memory with the vCPUs as asked: without an upper end, or else the most there is.
+    fn other_memory(&self) -> Option<Suggestion> {
+        let open = Request { memory: Range::at_least(self.request.memory.min), ..self.request.clone() };
+        if open != *self.request
+            && let Some(suggestion) = self.suggest(open)
+        {
+            return Some(suggestion);
+        }
+        let any = Request { memory: Range::at_least(Mib(1)), ..self.request.clone() };
+        let survey = self.survey(&any);
+        let most: BTreeSet<u64> = survey.candidates.iter().map(most_memory).collect();
+        let tries = most.into_iter().rev().filter(|mib| *mib > 0).take(8);
+        let with = |mib| Request { memory: Range::at_least(Mib(mib)), ..self.request.clone() };
+        tries.map(with).find_map(|request| self.suggest(request))
+    }
+
+    /// The machine with the most memory there is, if that is less than asked.
+    fn roomiest(&self) -> Option<Suggestion> {
+        let mut any = self.request.clone();
+        (any.cpu, any.memory) = (Range::at_least(Cpus(1)), Range::at_least(Mib(1)));
+        let survey = self.survey(&any);
+        let roomiest = survey.candidates.iter().max_by_key(|c| (most_memory(c), u32::MAX - c.cpus().0))?;
+        any.cpu = Range::exactly(roomiest.cpus());
+        any.memory = Range::at_least(Mib(most_memory(roomiest).min(self.request.memory.min.0)));
+        self.suggest(any)
+    }
+
+    /// Other families, with all else as asked; named machine types give way to their sizes.
+    fn other_family(&self) -> Option<Suggestion> {
+        let mut request = Request { families: Vec::new(), machine_types: Vec::new(), ..self.request.clone() };
+        let named = self.request.machine_types.iter().find_map(|name| self.catalog.machine_type(name));
+        if let Some(found) = named {
+            if request.cpu.max.is_none() {
+                request.cpu = Range::exactly(Cpus(found.cpus));
+            }
+            if request.memory.min.0 == 0 {
+                request.memory = Range::at_least(Mib(found.memory_mib));
+            }
+            request.arch = request.arch.or(Some(found.family.arch));
+        }
+        let mut candidates = self.survey(&request).candidates;
+        candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        for candidate in &candidates {
+            let name = &candidate.family.name;
+            if request.families.len() < 4 && !request.families.contains(name) {
+                request.families.push(name.clone());
+            }
+        }
+        request.families.sort();
+        self.suggest(request)
+    }
+
+    fn other_arch(&self) -> Option<Suggestion> {
+        let other = match self.request.arch? {
+            Arch::Amd64 => Arch::Arm64,
+            Arch::Arm64 => Arch::Amd64,
+        };
+        self.suggest(Request { arch: Some(other), ..self.request.clone() })
+    }
+
+    /// The most local SSDs that are fewer than asked.
+    fn fewer_ssds(&self) -> Option<Suggestion> {
+        let fewer = (0..self.request.local_ssd).rev();
+        let with = |local_ssd| Request { local_ssd, ..self.request.clone() };
+        fewer.map(with).find_map(|request| self.suggest(request))
+    }
+
+    fn other_disk(&self) -> Option<Suggestion> {
+        let mut request = Request { disk_types: Vec::new(), ..self.request.clone() };
+        let largest = self.catalog.disks().values().map(|d| d.max_gib).max()?;
+        request.disk = Gib(request.disk.0.min(largest));
+        let survey = self.survey(&request);
+        let best = survey.candidates.iter().min_by(|a, b| a.rank().cmp(&b.rank()))?;
+        request.disk_types = vec![best.disk_type().clone()];
+        self.suggest(request)
+    }
+
+    /// Wherever machines are made.
+    fn placed(&self) -> Option<Suggestion> {
+        let mut request = Request { regions: Vec::new(), zones: Vec::new(), ..self.request.clone() };
+        let survey = self.survey(&request);
+        let candidate = survey.candidates.iter().min_by(|a, b| a.rank().cmp(&b.rank()))?;
+        let groups = self.placement.groups(&candidate.family.name);
+        let regions = groups.iter().flat_map(|g| g.places.iter()).map(|place| place.shard.region.clone());
+        let regions: BTreeSet<Region> = regions.collect();
+        request.regions = regions.into_iter().take(3).collect();
+        self.suggest(request)
+    }
+
+    fn other_model(&self) -> Option<Suggestion> {
+        let others = [Spot::Never, Spot::Only].into_iter().filter(|spot| *spot != self.request.spot);
+        others.map(|spot| Request { spot, ..self.request.clone() }).find_map(|request| self.suggest(request))
+    }
+
+    /// The named machine types without a size beside them.
+    fn type_alone(&self) -> Option<Suggestion> {
+        let (cpu, memory) = (Range::at_least(Cpus(1)), Range::at_least(Mib(0)));
+        self.suggest(Request { cpu, memory, ..self.request.clone() })
+    }
+
+    /// Without accelerators, on a VM.
+    fn plain_gce(&self) -> Option<Suggestion> {
+        let plain = Request { gpu: None, backend: Backend::Gce, ..self.request.clone() };
+        (plain != *self.request).then(|| self.suggest(plain)).flatten()
+    }
+
+    /// The size alone, with no further wish.
+    fn size_alone(&self) -> Option<Suggestion> {
+        self.suggest(self.without_wishes())
+    }
+
+    /// The nearest size there is, with no further wish.
+    fn anything(&self) -> Option<Suggestion> {
+        let plain = self.without_wishes();
+        let inner = Doctor { request: &plain, catalog: self.catalog, placement: self.placement };
+        let found = inner.other_cpu().or_else(|| inner.other_memory()).or_else(|| inner.roomiest())?;
+        // Told against what was asked, not against the plain request.
+        self.suggest(found.request)
+    }
+
+    fn without_wishes(&self) -> Request {
+        let on_demand = self.placement.bounds.models.allows(ProvisioningModel::Standard);
+        let spot = if on_demand { Spot::Never } else { Spot::Only };
+        Request {
+            families: Vec::new(),
+            machine_types: Vec::new(),
+            arch: None,
+            disk_types: Vec::new(),
+            local_ssd: 0,
+            gpu: None,
+            regions: Vec::new(),
+            zones: Vec::new(),
+            backend: Backend::Gce,
+            spot,
+            ..self.request.clone()
+        }
+    }
+}
+
+fn replace<T: Ord + ToString>(names: &mut Vec<T>, wrong: &str, right: T) {
+    names.retain(|name| name.to_string() != wrong);
+    names.push(right);
+    names.sort();
+    names.dedup();
+}
