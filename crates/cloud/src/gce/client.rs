@@ -1,0 +1,261 @@
+//! Google's client, set up our way: its parts, the options of each call, and what its errors mean.
+
+use std::{error::Error as _, time::Duration};
+
+use google_cloud_auth::credentials::{Builder as AdcBuilder, Credentials as Token, anonymous};
+use google_cloud_compute_v1::client::{
+    Instances, Projects, RegionInstances, RegionOperations, Regions, ZoneOperations,
+};
+use google_cloud_gax::{
+    error::{Error as ClientError, rpc::StatusDetails},
+    exponential_backoff::ExponentialBackoffBuilder,
+    options::RequestOptions,
+};
+use gust_core::ports::{CloudError, RefusalClass};
+
+use super::{
+    classify::{OperationFault, Verdict, judge_reply},
+    config::{ConfigError, Credentials, GceConfig, Timeouts},
+    retry::Patience,
+};
+use crate::layers::{Call, Failure, Lane, Method, Stack};
+
+/// The parts of Google's client that gust uses, and the stack its calls pass. Clones share all of it.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub instances: Instances,
+    pub region_instances: RegionInstances,
+    pub zone_operations: ZoneOperations,
+    pub region_operations: RegionOperations,
+    pub regions: Regions,
+    pub projects: Projects,
+    stack: Stack,
+    timeouts: Timeouts,
+    user_agent: String,
+}
+
+/// A call that failed, still apart from "there is no such thing", which for some calls is an answer.
+#[derive(Debug)]
+pub(super) enum Missed {
+    /// What the call names does not exist.
+    Absent(String),
+    /// Any other failure.
+    Failed(CloudError),
+}
+
+impl Missed {
+    /// For calls to which absence is no answer: something they refer to does not exist.
+    pub fn into_error(self, method: Method) -> CloudError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Absent(message) => {
+                CloudError::Refused { call: method.name, class: RefusalClass::Broken, message }
+            }
+        }
+    }
+}
+
+impl Client {
+    pub async fn connect(config: &GceConfig) -> Result<Self, ConfigError> {
+        let token: Token = match config.credentials {
+            Credentials::Adc => AdcBuilder::default().build().map_err(ConfigError::Credentials)?,
+            Credentials::Anonymous => anonymous::Builder::new().build(),
+        };
+        macro_rules! part {
+            ($part:ident) => {{
+                let mut builder = $part::builder().with_credentials(token.clone());
+                if let Some(endpoint) = &config.endpoint {
+                    builder = builder.with_endpoint(endpoint.as_str());
+                }
+                builder.build().await.map_err(ConfigError::Client)?
+            }};
+        }
+        Ok(Self {
+            instances: part!(Instances),
+            region_instances: part!(RegionInstances),
+            zone_operations: part!(ZoneOperations),
+            region_operations: part!(RegionOperations),
+            regions: part!(Regions),
+            projects: part!(Projects),
+            stack: Stack::new(config.calls_at_a_time, config.waits_at_a_time),
+            timeouts: config.timeouts,
+            user_agent: config.user_agent.clone(),
+        })
+    }
+
+    /// The options of a call that is answered at once. `repeatable` says that sending it twice does no more
+    /// than sending it once.
+    pub fn options(&self, repeatable: bool) -> RequestOptions {
+        self.options_within(repeatable, self.timeouts.attempt, self.timeouts.call)
+    }
+
+    /// The options of a call that Google holds.
+    pub fn wait_options(&self) -> RequestOptions {
+        self.options_within(true, self.timeouts.wait, self.timeouts.wait)
+    }
+
+    fn options_within(&self, repeatable: bool, attempt: Duration, all: Duration) -> RequestOptions {
+        let mut options = RequestOptions::default();
+        options.set_idempotency(repeatable);
+        options.set_user_agent(&self.user_agent);
+        options.set_attempt_timeout(attempt);
+        options.set_retry_policy(Patience { budget: all });
+        options.set_backoff_policy(
+            ExponentialBackoffBuilder::new()
+                .with_initial_delay(Duration::from_millis(200))
+                .with_maximum_delay(Duration::from_secs(2))
+                .build()
+                .expect("the delays are in order"),
+        );
+        options
+    }
+
+    /// Makes a call that is answered at once.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        method: Method,
+        run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
+    ) -> Result<T, Missed> {
+        self.send(Lane::Quick, method, self.timeouts.call, run).await
+    }
+
+    /// Makes a call that Google holds.
+    pub async fn wait<T: Send + 'static>(
+        &self,
+        method: Method,
+        run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
+    ) -> Result<T, Missed> {
+        self.send(Lane::Wait, method, self.timeouts.wait, run).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        method: Method,
+        budget: Duration,
+        run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
+    ) -> Result<T, Missed> {
+        // The client keeps its own budget; this wall stands a little behind it.
+        let within = budget + Duration::from_secs(5);
+        let call = Call { method, within, run: Box::pin(run) };
+        self.stack.call(lane, call).await.map_err(|failure| missed(method, failure))
+    }
+}
+
+/// What an error of the client means.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The request did not leave this process.
+    NotSent,
+    /// Refused, and nothing happened.
+    Refused(RefusalClass, String),
+    /// What the call names does not exist.
+    Absent(String),
+    /// It may or may not have had its effect.
+    Unclear,
+}
+
+/// Judges an error of the client.
+pub(super) fn outcome_of(error: &ClientError) -> Outcome {
+    let error = innermost(error);
+    if error.is_connect() {
+        return Outcome::NotSent;
+    }
+    if error.is_authentication() {
+        return if error.is_transient_and_before_rpc() {
+            Outcome::NotSent
+        } else {
+            Outcome::Refused(RefusalClass::Denied, error.to_string())
+        };
+    }
+    // The request could not be written down: repeating it will not help.
+    if error.is_binding() || error.is_serialization() {
+        return Outcome::Refused(RefusalClass::Broken, error.to_string());
+    }
+    let Some(status) = error.http_status_code() else {
+        return Outcome::Unclear;
+    };
+    let google = error.status();
+    let message = google.map(|s| s.message.clone()).unwrap_or_default();
+    let faults: Vec<_> = google
+        .iter()
+        .flat_map(|s| &s.details)
+        .filter_map(|detail| match detail {
+            StatusDetails::ErrorInfo(info) => Some(OperationFault::new(&info.reason, &message)),
+            _ => None,
+        })
+        .collect();
+    let reasons: Vec<_> = faults.iter().map(|f| f.code.as_str()).filter(|c| !c.is_empty()).collect();
+    let said = match reasons.as_slice() {
+        [] => format!("HTTP {status}: {message}"),
+        reasons => format!("HTTP {status} {}: {message}", reasons.join(", ")),
+    };
+    match judge_reply(status, google.is_some(), &faults) {
+        Verdict::Refused(class) => Outcome::Refused(class, said),
+        Verdict::Absent => Outcome::Absent(said),
+        Verdict::Unclear => Outcome::Unclear,
+    }
+}
+
+/// The client wraps the last error when its retries run out of time.
+fn innermost(error: &ClientError) -> &ClientError {
+    let mut error = error;
+    while error.is_exhausted() {
+        match error.source().and_then(|source| source.downcast_ref::<ClientError>()) {
+            Some(inner) => error = inner,
+            None => break,
+        }
+    }
+    error
+}
+
+fn missed(method: Method, failure: Failure) -> Missed {
+    let call = method.name;
+    let outcome = match &failure {
+        Failure::Client(error) => outcome_of(error),
+        Failure::Overdue(_) => Outcome::Unclear,
+    };
+    Missed::Failed(match outcome {
+        Outcome::Absent(message) => return Missed::Absent(message),
+        Outcome::Refused(class, message) => CloudError::Refused { call, class, message },
+        Outcome::NotSent | Outcome::Unclear => {
+            CloudError::Unclear { call, message: glance(&failure), source: Some(Box::new(failure)) }
+        }
+    })
+}
+
+/// What was seen, in a few words; the whole chain is in the source.
+fn glance(failure: &Failure) -> String {
+    let Failure::Client(error) = failure else {
+        return failure.to_string();
+    };
+    let error = innermost(error);
+    match error.http_status_code() {
+        _ if error.is_timeout() => "no reply in time".to_owned(),
+        _ if error.is_connect() => "no connection".to_owned(),
+        _ if error.is_deserialization() => "a reply that is no JSON of this call".to_owned(),
+        Some(status) if error.status().is_some() => format!("HTTP {status}"),
+        Some(status) => format!("HTTP {status} with a body that is not Google's"),
+        None => "the connection broke".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_wrapped_by_spent_retries_keep_their_meaning() {
+        let wrapped = ClientError::exhausted(ClientError::connect("refused"));
+        assert_eq!(outcome_of(&wrapped), Outcome::NotSent);
+    }
+
+    #[test]
+    fn what_never_reached_google_or_never_came_back_is_not_taken_for_a_refusal() {
+        assert_eq!(outcome_of(&ClientError::io("reset by peer")), Outcome::Unclear);
+        assert_eq!(outcome_of(&ClientError::timeout("15 s")), Outcome::Unclear);
+        assert_eq!(outcome_of(&ClientError::deser("half a body")), Outcome::Unclear);
+        let page = ClientError::http(404, Default::default(), "<html>".into());
+        assert_eq!(outcome_of(&page), Outcome::Unclear);
+    }
+}

@@ -1,0 +1,361 @@
+//! The backend itself: each method of [`Cloud`] as one of Google's calls.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use google_cloud_compute_v1::model::Operation;
+use gust_core::{
+    ids::{MachineName, ProjectId, Shard, Zone},
+    ports::{
+        Cloud, CloudError, Creation, Instance, InstancePage, MemberFate, OperationRef, OperationState, Quota,
+        RefusalClass,
+    },
+    records::Call,
+    shape::STACK_LABEL,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    body::{bulk_body, insert_body},
+    client::{Client, Missed},
+    config::{ConfigError, GceConfig},
+    fates, keys, read,
+};
+use crate::layers::{Group, Method};
+
+/// Pages of a list; Google's maximum.
+const PAGE: u32 = 500;
+
+/// Least time between two waits on one operation: Google may answer a wait at once.
+const WAIT_GAP: Duration = Duration::from_secs(1);
+
+const fn method(name: &'static str, group: Group) -> Method {
+    Method { name, group }
+}
+
+const BULK_INSERT: Method = method("regionInstances.bulkInsert", Group::Write);
+const INSERT: Method = method("instances.insert", Group::Write);
+const DELETE: Method = method("instances.delete", Group::Write);
+const GET: Method = method("instances.get", Group::Read);
+const LIST: Method = method("instances.list", Group::List);
+const REGION_OPERATION_GET: Method = method("regionOperations.get", Group::OperationRead);
+const REGION_OPERATION_WAIT: Method = method("regionOperations.wait", Group::HeavyRead);
+const ZONE_OPERATION_GET: Method = method("zoneOperations.get", Group::OperationRead);
+const ZONE_OPERATION_WAIT: Method = method("zoneOperations.wait", Group::HeavyRead);
+const ZONE_OPERATION_LIST: Method = method("zoneOperations.list", Group::List);
+const REGION_GET: Method = method("regions.get", Group::GlobalRead);
+const PROJECT_GET: Method = method("projects.get", Group::GlobalRead);
+
+/// Google Compute Engine as a backend.
+///
+/// # Guarantees
+/// A creation is sent under the record's own request id, so a repeat is the same operation. A refusal is
+/// reported as one only where Google said so; whatever else went wrong is unclear.
+#[derive(Clone, Debug)]
+pub struct GceCloud {
+    client: Client,
+    keys: keys::Keys,
+    config: GceConfig,
+}
+
+impl GceCloud {
+    /// Sets up Google's client. Makes no call to GCE.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if an address cannot be used or there are no credentials.
+    pub async fn connect(config: GceConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        let keys = keys::Keys::new(&config.jwks_url, &config.user_agent, config.timeouts.attempt)?;
+        let client = Client::connect(&config).await?;
+        Ok(Self { client, keys, config })
+    }
+
+    /// One page of instances of a zone, by any filter.
+    pub(super) async fn page(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        filter: String,
+        page: Option<&str>,
+    ) -> Result<InstancePage, CloudError> {
+        let call = self.client.instances.list().with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_filter(filter)
+            .set_max_results(PAGE)
+            .set_or_clear_page_token(page);
+        let list = self.client.call(LIST, call.send()).await.map_err(|m| m.into_error(LIST))?;
+        Ok(InstancePage {
+            instances: list.items.iter().filter_map(|item| read::instance(item, zone)).collect(),
+            next: list.next_page_token.filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// The filter for our instances.
+    pub(super) fn ours(&self) -> String {
+        format!("labels.{STACK_LABEL} = \"{}\"", self.config.stack)
+    }
+
+    /// Reads an operation whole; `None` if Google no longer knows it.
+    pub(super) async fn read_operation(
+        &self,
+        operation: &OperationRef,
+    ) -> Result<Option<Operation>, CloudError> {
+        let options = self.client.options(true);
+        let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
+        let reply = match &operation.zone {
+            Some(zone) => {
+                let call = self.client.zone_operations.get().with_options(options);
+                let call = call.set_project(project).set_zone(zone.as_str()).set_operation(name);
+                self.client.call(ZONE_OPERATION_GET, call.send()).await
+            }
+            None => {
+                let call = self.client.region_operations.get().with_options(options);
+                let region = operation.shard.region.as_str();
+                let call = call.set_project(project).set_region(region).set_operation(name);
+                self.client.call(REGION_OPERATION_GET, call.send()).await
+            }
+        };
+        present(reply)
+    }
+
+    /// Has Google hold the reply until the operation is over, or for two minutes, or not at all: it promises
+    /// none of these.
+    async fn await_operation(&self, operation: &OperationRef) -> Result<Option<Operation>, CloudError> {
+        let options = self.client.wait_options();
+        let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
+        let reply = match &operation.zone {
+            Some(zone) => {
+                let call = self.client.zone_operations.wait().with_options(options);
+                let call = call.set_project(project).set_zone(zone.as_str()).set_operation(name);
+                self.client.wait(ZONE_OPERATION_WAIT, call.send()).await
+            }
+            None => {
+                let call = self.client.region_operations.wait().with_options(options);
+                let region = operation.shard.region.as_str();
+                let call = call.set_project(project).set_region(region).set_operation(name);
+                self.client.wait(REGION_OPERATION_WAIT, call.send()).await
+            }
+        };
+        present(reply)
+    }
+
+    /// One page of a zone's operations.
+    pub(super) async fn operations(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        filter: String,
+        page: Option<&str>,
+    ) -> Result<(Vec<Operation>, Option<String>), CloudError> {
+        let call = self.client.zone_operations.list().with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_filter(filter)
+            .set_max_results(PAGE)
+            .set_or_clear_page_token(page);
+        let reply = self.client.call(ZONE_OPERATION_LIST, call.send()).await;
+        let list = reply.map_err(|m| m.into_error(ZONE_OPERATION_LIST))?;
+        Ok((list.items, list.next_page_token.filter(|token| !token.is_empty())))
+    }
+
+    async fn send_delete(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        name: &MachineName,
+        request_id: Uuid,
+    ) -> Result<Option<Operation>, CloudError> {
+        let call = self.client.instances.delete().with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_instance(name.as_str())
+            .set_request_id(request_id);
+        present(self.client.call(DELETE, call.send()).await)
+    }
+}
+
+#[async_trait]
+impl Cloud for GceCloud {
+    async fn create(&self, creation: &Creation) -> Result<OperationRef, CloudError> {
+        let shard = creation.shape.shard();
+        let options = self.client.options(true);
+        let (project, request_id) = (shard.project.as_str(), creation.request_id.to_string());
+        let (method, zone, reply) = match &creation.call {
+            Call::Bulk => {
+                let call = self.client.region_instances.bulk_insert().with_options(options);
+                let call = call
+                    .set_project(project)
+                    .set_region(shard.region.as_str())
+                    .set_request_id(request_id)
+                    .set_body(bulk_body(creation));
+                (BULK_INSERT, None, self.client.call(BULK_INSERT, call.send()).await)
+            }
+            Call::Insert { zone } => {
+                let call = self.client.instances.insert().with_options(options);
+                let call = call
+                    .set_project(project)
+                    .set_zone(zone.as_str())
+                    .set_request_id(request_id)
+                    .set_body(insert_body(creation, only(creation)?, zone));
+                (INSERT, Some(zone.clone()), self.client.call(INSERT, call.send()).await)
+            }
+        };
+        let operation = reply.map_err(|m| m.into_error(method))?;
+        reference(method, shard, zone, operation)
+    }
+
+    async fn operation(
+        &self,
+        operation: &OperationRef,
+        patience: Duration,
+    ) -> Result<OperationState, CloudError> {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let seen = if left < WAIT_GAP {
+                self.read_operation(operation).await?
+            } else {
+                match tokio::time::timeout(left, self.await_operation(operation)).await {
+                    Ok(seen) => seen?,
+                    Err(_) => return Ok(OperationState::Running),
+                }
+            };
+            let state = seen.as_ref().map_or(OperationState::Forgotten, read::operation_state);
+            if state != OperationState::Running || left < WAIT_GAP {
+                return Ok(state);
+            }
+            tokio::time::sleep(WAIT_GAP).await;
+        }
+    }
+
+    async fn fates(
+        &self,
+        operation: &OperationRef,
+        creation: &Creation,
+    ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
+        fates::find(self, operation, creation).await
+    }
+
+    async fn list(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<InstancePage, CloudError> {
+        self.page(project, zone, self.ours(), page).await
+    }
+
+    async fn get(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        name: &MachineName,
+    ) -> Result<Option<Instance>, CloudError> {
+        let call = self.client.instances.get().with_options(self.client.options(true));
+        let call = call.set_project(project.as_str()).set_zone(zone.as_str()).set_instance(name.as_str());
+        let Some(resource) = present(self.client.call(GET, call.send()).await)? else {
+            return Ok(None);
+        };
+        match read::instance(&resource, zone) {
+            Some(instance) => Ok(Some(instance)),
+            None => Err(nameless(GET, "instance")),
+        }
+    }
+
+    /// The request id is derived from the name, so that two replicas that delete the same machine start one
+    /// operation. An operation that has failed is not repeated under its id, so then a fresh one is derived.
+    async fn delete(
+        &self,
+        shard: &Shard,
+        zone: &Zone,
+        name: &MachineName,
+    ) -> Result<Option<OperationRef>, CloudError> {
+        let subject = format!("gust:delete:{}/{zone}/{name}", shard.project);
+        let request_id = Uuid::new_v5(&Uuid::NAMESPACE_URL, subject.as_bytes());
+        let mut reply = self.send_delete(&shard.project, zone, name, request_id).await?;
+        if let Some(failed) = reply.as_ref().filter(|o| read::is_done(o) && read::is_failed(o)) {
+            let subject = format!("{subject}:{}", failed.name.as_deref().unwrap_or_default());
+            let request_id = Uuid::new_v5(&Uuid::NAMESPACE_URL, subject.as_bytes());
+            reply = self.send_delete(&shard.project, zone, name, request_id).await?;
+        }
+        reply
+            .map(|operation| reference(DELETE, shard.clone(), Some(zone.clone()), operation))
+            .transpose()
+    }
+
+    async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
+        let (project, region) = (shard.project.as_str(), shard.region.as_str());
+        let of_region = self.client.regions.get().with_options(self.client.options(true));
+        let of_region = of_region.set_project(project).set_region(region).send();
+        let of_project = self.client.projects.get().with_options(self.client.options(true));
+        let of_project = of_project.set_project(project).send();
+        let (of_region, of_project) = tokio::join!(
+            self.client.call(REGION_GET, of_region),
+            self.client.call(PROJECT_GET, of_project)
+        );
+        let of_region = of_region.map_err(|m| m.into_error(REGION_GET))?;
+        if let Some(warning) = &of_region.quota_status_warning {
+            // Without quotas everything would look unlimited.
+            let message = format!("quotas of {region} could not be read: {warning:?}");
+            return Err(CloudError::Unclear { call: REGION_GET.name, message, source: None });
+        }
+        let of_project = of_project.map_err(|m| m.into_error(PROJECT_GET))?;
+        let families = self.config.family_quotas.iter().map(|(family, limit)| Quota {
+            metric: format!("CPUS_PER_VM_FAMILY:{family}"),
+            // Limits are far below where f64 loses whole numbers.
+            limit: *limit as f64,
+            usage: 0.0,
+            project_wide: false,
+        });
+        let regional = of_region.quotas.iter().filter_map(|q| read::quota(q, false));
+        let global = of_project.quotas.iter().filter_map(|q| read::quota(q, true));
+        Ok(regional.chain(global).chain(families).collect())
+    }
+
+    async fn identity_keys(&self) -> Result<String, CloudError> {
+        self.keys.fetch().await
+    }
+}
+
+/// For calls to which absence is an answer.
+fn present<T>(reply: Result<T, Missed>) -> Result<Option<T>, CloudError> {
+    match reply {
+        Ok(found) => Ok(Some(found)),
+        Err(Missed::Absent(_)) => Ok(None),
+        Err(Missed::Failed(error)) => Err(error),
+    }
+}
+
+/// The one machine of an insert.
+fn only(creation: &Creation) -> Result<&MachineName, CloudError> {
+    match creation.names.as_slice() {
+        [name] => Ok(name),
+        names => Err(CloudError::Refused {
+            call: INSERT.name,
+            class: RefusalClass::Broken,
+            message: format!("makes one machine, but the record names {}", names.len()),
+        }),
+    }
+}
+
+fn reference(
+    method: Method,
+    shard: Shard,
+    zone: Option<Zone>,
+    operation: Operation,
+) -> Result<OperationRef, CloudError> {
+    match operation.name {
+        Some(name) if !name.is_empty() => Ok(OperationRef { shard, zone, name }),
+        _ => Err(nameless(method, "operation")),
+    }
+}
+
+fn nameless(method: Method, what: &str) -> CloudError {
+    let message = format!("the reply names no {what}");
+    CloudError::Unclear { call: method.name, message, source: None }
+}
