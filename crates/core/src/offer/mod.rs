@@ -46,7 +46,7 @@ pub fn offers_or_why(
 pub fn ruled_out<'a>(
     request: &Request,
     catalog: &'a Catalog,
-    placement: &Placement,
+    placement: &'a Placement,
 ) -> Vec<(&'a FamilyName, RuledOut)> {
     search::survey(request, catalog, placement).ruled_out
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::placement::{Group, Place, Placement};
 use super::types::{LocalSsds, Offer, OfferedDisk, Preference};
 use crate::catalog::{Catalog, Disk, DiskType, Family, FamilyName, HOURS_PER_MONTH, LocalSsd, Predefined};
-use crate::ids::MachineTypeName;
+use crate::ids::{MachineTypeName, Zone};
 use crate::request::{Backend, Bounds, Cpus, Gib, Mib, Request, Spot};
 use crate::shape::{Price, ProvisioningModel};
 
@@ -58,7 +58,7 @@ pub(super) struct Candidate<'a> {
     second_choice: bool,
     disk_type: &'a DiskType,
     disk: Gib,
-    group: usize,
+    group: &'a Group,
     nano_per_hour: u64,
 }
 
@@ -75,10 +75,6 @@ impl Candidate<'_> {
         self.disk_type
     }
 
-    pub fn model(&self) -> ProvisioningModel {
-        self.model
-    }
-
     pub fn machine_type(&self) -> MachineTypeName {
         name_of(self.family, &self.size)
     }
@@ -88,7 +84,7 @@ impl Candidate<'_> {
         let size = &self.size;
         (
             (self.second_choice, self.nano_per_hour, size.memory_mib, size.ssds.count),
-            (size.predefined.is_none(), &self.family.name, size.cpus, self.disk_type, self.group),
+            (size.predefined.is_none(), &self.family.name, size.cpus, self.disk_type, &self.group.region),
         )
     }
 }
@@ -99,10 +95,11 @@ pub(super) struct Survey<'a> {
     pub ruled_out: Vec<(&'a FamilyName, RuledOut)>,
 }
 
-pub(super) fn survey<'a>(request: &Request, catalog: &'a Catalog, placement: &Placement) -> Survey<'a> {
+pub(super) fn survey<'a>(request: &Request, catalog: &'a Catalog, placement: &'a Placement) -> Survey<'a> {
     let mut survey = Survey { candidates: Vec::new(), ruled_out: Vec::new() };
     // Machines of other backends, and accelerators, are not in the catalog.
-    if request.backend != Backend::Gce || request.gpu.is_some() {
+    // A mistyped name beside a right one must not go unnoticed either.
+    if request.backend != Backend::Gce || request.gpu.is_some() || !all_known(request, catalog) {
         return survey;
     }
     for family in catalog.families() {
@@ -114,6 +111,16 @@ pub(super) fn survey<'a>(request: &Request, catalog: &'a Catalog, placement: &Pl
     survey
 }
 
+/// Whether the catalog has every name of the request.
+fn all_known(request: &Request, catalog: &Catalog) -> bool {
+    let has_zone = |zone: &Zone| catalog.regions().get(&zone.region()).is_some_and(|all| all.contains(zone));
+    request.families.iter().all(|name| catalog.family(name.as_str()).is_some())
+        && request.machine_types.iter().all(|name| catalog.machine_type(name).is_some())
+        && request.disk_types.iter().all(|name| catalog.disk(name).is_some())
+        && request.regions.iter().all(|name| catalog.regions().contains_key(name))
+        && request.zones.iter().all(has_zone)
+}
+
 /// All offers for a request, best first; empty if nothing fits.
 pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement) -> Vec<Offer> {
     let mut candidates = survey(request, catalog, placement).candidates;
@@ -121,20 +128,17 @@ pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement
         candidates.sort_unstable_by(|a, b| a.rank().cmp(&b.rank()));
         candidates.truncate(MOST_OFFERS);
     }
-    let mut places: Vec<(&FamilyName, usize, Arc<[Place]>)> = Vec::new();
+    // Offers of a group share their places.
+    let mut places: Vec<(*const Group, Arc<[Place]>)> = Vec::new();
     let mut offers: Vec<Offer> = Vec::with_capacity(candidates.len());
     for candidate in &candidates {
-        let (family, group) = (&candidate.family.name, candidate.group);
-        let known = places.iter().rev().find(|(f, g, _)| *f == family && *g == group);
-        let found = match known {
-            Some((_, _, found)) => Arc::clone(found),
-            None => {
-                let Some(group) = placement.groups(family).get(group) else { continue };
-                let found = within(request, group);
-                places.push((family, candidate.group, Arc::clone(&found)));
-                found
-            }
-        };
+        let group = std::ptr::from_ref(candidate.group);
+        let known = places.iter().rev().find(|(of, _)| *of == group);
+        let found = known.map(|(_, found)| Arc::clone(found)).unwrap_or_else(|| {
+            let found = within(request, candidate.group);
+            places.push((group, Arc::clone(&found)));
+            found
+        });
         offers.push(written_out(candidate, request, placement, found));
     }
     offers.sort_by(|a, b| a.preference.cmp(&b.preference));
@@ -143,8 +147,8 @@ pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement
 
 fn written_out(candidate: &Candidate<'_>, request: &Request, placement: &Placement, places: Arc<[Place]>) -> Offer {
     let Candidate { family, size, .. } = candidate;
-    let region = places.first().map_or(&family.name.as_str().into(), |p| &p.shard.region).clone();
-    let priced_as = family.prices(&region).0.clone();
+    let region = &candidate.group.region;
+    let priced_as = family.prices(region).0.clone();
     // A machine type by name is wanted as it is: nothing of it is excess.
     let asked = if request.machine_types.is_empty() { request.memory.min.0 } else { size.memory_mib };
     let machine_type = candidate.machine_type();
@@ -170,7 +174,7 @@ fn written_out(candidate: &Candidate<'_>, request: &Request, placement: &Placeme
             excess_local_ssds: size.ssds.count.saturating_sub(request.local_ssd),
             machine_type,
             disk_type: candidate.disk_type.clone(),
-            region,
+            region: region.clone(),
         },
     }
 }
@@ -186,7 +190,7 @@ fn name_of(family: &Family, size: &Size<'_>) -> MachineTypeName {
 fn consider<'a>(
     request: &Request,
     catalog: &'a Catalog,
-    placement: &Placement,
+    placement: &'a Placement,
     family: &'a Family,
     candidates: &mut Vec<Candidate<'a>>,
 ) -> Result<(), RuledOut> {
@@ -204,14 +208,14 @@ fn consider<'a>(
     if request.arch.is_some_and(|arch| arch != family.arch) {
         return Err(RuledOut::Arch);
     }
-    let groups: Vec<(usize, &Group)> =
-        placement.groups(&family.name).iter().enumerate().filter(|(_, g)| reaches(request, g)).collect();
+    let groups: Vec<&Group> =
+        placement.groups(&family.name).iter().filter(|group| reaches(request, group)).collect();
     if groups.is_empty() {
         return Err(RuledOut::NoPlace);
     }
     let models = models(request.spot, bounds);
     let sold = |model: ProvisioningModel| {
-        groups.iter().any(|(_, g)| family.prices(&g.region).1.rate(false, model).is_some())
+        groups.iter().any(|g| family.prices(&g.region).1.rate(false, model).is_some())
     };
     if !models.iter().any(|(model, _)| sold(*model)) {
         return Err(RuledOut::Model);
@@ -225,7 +229,7 @@ fn consider<'a>(
     } else {
         named_sizes(request, bounds, family, &named)?
     };
-    for (at, group) in groups {
+    for group in groups {
         for (model, second_choice) in &models {
             for size in &sizes {
                 for (disk_type, disk) in &disks {
@@ -239,7 +243,7 @@ fn consider<'a>(
                         second_choice: *second_choice,
                         disk_type,
                         disk: Gib(gib),
-                        group: at,
+                        group,
                         nano_per_hour,
                     });
                 }
@@ -300,7 +304,7 @@ fn reaches(request: &Request, group: &Group) -> bool {
     group.places.iter().any(|place| usable(request, place).next().is_some())
 }
 
-fn usable<'a>(request: &'a Request, place: &'a Place) -> impl Iterator<Item = &'a crate::ids::Zone> {
+fn usable<'a>(request: &'a Request, place: &'a Place) -> impl Iterator<Item = &'a Zone> {
     let region = request.regions.is_empty() || request.regions.contains(&place.shard.region);
     place.zones.iter().filter(move |zone| region && (request.zones.is_empty() || request.zones.contains(zone)))
 }
