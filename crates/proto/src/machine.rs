@@ -138,6 +138,9 @@ impl fmt::Debug for v1::ClaimRequest {
 mod tests {
     use super::*;
 
+    /// What is said of a message, and how it was spoilt.
+    type Case<M> = (&'static str, fn(&mut M));
+
     fn assignment() -> v1::Assignment {
         v1::Assignment {
             source: "main".to_owned(),
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_assignment_with_a_hole_names_the_field() {
-        let cases: [(&str, fn(&mut v1::Assignment)); 6] = [
+        let cases: [Case<v1::Assignment>; 6] = [
             ("field `source` is missing", |a| a.source.clear()),
             ("field `job_id` is no UUID", |a| a.job_id = "7".to_owned()),
             ("field `agent_endpoint` must be an http or https URL", |a| {

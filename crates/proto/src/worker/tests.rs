@@ -343,9 +343,12 @@ fn refusal<M, T: TryFrom<M, Error = Malformed> + Debug>(message: M) -> String {
     T::try_from(message).expect_err("it is spoilt").to_string()
 }
 
+/// What is said of a message, and how it was spoilt.
+type Case<M> = (&'static str, fn(&mut M));
+
 #[test]
 fn a_spoilt_batch_names_the_field() {
-    let cases: [(&str, fn(&mut v1::Batch)); 9] = [
+    let cases: [Case<v1::Batch>; 9] = [
         ("field `create.id` is missing", |b| b.id.clear()),
         ("field `create.shape` is missing", |b| b.shape = None),
         ("field `create.shape.shard.region` is missing", |b| {

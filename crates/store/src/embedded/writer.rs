@@ -1,0 +1,326 @@
+//! The thread that owns the file: requests in order, commits in groups.
+//!
+//! redb gives a handle up after its first failed read or write. So after any such failure the file is opened
+//! again, and what it then says decides whether the failed commits took place.
+
+use std::{collections::VecDeque, error::Error, fmt, sync::Arc};
+
+use gust_core::{
+    ids::{ReplicaId, Term},
+    ports::{CommitError, Loaded, Revision, StoreError},
+};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Config,
+    apply::{self, Prepared},
+    file::{self, Opener, Position},
+    hint::{hint, store_error},
+};
+use crate::{Journal, journal::Durable, key_prefix};
+
+/// Most commits that share one fsync.
+const MOST_IN_GROUP: usize = 256;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+type CommitReply = oneshot::Sender<Result<Revision, CommitError>>;
+
+/// What the thread is asked for. A reply nobody waits for any more is dropped.
+pub(super) enum Request {
+    Campaign {
+        replica: ReplicaId,
+        reply: Reply<Term>,
+    },
+    Resign {
+        term: Term,
+        reply: Reply<()>,
+    },
+    Load(Reply<Loaded>),
+    History {
+        after: Option<String>,
+        limit: usize,
+        reply: Reply<Vec<(String, Vec<u8>)>>,
+    },
+    Commit(Prepared, CommitReply),
+}
+
+/// Who leads: nobody after opening, since a leader's term ends with its process.
+struct Leader {
+    replica: ReplicaId,
+    term: Term,
+}
+
+pub(super) struct Writer {
+    config: Config,
+    prefix: String,
+    journal: Option<Journal>,
+    opener: Opener,
+    /// Absent while the file could not be opened again.
+    database: Option<Database>,
+    position: Position,
+    leader: Option<Leader>,
+}
+
+impl Writer {
+    pub fn open(config: Config, journal: Option<Journal>, opener: Opener) -> Result<Self, StoreError> {
+        let (database, position) = file::open(&config, &opener)?;
+        tracing::info!(
+            file = %config.path.display(),
+            revision = position.revision,
+            term = position.term,
+            "store open"
+        );
+        Ok(Self {
+            prefix: key_prefix(&config.stack),
+            config,
+            journal,
+            opener,
+            database: Some(database),
+            position,
+            leader: None,
+        })
+    }
+
+    /// Serves until all senders are gone.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut next = VecDeque::new();
+        loop {
+            let Some(request) = next.pop_front().or_else(|| inbox.blocking_recv()) else {
+                return;
+            };
+            match request {
+                Request::Commit(commit, reply) => {
+                    let mut group = vec![(commit, reply)];
+                    while group.len() < MOST_IN_GROUP {
+                        match inbox.try_recv() {
+                            Ok(Request::Commit(commit, reply)) => group.push((commit, reply)),
+                            Ok(other) => {
+                                next.push_back(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.commit(group);
+                }
+                Request::Campaign { replica, reply } => drop(reply.send(self.campaign(replica))),
+                Request::Resign { term, reply } => drop(reply.send(self.resign(term))),
+                Request::Load(reply) => drop(reply.send(self.load())),
+                Request::History { after, limit, reply } => {
+                    let page = self.read("reading history", |txn| {
+                        file::history(txn, after.as_deref(), limit)
+                    });
+                    drop(reply.send(page));
+                }
+            }
+        }
+    }
+
+    fn campaign(&mut self, replica: ReplicaId) -> Result<Term, StoreError> {
+        let revision = self.position.revision + 1;
+        // The term ends before the new one is durable: if that fails, nobody leads, which is safe.
+        self.leader = None;
+        self.move_to(
+            "campaigning",
+            Position {
+                revision,
+                term: revision,
+            },
+        )?;
+        let term = Term(revision);
+        tracing::info!(%replica, %term, "leading");
+        self.leader = Some(Leader { replica, term });
+        Ok(term)
+    }
+
+    fn resign(&mut self, term: Term) -> Result<(), StoreError> {
+        if self.leader.as_ref().is_none_or(|leader| leader.term != term) {
+            return Ok(());
+        }
+        self.leader = None;
+        // A new term that nobody holds: whoever still commits under the old one is told a higher number.
+        let revision = self.position.revision + 1;
+        self.move_to(
+            "resigning",
+            Position {
+                revision,
+                term: revision,
+            },
+        )
+    }
+
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        let revision = Revision(self.position.revision);
+        let records = self.read("loading the records", file::records)?;
+        Ok(Loaded { revision, records })
+    }
+
+    fn commit(&mut self, group: Vec<(Prepared, CommitReply)>) {
+        let theirs = Term(self.position.term);
+        let leads = self.leader.as_ref().map(|leader| leader.term);
+        let mut group: Vec<_> = group
+            .into_iter()
+            .filter_map(|(commit, reply)| {
+                if Some(commit.term) == leads {
+                    return Some((commit, reply));
+                }
+                let ours = commit.term;
+                drop(reply.send(Err(CommitError::Fenced { ours, theirs })));
+                None
+            })
+            .collect();
+        if group.is_empty() {
+            return;
+        }
+        let first = self.position.revision + 1;
+        let outcome = self.write_group(group.iter().map(|(commit, _)| commit).collect());
+        let outcome =
+            outcome.and_then(|()| self.write_journal(first, group.iter_mut().map(|(commit, _)| commit)));
+        for (n, (_, reply)) in group.into_iter().enumerate() {
+            drop(reply.send(match &outcome {
+                Ok(()) => Ok(Revision(first + n as u64)),
+                Err(failure) => Err(failure.into()),
+            }));
+        }
+    }
+
+    fn write_group(&mut self, commits: Vec<&Prepared>) -> Result<(), Failure> {
+        let before = self.position.revision;
+        let position = Position {
+            revision: before + commits.len() as u64,
+            ..self.position
+        };
+        let bounds = self.config.history;
+        let Err(cause) = self.transact(position, |txn| apply::apply(txn, &commits, bounds)) else {
+            return Ok(());
+        };
+        tracing::error!(error = %cause, commits = commits.len(), "the store failed a commit");
+        if self.database.is_some() && self.position.revision == before {
+            let hint = hint(&self.config.path, &cause);
+            Err(Failure::Refused {
+                hint,
+                cause: Shared(Arc::new(cause)),
+            })
+        } else {
+            Err(Failure::Unclear(Shared(Arc::new(cause))))
+        }
+    }
+
+    /// A commit that is not in the journal counts as unclear, although it took place: its repeat does no harm.
+    fn write_journal<'a>(
+        &mut self,
+        first: u64,
+        commits: impl Iterator<Item = &'a mut Prepared>,
+    ) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        let replica = self.leader.as_ref().map(|leader| leader.replica.clone());
+        let lines = commits.enumerate().map(|(n, commit)| Durable {
+            replica: replica.clone(),
+            term: commit.term,
+            revision: Revision(first + n as u64),
+            keys: commit.writes.iter().map(|write| write.key().to_owned()).collect(),
+            phases: std::mem::take(&mut commit.phases),
+        });
+        journal.append(&self.prefix, lines).map_err(|error| {
+            tracing::error!(%error, cause = %error.source, "the commit journal cannot be written");
+            Failure::Unclear(Shared(Arc::new(error)))
+        })
+    }
+
+    /// One transaction that also moves the store to its next position.
+    fn transact(
+        &mut self,
+        next: Position,
+        body: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), redb::Error> {
+        let outcome = self.database().and_then(|database| {
+            // Durability::Immediate is redb's default: commit returns after fsync.
+            let txn = database.begin_write()?;
+            body(&txn)?;
+            file::put_position(&txn, next)?;
+            txn.commit()?;
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => self.position = next,
+            Err(_) => self.reopen(),
+        }
+        outcome
+    }
+
+    fn database(&mut self) -> Result<&Database, redb::Error> {
+        if self.database.is_none() {
+            self.reopen();
+        }
+        // PreviousIo is redb's own word for a handle that a failure has spent.
+        self.database.as_ref().ok_or(redb::Error::PreviousIo)
+    }
+
+    /// Opens the file again after a failure. The old handle goes first: it has the lock.
+    fn reopen(&mut self) {
+        self.database = None;
+        match file::open(&self.config, &self.opener) {
+            Ok((database, position)) => {
+                self.database = Some(database);
+                self.position = position;
+            }
+            Err(error) => tracing::error!(error = %error, "the store cannot be opened again"),
+        }
+    }
+
+    fn move_to(&mut self, act: &'static str, next: Position) -> Result<(), StoreError> {
+        self.transact(next, |_| Ok(()))
+            .map_err(|cause| store_error(act, &self.config.path, cause))
+    }
+
+    fn read<T>(
+        &mut self,
+        act: &'static str,
+        body: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let outcome = self.database().and_then(|database| body(&database.begin_read()?));
+        outcome.map_err(|cause| {
+            self.reopen();
+            store_error(act, &self.config.path, cause)
+        })
+    }
+}
+
+/// Why a whole group failed; every member of it gets an error of its own.
+enum Failure {
+    /// Nothing was written.
+    Refused { hint: String, cause: Shared },
+    /// It may have been written.
+    Unclear(Shared),
+}
+
+/// One cause for many commits.
+#[derive(Clone, Debug)]
+struct Shared(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<&Failure> for CommitError {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Refused { hint, cause } => Self::Refused {
+                hint: hint.clone(),
+                source: Box::new(cause.clone()),
+            },
+            Failure::Unclear(cause) => Self::Unclear(Box::new(cause.clone())),
+        }
+    }
+}
