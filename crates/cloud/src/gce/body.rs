@@ -67,7 +67,9 @@ fn locations(zones: &[Zone]) -> LocationPolicy {
         .set_target_shape(TargetShape::Any)
         .set_locations(zones.iter().map(|zone| (format!("zones/{zone}"), allow())))
         .set_zones(
-            zones.iter().map(|zone| LocationPolicyZoneConfiguration::new().set_zone(format!("zones/{zone}"))),
+            zones
+                .iter()
+                .map(|zone| LocationPolicyZoneConfiguration::new().set_zone(format!("zones/{zone}"))),
         )
 }
 
@@ -87,11 +89,11 @@ fn disks(shape: &Shape, disk_type: &dyn Fn(&str) -> String) -> Vec<AttachedDisk>
             .set_auto_delete(true)
             .set_type(attached_disk::Type::Scratch)
             .set_interface(attached_disk::Interface::Nvme)
-            .set_initialize_params(
-                AttachedDiskInitializeParams::new().set_disk_type(disk_type("local-ssd")),
-            )
+            .set_initialize_params(AttachedDiskInitializeParams::new().set_disk_type(disk_type("local-ssd")))
     };
-    std::iter::once(boot).chain((0..shape.local_ssds).map(|_| local())).collect()
+    std::iter::once(boot)
+        .chain((0..shape.local_ssds).map(|_| local()))
+        .collect()
 }
 
 fn network(shape: &Shape) -> NetworkInterface {
@@ -105,7 +107,11 @@ fn network(shape: &Shape) -> NetworkInterface {
             .set_name("External NAT")
             .set_network_tier(access_config::NetworkTier::Premium)]);
     }
-    if needs_gvnic(shape) { nic.set_nic_type(NicType::Gvnic) } else { nic }
+    if needs_gvnic(shape) {
+        nic.set_nic_type(NicType::Gvnic)
+    } else {
+        nic
+    }
 }
 
 /// Families of the third generation and later have no other network card, and neither has an Arm machine.
@@ -116,12 +122,18 @@ fn needs_gvnic(shape: &Shape) -> bool {
 }
 
 fn account(shape: &Shape) -> ServiceAccount {
-    ServiceAccount::new().set_email(&shape.service_account).set_scopes([CLOUD_PLATFORM])
+    ServiceAccount::new()
+        .set_email(&shape.service_account)
+        .set_scopes([CLOUD_PLATFORM])
 }
 
 fn metadata(shape: &Shape) -> Metadata {
-    Metadata::new()
-        .set_items(shape.metadata.iter().map(|(key, value)| Items::new().set_key(key).set_value(value)))
+    Metadata::new().set_items(
+        shape
+            .metadata
+            .iter()
+            .map(|(key, value)| Items::new().set_key(key).set_value(value)),
+    )
 }
 
 /// A machine never starts again by itself (its one job is lost with it), and Google deletes it at the end of
@@ -134,9 +146,7 @@ fn rules(shape: &Shape) -> Scheduling {
         .set_max_run_duration(Duration::new().set_seconds(seconds))
         .set_instance_termination_action(scheduling::InstanceTerminationAction::Delete);
     match shape.model {
-        ProvisioningModel::Standard => {
-            common.set_provisioning_model(scheduling::ProvisioningModel::Standard)
-        }
+        ProvisioningModel::Standard => common.set_provisioning_model(scheduling::ProvisioningModel::Standard),
         // Spot machines cannot move to another host.
         ProvisioningModel::Spot => common
             .set_provisioning_model(scheduling::ProvisioningModel::Spot)

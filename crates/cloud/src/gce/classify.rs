@@ -81,7 +81,11 @@ pub fn judge_faults(faults: &[OperationFault], status: Option<u16>, spot: bool) 
 
 /// The class of an operation error code, or of a reason in a reply; `None` if this version does not know it.
 pub fn class_of_code(code: &str) -> Option<RefusalClass> {
-    known(&OperationFault { code: code.to_owned(), ..OperationFault::default() }).map(|(class, _)| class)
+    known(&OperationFault {
+        code: code.to_owned(),
+        ..OperationFault::default()
+    })
+    .map(|(class, _)| class)
 }
 
 /// How much a class says: the weightiest of several is shown.
@@ -94,11 +98,15 @@ enum Weight {
 
 fn most_specific(classes: impl Iterator<Item = (RefusalClass, Weight)>) -> Option<RefusalClass> {
     // The first of the weightiest: `max_by_key` would take the last.
-    classes.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(class, _)| class)
+    classes
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })
+        .map(|(class, _)| class)
 }
 
 fn known(fault: &OperationFault) -> Option<(RefusalClass, Weight)> {
-    let stockout = || RefusalClass::Stockout { zone: fault.zone.clone() };
+    let stockout = || RefusalClass::Stockout {
+        zone: fault.zone.clone(),
+    };
     let code = fault.code.as_str();
     let class = match code {
         "VM_MIN_COUNT_NOT_REACHED" => return Some((stockout(), Weight::Summary)),
@@ -142,7 +150,10 @@ fn known(fault: &OperationFault) -> Option<(RefusalClass, Weight)> {
 
 fn quota(fault: &OperationFault) -> RefusalClass {
     let unknown = || "unknown".to_owned();
-    RefusalClass::Quota { metric: fault.metric.clone().unwrap_or_else(unknown), limit: fault.limit }
+    RefusalClass::Quota {
+        metric: fault.metric.clone().unwrap_or_else(unknown),
+        limit: fault.limit,
+    }
 }
 
 fn by_status(status: Option<u16>) -> RefusalClass {

@@ -48,9 +48,11 @@ impl Missed {
     pub fn into_error(self, method: Method) -> CloudError {
         match self {
             Self::Failed(error) => error,
-            Self::Absent(message) => {
-                CloudError::Refused { call: method.name, class: RefusalClass::Broken, message }
-            }
+            Self::Absent(message) => CloudError::Refused {
+                call: method.name,
+                class: RefusalClass::Broken,
+                message,
+            },
         }
     }
 }
@@ -137,8 +139,15 @@ impl Client {
     ) -> Result<T, Missed> {
         // The client keeps its own budget; this wall stands a little behind it.
         let within = budget + Duration::from_secs(5);
-        let call = Call { method, within, run: Box::pin(run) };
-        self.stack.call(lane, call).await.map_err(|failure| missed(method, failure))
+        let call = Call {
+            method,
+            within,
+            run: Box::pin(run),
+        };
+        self.stack
+            .call(lane, call)
+            .await
+            .map_err(|failure| missed(method, failure))
     }
 }
 
@@ -185,7 +194,11 @@ pub(super) fn outcome_of(error: &ClientError) -> Outcome {
             _ => None,
         })
         .collect();
-    let reasons: Vec<_> = faults.iter().map(|f| f.code.as_str()).filter(|c| !c.is_empty()).collect();
+    let reasons: Vec<_> = faults
+        .iter()
+        .map(|f| f.code.as_str())
+        .filter(|c| !c.is_empty())
+        .collect();
     let said = match reasons.as_slice() {
         [] => format!("HTTP {status}: {message}"),
         reasons => format!("HTTP {status} {}: {message}", reasons.join(", ")),
@@ -201,7 +214,10 @@ pub(super) fn outcome_of(error: &ClientError) -> Outcome {
 fn innermost(error: &ClientError) -> &ClientError {
     let mut error = error;
     while error.is_exhausted() {
-        match error.source().and_then(|source| source.downcast_ref::<ClientError>()) {
+        match error
+            .source()
+            .and_then(|source| source.downcast_ref::<ClientError>())
+        {
             Some(inner) => error = inner,
             None => break,
         }
@@ -218,9 +234,11 @@ fn missed(method: Method, failure: Failure) -> Missed {
     Missed::Failed(match outcome {
         Outcome::Absent(message) => return Missed::Absent(message),
         Outcome::Refused(class, message) => CloudError::Refused { call, class, message },
-        Outcome::NotSent | Outcome::Unclear => {
-            CloudError::Unclear { call, message: glance(&failure), source: Some(Box::new(failure)) }
-        }
+        Outcome::NotSent | Outcome::Unclear => CloudError::Unclear {
+            call,
+            message: glance(&failure),
+            source: Some(Box::new(failure)),
+        },
     })
 }
 

@@ -79,16 +79,28 @@ impl GceCloud {
         filter: String,
         page: Option<&str>,
     ) -> Result<InstancePage, CloudError> {
-        let call = self.client.instances.list().with_options(self.client.options(true));
+        let call = self
+            .client
+            .instances
+            .list()
+            .with_options(self.client.options(true));
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
             .set_filter(filter)
             .set_max_results(PAGE)
             .set_or_clear_page_token(page);
-        let list = self.client.call(LIST, call.send()).await.map_err(|m| m.into_error(LIST))?;
+        let list = self
+            .client
+            .call(LIST, call.send())
+            .await
+            .map_err(|m| m.into_error(LIST))?;
         Ok(InstancePage {
-            instances: list.items.iter().filter_map(|item| read::instance(item, zone)).collect(),
+            instances: list
+                .items
+                .iter()
+                .filter_map(|item| read::instance(item, zone))
+                .collect(),
             next: list.next_page_token.filter(|token| !token.is_empty()),
         })
     }
@@ -108,7 +120,10 @@ impl GceCloud {
         let reply = match &operation.zone {
             Some(zone) => {
                 let call = self.client.zone_operations.get().with_options(options);
-                let call = call.set_project(project).set_zone(zone.as_str()).set_operation(name);
+                let call = call
+                    .set_project(project)
+                    .set_zone(zone.as_str())
+                    .set_operation(name);
                 self.client.call(ZONE_OPERATION_GET, call.send()).await
             }
             None => {
@@ -129,7 +144,10 @@ impl GceCloud {
         let reply = match &operation.zone {
             Some(zone) => {
                 let call = self.client.zone_operations.wait().with_options(options);
-                let call = call.set_project(project).set_zone(zone.as_str()).set_operation(name);
+                let call = call
+                    .set_project(project)
+                    .set_zone(zone.as_str())
+                    .set_operation(name);
                 self.client.wait(ZONE_OPERATION_WAIT, call.send()).await
             }
             None => {
@@ -150,7 +168,11 @@ impl GceCloud {
         filter: String,
         page: Option<&str>,
     ) -> Result<(Vec<Operation>, Option<String>), CloudError> {
-        let call = self.client.zone_operations.list().with_options(self.client.options(true));
+        let call = self
+            .client
+            .zone_operations
+            .list()
+            .with_options(self.client.options(true));
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
@@ -169,7 +191,11 @@ impl GceCloud {
         name: &MachineName,
         request_id: Uuid,
     ) -> Result<Option<Operation>, CloudError> {
-        let call = self.client.instances.delete().with_options(self.client.options(true));
+        let call = self
+            .client
+            .instances
+            .delete()
+            .with_options(self.client.options(true));
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
@@ -193,7 +219,11 @@ impl Cloud for GceCloud {
                     .set_region(shard.region.as_str())
                     .set_request_id(request_id)
                     .set_body(bulk_body(creation));
-                (BULK_INSERT, None, self.client.call(BULK_INSERT, call.send()).await)
+                (
+                    BULK_INSERT,
+                    None,
+                    self.client.call(BULK_INSERT, call.send()).await,
+                )
             }
             Call::Insert { zone } => {
                 let call = self.client.instances.insert().with_options(options);
@@ -202,7 +232,11 @@ impl Cloud for GceCloud {
                     .set_zone(zone.as_str())
                     .set_request_id(request_id)
                     .set_body(insert_body(creation, only(creation)?, zone));
-                (INSERT, Some(zone.clone()), self.client.call(INSERT, call.send()).await)
+                (
+                    INSERT,
+                    Some(zone.clone()),
+                    self.client.call(INSERT, call.send()).await,
+                )
             }
         };
         let operation = reply.map_err(|m| m.into_error(method))?;
@@ -225,7 +259,9 @@ impl Cloud for GceCloud {
                     Err(_) => return Ok(OperationState::Running),
                 }
             };
-            let state = seen.as_ref().map_or(OperationState::Forgotten, read::operation_state);
+            let state = seen
+                .as_ref()
+                .map_or(OperationState::Forgotten, read::operation_state);
             if state != OperationState::Running || left < WAIT_GAP {
                 return Ok(state);
             }
@@ -256,8 +292,15 @@ impl Cloud for GceCloud {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<Instance>, CloudError> {
-        let call = self.client.instances.get().with_options(self.client.options(true));
-        let call = call.set_project(project.as_str()).set_zone(zone.as_str()).set_instance(name.as_str());
+        let call = self
+            .client
+            .instances
+            .get()
+            .with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_instance(name.as_str());
         let Some(resource) = present(self.client.call(GET, call.send()).await)? else {
             return Ok(None);
         };
@@ -302,7 +345,11 @@ impl Cloud for GceCloud {
         if let Some(warning) = &of_region.quota_status_warning {
             // Without quotas everything would look unlimited.
             let message = format!("quotas of {region} could not be read: {warning:?}");
-            return Err(CloudError::Unclear { call: REGION_GET.name, message, source: None });
+            return Err(CloudError::Unclear {
+                call: REGION_GET.name,
+                message,
+                source: None,
+            });
         }
         let of_project = of_project.map_err(|m| m.into_error(PROJECT_GET))?;
         let families = self.config.family_quotas.iter().map(|(family, limit)| Quota {
@@ -357,5 +404,9 @@ fn reference(
 
 fn nameless(method: Method, what: &str) -> CloudError {
     let message = format!("the reply names no {what}");
-    CloudError::Unclear { call: method.name, message, source: None }
+    CloudError::Unclear {
+        call: method.name,
+        message,
+        source: None,
+    }
 }

@@ -127,8 +127,14 @@ fn check_url(key: &'static str, url: &Url) -> Result<(), ConfigError> {
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(url) => Ok(()),
-        "http" => Err(ConfigError::PlainHttp { key, url: url.clone() }),
-        _ => Err(ConfigError::Scheme { key, url: url.clone() }),
+        "http" => Err(ConfigError::PlainHttp {
+            key,
+            url: url.clone(),
+        }),
+        _ => Err(ConfigError::Scheme {
+            key,
+            url: url.clone(),
+        }),
     }
 }
 
@@ -155,10 +161,20 @@ mod tests {
 
     #[test]
     fn plain_http_never_leaves_the_host() {
-        for good in ["https://compute.example", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+        for good in [
+            "https://compute.example",
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+            "http://localhost:1",
+        ] {
             with_endpoint(good).expect(good);
         }
-        for bad in ["http://10.0.0.1", "http://localhost.example", "http://0.0.0.0:1", "ftp://127.0.0.1"] {
+        for bad in [
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "http://0.0.0.0:1",
+            "ftp://127.0.0.1",
+        ] {
             assert!(with_endpoint(bad).is_err(), "{bad}");
         }
     }

@@ -77,11 +77,22 @@ impl<'a> Search<'a> {
         };
         let mut zones: BTreeMap<Zone, Option<usize>> = allowed.into_iter().map(|z| (z, None)).collect();
         // A zone that the account leaves out holds none; an account without zones accounts for nothing.
-        if let Some(account) = operation.as_ref().and_then(read::created_in).filter(|a| !a.is_empty()) {
+        if let Some(account) = operation
+            .as_ref()
+            .and_then(read::created_in)
+            .filter(|a| !a.is_empty())
+        {
             zones.values_mut().for_each(|expected| *expected = Some(0));
             zones.extend(account.into_iter().map(|(zone, created)| (zone, Some(created))));
         }
-        Self { cloud, creation, operation, zones, found: BTreeMap::new(), singles: BTreeMap::new() }
+        Self {
+            cloud,
+            creation,
+            operation,
+            zones,
+            found: BTreeMap::new(),
+            singles: BTreeMap::new(),
+        }
     }
 
     fn is_spot(&self) -> bool {
@@ -89,19 +100,31 @@ impl<'a> Search<'a> {
     }
 
     fn missing(&self) -> Vec<MachineName> {
-        self.creation.names.iter().filter(|name| !self.found.contains_key(*name)).cloned().collect()
+        self.creation
+            .names
+            .iter()
+            .filter(|name| !self.found.contains_key(*name))
+            .cloned()
+            .collect()
     }
 
     /// Lists the zones that hold machines of the batch.
     async fn list(&mut self) -> Result<(), CloudError> {
         let filter = self.filter();
-        let zones: Vec<_> =
-            self.zones.iter().filter(|(_, n)| **n != Some(0)).map(|(zone, _)| zone.clone()).collect();
+        let zones: Vec<_> = self
+            .zones
+            .iter()
+            .filter(|(_, n)| **n != Some(0))
+            .map(|(zone, _)| zone.clone())
+            .collect();
         for zone in zones {
             let mut page: Option<String> = None;
             loop {
                 let project = &self.creation.shape.project;
-                let batch = self.cloud.page(project, &zone, filter.clone(), page.as_deref()).await?;
+                let batch = self
+                    .cloud
+                    .page(project, &zone, filter.clone(), page.as_deref())
+                    .await?;
                 for instance in batch.instances {
                     if self.creation.names.contains(&instance.name) {
                         self.found.insert(instance.name.clone(), instance);
@@ -120,7 +143,12 @@ impl<'a> Search<'a> {
         if self.creation.names.len() > BY_NAME {
             return self.cloud.ours();
         }
-        let names: Vec<_> = self.creation.names.iter().map(|n| format!("(name = \"{n}\")")).collect();
+        let names: Vec<_> = self
+            .creation
+            .names
+            .iter()
+            .map(|n| format!("(name = \"{n}\")"))
+            .collect();
         names.join(" OR ")
     }
 
@@ -140,9 +168,13 @@ impl<'a> Search<'a> {
         for zone in zones {
             let mut page: Option<String> = None;
             loop {
-                let (batch, next) =
-                    self.cloud.operations(&project, &zone, filter.clone(), page.as_deref()).await?;
-                let ours = batch.iter().filter(|o| o.operation_group_id.as_ref() == Some(&group));
+                let (batch, next) = self
+                    .cloud
+                    .operations(&project, &zone, filter.clone(), page.as_deref())
+                    .await?;
+                let ours = batch
+                    .iter()
+                    .filter(|o| o.operation_group_id.as_ref() == Some(&group));
                 for single in ours {
                     self.note(single, &zone);
                 }
@@ -204,15 +236,20 @@ impl<'a> Search<'a> {
 
     fn verdicts(self) -> Vec<(MachineName, MemberFate)> {
         let fate = |name: &MachineName| match self.found.get(name) {
-            Some(instance) => {
-                MemberFate::Created { zone: instance.zone.clone(), instance_id: Some(instance.id) }
-            }
+            Some(instance) => MemberFate::Created {
+                zone: instance.zone.clone(),
+                instance_id: Some(instance.id),
+            },
             None => {
                 let (class, message) = self.cause(name);
                 MemberFate::Refused { class, message }
             }
         };
-        self.creation.names.iter().map(|name| (name.clone(), fate(name))).collect()
+        self.creation
+            .names
+            .iter()
+            .map(|name| (name.clone(), fate(name)))
+            .collect()
     }
 
     /// Why a machine is missing: its single operation's words, else the batch's.
@@ -221,15 +258,20 @@ impl<'a> Search<'a> {
             (Some(Single::Failed(class, message)), _) => (class.clone(), message.clone()),
             (Some(Single::Succeeded(_)), _) => read::vanished(self.is_spot()),
             (None, Some(operation)) if read::is_failed(operation) => {
-                let class = judge_faults(&faults_of(operation), read::http_status(operation), self.is_spot());
+                let class = judge_faults(
+                    &faults_of(operation),
+                    read::http_status(operation),
+                    self.is_spot(),
+                );
                 (class, read::words(operation))
             }
             (None, Some(_)) if matches!(self.creation.call, Call::Insert { .. }) => {
                 read::vanished(self.is_spot())
             }
-            (None, Some(_)) => {
-                (RefusalClass::Internal, "it was not created, and Google does not say why".to_owned())
-            }
+            (None, Some(_)) => (
+                RefusalClass::Internal,
+                "it was not created, and Google does not say why".to_owned(),
+            ),
             (None, None) => {
                 let message = "it does not exist, and Google no longer knows the operation";
                 (RefusalClass::Internal, message.to_owned())

@@ -28,7 +28,10 @@ impl Keys {
         if is_loopback(url) {
             builder = builder.no_proxy();
         }
-        Ok(Self { http: builder.build().map_err(ConfigError::Http)?, url: url.clone() })
+        Ok(Self {
+            http: builder.build().map_err(ConfigError::Http)?,
+            url: url.clone(),
+        })
     }
 
     /// The document, checked to be a set of keys and nothing huge.
@@ -39,9 +42,17 @@ impl Keys {
             let message = format!("{} answered {status}", self.url);
             // A key document that is not there will not appear by asking again; a failing server may recover.
             return Err(if status.is_client_error() && status.as_u16() != 429 {
-                CloudError::Refused { call: CALL, class: RefusalClass::Broken, message }
+                CloudError::Refused {
+                    call: CALL,
+                    class: RefusalClass::Broken,
+                    message,
+                }
             } else {
-                CloudError::Unclear { call: CALL, message, source: None }
+                CloudError::Unclear {
+                    call: CALL,
+                    message,
+                    source: None,
+                }
             });
         }
         let mut body = Vec::new();
@@ -52,8 +63,7 @@ impl Keys {
             body.extend_from_slice(&chunk);
         }
         let text = String::from_utf8(body).map_err(|_| self.not_keys("is no text"))?;
-        let keys: serde_json::Value =
-            serde_json::from_str(&text).map_err(|_| self.not_keys("is no JSON"))?;
+        let keys: serde_json::Value = serde_json::from_str(&text).map_err(|_| self.not_keys("is no JSON"))?;
         match keys.get("keys").and_then(serde_json::Value::as_array) {
             Some(keys) if !keys.is_empty() => Ok(text),
             _ => Err(self.not_keys("holds no `keys`")),
@@ -61,11 +71,23 @@ impl Keys {
     }
 
     fn not_keys(&self, what: &str) -> CloudError {
-        CloudError::Unclear { call: CALL, message: format!("{} {what}", self.url), source: None }
+        CloudError::Unclear {
+            call: CALL,
+            message: format!("{} {what}", self.url),
+            source: None,
+        }
     }
 }
 
 fn broken(error: reqwest::Error) -> CloudError {
-    let message = if error.is_timeout() { "no reply in time" } else { "the connection broke" };
-    CloudError::Unclear { call: CALL, message: message.to_owned(), source: Some(Box::new(error)) }
+    let message = if error.is_timeout() {
+        "no reply in time"
+    } else {
+        "the connection broke"
+    };
+    CloudError::Unclear {
+        call: CALL,
+        message: message.to_owned(),
+        source: Some(Box::new(error)),
+    }
 }

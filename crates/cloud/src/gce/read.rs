@@ -19,7 +19,10 @@ pub(super) fn instance(resource: &Resource, zone: &Zone) -> Option<Instance> {
         zone: zone.clone(),
         status: resource.status.as_ref().map_or(InstanceStatus::Other, status),
         machine_type: last_part(resource.machine_type.as_deref().unwrap_or_default()).to_owned(),
-        created_at: resource.creation_timestamp.as_deref().and_then(Timestamp::parse_rfc3339),
+        created_at: resource
+            .creation_timestamp
+            .as_deref()
+            .and_then(Timestamp::parse_rfc3339),
     })
 }
 
@@ -65,12 +68,16 @@ pub(super) fn is_done(operation: &Operation) -> bool {
 /// True if it carries an error of its own.
 pub(super) fn is_failed(operation: &Operation) -> bool {
     operation.error.as_ref().is_some_and(|e| !e.errors.is_empty())
-        || operation.http_error_status_code.is_some_and(|status| status >= 400)
+        || operation
+            .http_error_status_code
+            .is_some_and(|status| status >= 400)
 }
 
 /// The HTTP status of its error, where it has one.
 pub(super) fn http_status(operation: &Operation) -> Option<u16> {
-    operation.http_error_status_code.and_then(|status| u16::try_from(status).ok())
+    operation
+        .http_error_status_code
+        .and_then(|status| u16::try_from(status).ok())
 }
 
 /// How many machines of a bulk insert do not exist though they were asked for.
@@ -92,7 +99,10 @@ pub(super) fn created_in(operation: &Operation) -> Option<Vec<(Zone, usize)>> {
         .iter()
         .map(|(location, status)| {
             let created = status.created_vm_count.unwrap_or(0) - status.deleted_vm_count.unwrap_or(0);
-            (Zone::new(last_part(location)), usize::try_from(created).unwrap_or(0))
+            (
+                Zone::new(last_part(location)),
+                usize::try_from(created).unwrap_or(0),
+            )
         })
         .collect();
     zones.sort();
@@ -114,7 +124,10 @@ pub(super) fn words(operation: &Operation) -> String {
     }
     if said.is_empty() && is_failed(operation) {
         let status = operation.http_error_status_code.unwrap_or_default();
-        said.push(format!("HTTP {status} {}", operation.http_error_message.as_deref().unwrap_or_default()));
+        said.push(format!(
+            "HTTP {status} {}",
+            operation.http_error_message.as_deref().unwrap_or_default()
+        ));
     }
     said.join("; ")
 }
@@ -136,7 +149,11 @@ pub(super) fn last_part(path: &str) -> &str {
 
 /// What a machine that vanished right after its creation most likely met.
 pub(super) fn vanished(spot: bool) -> (RefusalClass, String) {
-    let class = if spot { RefusalClass::Preempted } else { RefusalClass::Internal };
+    let class = if spot {
+        RefusalClass::Preempted
+    } else {
+        RefusalClass::Internal
+    };
     (class, "the machine was created and is gone already".to_owned())
 }
 
@@ -154,10 +171,12 @@ mod tests {
             .set_created_vm_count(created)
             .set_failed_to_create_vm_count(failed)
             .set_deleted_vm_count(deleted);
-        Operation::new().set_status(operation::Status::Done).set_instances_bulk_insert_operation_metadata(
-            InstancesBulkInsertOperationMetadata::new()
-                .set_per_location_status([("zones/us-central1-a", status)]),
-        )
+        Operation::new()
+            .set_status(operation::Status::Done)
+            .set_instances_bulk_insert_operation_metadata(
+                InstancesBulkInsertOperationMetadata::new()
+                    .set_per_location_status([("zones/us-central1-a", status)]),
+            )
     }
 
     #[test]
@@ -170,19 +189,30 @@ mod tests {
     #[test]
     fn done_alone_is_no_success() {
         assert_eq!(operation_state(&bulk(3, 0, 0)), OperationState::Succeeded);
-        assert!(matches!(operation_state(&bulk(2, 1, 0)), OperationState::Failed { .. }));
-        assert!(matches!(operation_state(&bulk(2, 0, 2)), OperationState::Failed { .. }));
+        assert!(matches!(
+            operation_state(&bulk(2, 1, 0)),
+            OperationState::Failed { .. }
+        ));
+        assert!(matches!(
+            operation_state(&bulk(2, 0, 2)),
+            OperationState::Failed { .. }
+        ));
         let refused = bulk(3, 0, 0).set_http_error_status_code(403);
         assert!(matches!(
             operation_state(&refused),
-            OperationState::Failed { class: RefusalClass::Denied, .. }
+            OperationState::Failed {
+                class: RefusalClass::Denied,
+                ..
+            }
         ));
     }
 
     #[test]
     fn all_errors_are_told_codes_first() {
         let errors = [
-            Errors::new().set_code("VM_MIN_COUNT_NOT_REACHED").set_message("Requested minimum count of 1."),
+            Errors::new()
+                .set_code("VM_MIN_COUNT_NOT_REACHED")
+                .set_message("Requested minimum count of 1."),
             Errors::new().set_code("ZONE_RESOURCE_POOL_EXHAUSTED"),
             Errors::new().set_code("ZONE_RESOURCE_POOL_EXHAUSTED"),
         ];
@@ -214,6 +244,9 @@ mod tests {
         let new = ResourceQuota::new().set_metric("C9_CPUS").set_limit(5.0);
         assert_eq!(quota(&new, false).map(|q| q.metric).as_deref(), Some("C9_CPUS"));
         let known = ResourceQuota::new().set_metric("N2D_CPUS").set_limit(5.0);
-        assert_eq!(quota(&known, false).map(|q| q.metric).as_deref(), Some("N2D_CPUS"));
+        assert_eq!(
+            quota(&known, false).map(|q| q.metric).as_deref(),
+            Some("N2D_CPUS")
+        );
     }
 }

@@ -27,7 +27,9 @@ pub(super) struct Patience {
 impl Patience {
     fn spent(self, state: &RetryState) -> Duration {
         // The client takes the start from tokio's clock, so that is the one to compare with.
-        tokio::time::Instant::now().into_std().saturating_duration_since(state.start)
+        tokio::time::Instant::now()
+            .into_std()
+            .saturating_duration_since(state.start)
     }
 
     fn is_over(self, state: &RetryState) -> bool {
@@ -50,7 +52,11 @@ impl RetryPolicy for Patience {
     }
 
     fn on_throttle(&self, state: &RetryState, error: Error) -> ThrottleResult {
-        if self.is_over(state) { ThrottleResult::Exhausted(error) } else { ThrottleResult::Continue(error) }
+        if self.is_over(state) {
+            ThrottleResult::Exhausted(error)
+        } else {
+            ThrottleResult::Continue(error)
+        }
     }
 
     fn remaining_time(&self, state: &RetryState) -> Option<Duration> {
@@ -64,11 +70,15 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Patience = Patience { budget: Duration::from_secs(30) };
+    const POLICY: Patience = Patience {
+        budget: Duration::from_secs(30),
+    };
 
     fn state(attempts: u32, idempotent: bool) -> RetryState {
         let now = tokio::time::Instant::now().into_std();
-        RetryState::new(idempotent).set_attempt_count(attempts).set_start(now)
+        RetryState::new(idempotent)
+            .set_attempt_count(attempts)
+            .set_start(now)
     }
 
     fn google(status: u16, reason: &str) -> Error {
@@ -76,7 +86,7 @@ mod tests {
             "code": status, "message": "m", "errors": [{"reason": reason, "domain": "global", "message": "m"}],
         }});
         let body = serde_json::to_vec(&body).expect("JSON");
-        let status_body = Status::try_from(&axum::body::Bytes::from(body)).expect("Google's form");
+        let status_body = Status::try_from(&bytes::Bytes::from(body)).expect("Google's form");
         Error::service_with_http_metadata(status_body, Some(status), None)
     }
 
@@ -88,16 +98,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failing_server_is_asked_again_only_where_that_is_harmless() {
-        assert!(POLICY.on_error(&state(1, true), google(503, "backendError")).is_continue());
-        assert!(POLICY.on_error(&state(1, false), google(503, "backendError")).is_permanent());
+        assert!(
+            POLICY
+                .on_error(&state(1, true), google(503, "backendError"))
+                .is_continue()
+        );
+        assert!(
+            POLICY
+                .on_error(&state(1, false), google(503, "backendError"))
+                .is_permanent()
+        );
         assert!(POLICY.on_error(&state(1, true), Error::io("reset")).is_continue());
         // Nothing was sent, so any call may be repeated.
-        assert!(POLICY.on_error(&state(1, false), Error::connect("refused")).is_continue());
+        assert!(
+            POLICY
+                .on_error(&state(1, false), Error::connect("refused"))
+                .is_continue()
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn attempts_and_time_are_bounded() {
-        assert!(POLICY.on_error(&state(ATTEMPTS, true), Error::io("reset")).is_exhausted());
+        assert!(
+            POLICY
+                .on_error(&state(ATTEMPTS, true), Error::io("reset"))
+                .is_exhausted()
+        );
         let begun = state(1, true);
         tokio::time::advance(Duration::from_secs(31)).await;
         assert!(POLICY.on_error(&begun, Error::io("reset")).is_exhausted());
@@ -106,7 +132,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refusals_for_rate_are_left_to_the_budget() {
-        assert!(POLICY.on_error(&state(1, true), google(403, "rateLimitExceeded")).is_permanent());
+        assert!(
+            POLICY
+                .on_error(&state(1, true), google(403, "rateLimitExceeded"))
+                .is_permanent()
+        );
         assert!(POLICY.on_error(&state(1, true), google(429, "")).is_permanent());
     }
 }

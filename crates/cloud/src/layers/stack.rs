@@ -31,7 +31,10 @@ impl Stack {
     /// A stack with at most `quick` and `wait` calls at a time in the two lanes; further calls stand in line.
     pub fn new(quick: usize, wait: usize) -> Self {
         let layers = |limit: usize| ConcurrencyLimit::new(Watch(Deadline(Make)), limit.max(1));
-        Self { quick: layers(quick), wait: layers(wait) }
+        Self {
+            quick: layers(quick),
+            wait: layers(wait),
+        }
     }
 
     /// Makes a call.
@@ -60,16 +63,25 @@ mod tests {
     use super::*;
     use crate::layers::{Group, Method};
 
-    const METHOD: Method = Method { name: "test.call", group: Group::Read };
+    const METHOD: Method = Method {
+        name: "test.call",
+        group: Group::Read,
+    };
 
     fn call<T>(run: impl Future<Output = T> + Send + 'static, within: u64) -> Call<T> {
-        Call { method: METHOD, within: Duration::from_secs(within), run: Box::pin(async { Ok(run.await) }) }
+        Call {
+            method: METHOD,
+            within: Duration::from_secs(within),
+            run: Box::pin(async { Ok(run.await) }),
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_is_ended_by_its_own_time_limit() {
         let stack = Stack::new(1, 1);
-        let hung = stack.call(Lane::Quick, call(std::future::pending::<()>(), 30)).await;
+        let hung = stack
+            .call(Lane::Quick, call(std::future::pending::<()>(), 30))
+            .await;
         assert!(matches!(hung, Err(Failure::Overdue(d)) if d.as_secs() == 30));
         let next = stack.call(Lane::Quick, call(async { 7 }, 30)).await;
         assert_eq!(next.expect("the place in line is free again"), 7);
@@ -101,7 +113,11 @@ mod tests {
     async fn waits_do_not_hold_up_quick_calls() {
         let stack = Stack::new(1, 1);
         let other = stack.clone();
-        let wait = async move { other.call(Lane::Wait, call(std::future::pending::<()>(), 120)).await };
+        let wait = async move {
+            other
+                .call(Lane::Wait, call(std::future::pending::<()>(), 120))
+                .await
+        };
         let quick = stack.call(Lane::Quick, call(async { 1 }, 1));
         tokio::select! {
             biased;

@@ -34,10 +34,15 @@ fn creation(names: &[&str]) -> Creation {
                 external_address: false,
             },
             service_account: "ci@gust-demo.iam.gserviceaccount.com".into(),
-            labels: [("gust-stack", "gust"), ("team", "build")].map(|(k, v)| (k.into(), v.into())).into(),
-            metadata: [("gust-stack", "gust"), ("gust-addresses", "https://10.0.0.2:7443")]
+            labels: [("gust-stack", "gust"), ("team", "build")]
                 .map(|(k, v)| (k.into(), v.into()))
                 .into(),
+            metadata: [
+                ("gust-stack", "gust"),
+                ("gust-addresses", "https://10.0.0.2:7443"),
+            ]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into(),
             max_run_seconds: 7200,
         },
         names,
@@ -52,7 +57,10 @@ fn json(body: &impl serde::Serialize) -> Value {
 
 #[test]
 fn a_bulk_body_holds_exactly_the_record() {
-    insta::assert_json_snapshot!("bulk_spot_local_ssd", json(&bulk_body(&creation(&["g-a-1", "g-b-1"]))));
+    insta::assert_json_snapshot!(
+        "bulk_spot_local_ssd",
+        json(&bulk_body(&creation(&["g-a-1", "g-b-1"])))
+    );
 }
 
 #[test]
@@ -81,7 +89,9 @@ fn new_families_and_arm_get_the_network_card_they_need() {
         creation.shape.family = family.into();
         creation.shape.arch = arch;
         let body = json(&bulk_body(&creation));
-        let nic = body.pointer("/instanceProperties/networkInterfaces/0/nicType").and_then(Value::as_str);
+        let nic = body
+            .pointer("/instanceProperties/networkInterfaces/0/nicType")
+            .and_then(Value::as_str);
         assert_eq!(nic, needs.then_some("GVNIC"), "{family}");
     }
 }

@@ -7,7 +7,12 @@ use super::OperationFault;
 
 /// The errors of an operation; empty if it has none (or only an HTTP status).
 pub(in crate::gce) fn faults_of(operation: &Operation) -> Vec<OperationFault> {
-    operation.error.iter().flat_map(|e| &e.errors).map(fault_of).collect()
+    operation
+        .error
+        .iter()
+        .flat_map(|e| &e.errors)
+        .map(fault_of)
+        .collect()
 }
 
 fn fault_of(error: &Errors) -> OperationFault {
@@ -19,7 +24,11 @@ fn fault_of(error: &Errors) -> OperationFault {
             fault.metric = metric_of(quota).or(fault.metric);
             fault.limit = quota.limit.and_then(whole).or(fault.limit);
         }
-        if let Some(zone) = detail.error_info.as_ref().and_then(|info| info.metadatas.get("zone")) {
+        if let Some(zone) = detail
+            .error_info
+            .as_ref()
+            .and_then(|info| info.metadatas.get("zone"))
+        {
             fault.zone = Some(Zone::new(last_part(zone)));
         }
     }
@@ -37,11 +46,20 @@ impl OperationFault {
         };
         let metric = quoted_after("Quota '").filter(|m| !m.is_empty());
         let limit = message.split_once("Limit: ").and_then(|(_, rest)| {
-            let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+            let number: String = rest
+                .chars()
+                .take_while(|c| c.is_ascii_digit() || *c == '.')
+                .collect();
             number.trim_end_matches('.').parse().ok().and_then(whole)
         });
         let zone = quoted_after("zone '").map(|path| Zone::new(last_part(&path)));
-        Self { code: code.into(), metric, limit, zone, message }
+        Self {
+            code: code.into(),
+            metric,
+            limit,
+            zone,
+            message,
+        }
     }
 }
 
