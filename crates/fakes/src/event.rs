@@ -124,6 +124,25 @@ impl EventLog {
         }
     }
 
+    /// How many entries there are; the sequence number of the last one.
+    pub fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// Whether nothing was logged yet.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// At most `limit` entries above `after`, each one JSON line with its line end.
+    pub fn lines_after(&self, after: u64, limit: usize) -> Vec<String> {
+        self.after(after)
+            .iter()
+            .take(limit)
+            .map(|entry| format!("{}\n", entry.to_json()))
+            .collect()
+    }
+
     /// All entries with a sequence number above `after`.
     pub fn after(&self, after: u64) -> &[Entry] {
         let from = usize::try_from(after)

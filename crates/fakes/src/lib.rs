@@ -8,8 +8,15 @@
 //!
 //! The fixed surface (ports, control calls, event kinds) is written down in `docs/fakes.md`.
 
+pub mod buildkite;
+pub mod config;
 pub mod event;
 pub mod fault;
+pub mod gce;
+pub mod http;
 pub mod limits;
 pub mod now;
+pub mod stamp;
+pub mod standin;
 pub mod wire;
+pub mod world;

@@ -143,6 +143,9 @@ pub struct Gce {
     pub list_lag_s: f64,
     /// How long after a change `regions.get` shows the usage.
     pub usage_lag_s: f64,
+    /// Choices where the reference leaves open what Google does.
+    #[serde(default)]
+    pub switches: crate::gce::Switches,
 }
 
 /// Limits of one region that differ from the general ones.

@@ -15,6 +15,9 @@ pub struct Now {
 impl Now {
     /// A moment `since_start` after a start at wall time `started_unix_ns`.
     pub fn at(started_unix_ns: i128, since_start: Duration) -> Self {
-        Self { since_start, unix_ns: started_unix_ns + since_start.as_nanos() as i128 }
+        Self {
+            since_start,
+            unix_ns: started_unix_ns + since_start.as_nanos() as i128,
+        }
     }
 }

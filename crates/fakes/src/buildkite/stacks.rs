@@ -1,0 +1,578 @@
+//! What a stack (a scheduler) sees: registration, the list, reservations, states, finish, acquisition tokens.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use indexmap::IndexMap;
+use uuid::Uuid;
+
+use super::agents::AcquisitionToken;
+use super::due::Due;
+use super::end::End;
+use super::ids::{self, JobKey, QueueKey, Refusal};
+use super::job::{Reservation, State};
+use super::model::{MAX_LAG, Model};
+use super::rate::{Standing, Windows};
+use crate::event::{Effects, Event, Host};
+use crate::now::Now;
+use crate::stamp::rfc3339;
+
+/// A registered stack.
+#[derive(Debug)]
+pub(super) struct Stack {
+    pub(super) uuid: Uuid,
+    pub(super) cluster: usize,
+    pub(super) kind: String,
+    pub(super) queue: QueueKey,
+    pub(super) metadata: IndexMap<String, String>,
+    pub(super) last_connected: Option<i128>,
+    pub(super) windows: Windows,
+}
+
+/// What a stack registers with.
+#[derive(Clone, Debug, Default)]
+pub struct StackRegistration {
+    /// Its key, unique in the organization.
+    pub key: String,
+    /// `kubernetes`, `elastic` or `custom`.
+    pub kind: String,
+    /// Its queue, by key or a spelling of the default one.
+    pub queue_key: String,
+    /// What it says of itself.
+    pub metadata: IndexMap<String, String>,
+}
+
+/// A stack as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackInfo {
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// UUID of its organization.
+    pub organization: Uuid,
+    /// Its key.
+    pub key: String,
+    /// Its type.
+    pub kind: String,
+    /// Key of its queue, the real one.
+    pub queue_key: String,
+    /// What it says of itself.
+    pub metadata: IndexMap<String, String>,
+    /// When it last listed, RFC 3339.
+    pub last_connected_on: Option<String>,
+    /// Whether this registration made it.
+    pub created: bool,
+}
+
+/// How the list looks beside the jobs in it: set by faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListView {
+    /// The queue is paused.
+    pub paused: bool,
+    /// The list shows the past.
+    pub lag: Duration,
+}
+
+/// A page of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The jobs, by `scheduled_at`, oldest first.
+    pub jobs: Vec<ListedJob>,
+    /// Whether more follow.
+    pub has_next_page: bool,
+    /// Where the next page begins, opaque.
+    pub end_cursor: Option<String>,
+    /// UUID of the queue.
+    pub queue: Uuid,
+    /// Whether the queue is paused.
+    pub paused: bool,
+}
+
+/// A job in the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedJob {
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Buildkite priority.
+    pub priority: i64,
+    /// What it asks for.
+    pub rules: Vec<String>,
+    /// Fixed at creation; RFC 3339.
+    pub scheduled_at: String,
+    /// When it first entered the list; RFC 3339.
+    pub runnable_at: Option<String>,
+    /// Slug and UUID of its pipeline.
+    pub pipeline: (String, Uuid),
+    /// Number, branch and UUID of its build.
+    pub build: (u64, String, Uuid),
+    /// Key of its step.
+    pub step_key: Option<String>,
+}
+
+/// What a reserve came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// Reserved now, or longer than before.
+    pub reserved: Vec<Uuid>,
+    /// Not: another stack has it, it is with an agent, it ended, or it is not known.
+    pub not_reserved: Vec<String>,
+}
+
+/// A job's environment and command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobDetail {
+    /// Its environment, without what only an agent adds.
+    pub env: IndexMap<String, String>,
+    /// Its command.
+    pub command: String,
+}
+
+/// A stack ends a job that never ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackFinish {
+    /// 0 is success; −1 where the request had none.
+    pub exit_status: i64,
+    /// What people read.
+    pub detail: String,
+    /// Else `stack_error`, if it failed.
+    pub signal_reason: Option<String>,
+}
+
+/// Tokens for jobs of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Issued.
+    pub issued: Vec<IssuedToken>,
+    /// Not reserved by this stack, or not known.
+    pub not_issued: Vec<String>,
+}
+
+/// A job acquisition token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedToken {
+    /// The one job it is good for.
+    pub job: Uuid,
+    /// The secret.
+    pub token: String,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+impl Model {
+    /// Registers a stack, or registers it anew under the same key.
+    pub fn register_stack(&mut self, cluster: usize, new: StackRegistration) -> Result<StackInfo, Refusal> {
+        let key_ok = !new.key.is_empty()
+            && new.key.len() <= 80
+            && new
+                .key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if !key_ok {
+            return Err(Refusal::unprocessable(
+                "key must be 1 to 80 letters, digits, dashes or underscores",
+            ));
+        }
+        if !["kubernetes", "elastic", "custom"].contains(&new.kind.as_str()) {
+            return Err(Refusal::unprocessable(
+                "type must be kubernetes, elastic or custom",
+            ));
+        }
+        let too_long =
+            |(key, value): (&String, &String)| key.chars().count() > 64 || value.chars().count() > 256;
+        if new.metadata.len() > 100 || new.metadata.iter().any(too_long) {
+            return Err(Refusal::unprocessable(
+                "metadata must have at most 100 entries, keys of at most 64 and values of at most 256 characters",
+            ));
+        }
+        let queue = self
+            .queue(cluster, &new.queue_key)
+            .ok_or_else(|| Refusal::not_found("queue"))?;
+        let known = self.stacks.get(&new.key);
+        if known.is_some_and(|stack| stack.cluster != cluster) {
+            return Err(Refusal::unprocessable(
+                "key is taken by a stack of another cluster",
+            ));
+        }
+        let created = known.is_none();
+        if created && self.stacks.len() >= self.limits.stacks_per_organization {
+            return Err(Refusal::new(
+                403,
+                "The organization has reached its limit of stacks",
+            ));
+        }
+        let uuid = known
+            .map(|stack| stack.uuid)
+            .unwrap_or_else(|| ids::uuid(&mut self.rng));
+        let stack = self.stacks.entry(new.key.clone()).or_insert_with(|| Stack {
+            uuid,
+            cluster,
+            kind: String::new(),
+            queue,
+            metadata: IndexMap::new(),
+            last_connected: None,
+            windows: Windows::default(),
+        });
+        (stack.kind, stack.queue, stack.metadata) = (new.kind.clone(), queue, new.metadata.clone());
+        Ok(StackInfo {
+            uuid,
+            organization: self.organization,
+            key: new.key,
+            kind: new.kind,
+            queue_key: self.queues[queue.0].key.clone(),
+            metadata: new.metadata,
+            last_connected_on: stack.last_connected.map(rfc3339),
+            created,
+        })
+    }
+
+    /// Forgets a stack. Its reservations run out by themselves.
+    pub fn deregister_stack(&mut self, cluster: usize, key: &str) -> Result<(), Refusal> {
+        self.stack(cluster, key)?;
+        self.stacks.remove(key);
+        Ok(())
+    }
+
+    pub(super) fn stack(&self, cluster: usize, key: &str) -> Result<&Stack, Refusal> {
+        self.stacks
+            .get(key)
+            .filter(|stack| stack.cluster == cluster)
+            .ok_or_else(|| Refusal::not_found("stack"))
+    }
+
+    /// Counts a call in its rate window. `None`: no limit. The call may go on if `exceeded_by` is `None`.
+    pub(super) fn count_call(&mut self, now: Now, key: &str, scope: &'static str) -> Option<Standing> {
+        let limit = self.limits.rates_per_second.get(scope).copied();
+        self.stacks
+            .get_mut(key)?
+            .windows
+            .count(now.since_start, scope, limit)
+    }
+
+    /// Whether a call of that scope is within its rate; counts it. For callers without a wire.
+    pub fn within_rate(&mut self, now: Now, key: &str, scope: &'static str) -> bool {
+        self.count_call(now, key, scope)
+            .is_none_or(|standing| standing.exceeded_by.is_none())
+    }
+
+    /// A page of the jobs in a queue that wait for a stack.
+    pub fn list_scheduled(
+        &mut self,
+        now: Now,
+        cluster: usize,
+        stack: &str,
+        queue: &str,
+        (limit, after): (usize, Option<&str>),
+        view: ListView,
+    ) -> Result<Page, Refusal> {
+        self.stack(cluster, stack)?;
+        let key = self
+            .queue(cluster, queue)
+            .ok_or_else(|| Refusal::not_found("queue"))?;
+        if limit == 0 || limit > self.limits.batch_max {
+            return Err(Refusal::bad(format!(
+                "limit must be a positive integer up to {}",
+                self.limits.batch_max
+            )));
+        }
+        let after = after
+            .filter(|after| !after.is_empty())
+            .map(read_cursor)
+            .transpose()?;
+        if let Some(stack) = self.stacks.get_mut(stack) {
+            stack.last_connected = Some(now.unix_ns);
+        }
+        self.queues[key.0].last_polled = Some(now.unix_ns);
+        let mut found = self.listed(now, key, after, limit + 1, view.lag.min(MAX_LAG));
+        let has_next_page = found.len() > limit;
+        found.truncate(limit);
+        let end_cursor = found
+            .last()
+            .map(|(at, job)| URL_SAFE_NO_PAD.encode(format!("{at}:{}", job.0)));
+        Ok(Page {
+            jobs: found.iter().map(|(_, job)| self.listed_job(*job)).collect(),
+            has_next_page,
+            end_cursor,
+            queue: self.queues[key.0].uuid,
+            paused: view.paused,
+        })
+    }
+
+    /// The list as it was `lag` ago: new jobs are hidden still, and those that left are shown still.
+    fn listed(
+        &self,
+        now: Now,
+        queue: QueueKey,
+        after: Option<(i128, JobKey)>,
+        limit: usize,
+        lag: Duration,
+    ) -> Vec<(i128, JobKey)> {
+        let queue = &self.queues[queue.0];
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let range = queue.scheduled.range((from, std::ops::Bound::Unbounded)).copied();
+        if lag.is_zero() {
+            return range.take(limit).collect();
+        }
+        let then = now.since_start.saturating_sub(lag);
+        let mut found: Vec<_> = range
+            .filter(|(_, job)| self.jobs[job.0].entered <= then)
+            .collect();
+        let gone = queue
+            .left
+            .iter()
+            .filter(|(left, entered, _)| *left > then && *entered <= then);
+        found.extend(
+            gone.map(|(.., job)| (self.jobs[job.0].scheduled_at, *job))
+                .filter(|entry| after.is_none_or(|after| *entry > after)),
+        );
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(limit);
+        found
+    }
+
+    fn listed_job(&self, key: JobKey) -> ListedJob {
+        let (job, build) = (&self.jobs[key.0], self.build_of(key));
+        ListedJob {
+            uuid: job.uuid,
+            priority: job.priority,
+            rules: job.rules.clone(),
+            scheduled_at: rfc3339(job.scheduled_at),
+            runnable_at: job.runnable_at.map(rfc3339),
+            pipeline: (build.pipeline.clone(), build.pipeline_uuid),
+            build: (build.number, build.branch.clone(), build.uuid),
+            step_key: self.step_of(key).key.clone(),
+        }
+    }
+
+    /// Reserves jobs for a stack, or prolongs what it has reserved. `seconds`: default and maximum are limits.
+    pub fn reserve(
+        &mut self,
+        now: Now,
+        cluster: usize,
+        stack: &str,
+        jobs: &[String],
+        seconds: Option<i64>,
+        out: &mut Effects,
+    ) -> Result<Reserved, Refusal> {
+        self.stack(cluster, stack)?;
+        self.check_batch(jobs.len())?;
+        let seconds = seconds.unwrap_or_else(|| self.limits.reservation_default_s.into());
+        if seconds < 1 || seconds > self.limits.reservation_max_s.into() {
+            let max = self.limits.reservation_max_s;
+            return Err(Refusal::unprocessable(format!(
+                "reservation_expiry_seconds must be 1 to {max}"
+            )));
+        }
+        let until = now.since_start + Duration::from_secs(seconds as u64);
+        let until_text = rfc3339(now.unix_ns + i128::from(seconds) * 1_000_000_000);
+        let mut answer = Reserved::default();
+        for text in jobs {
+            let Some(key) = self.job_in_cluster(cluster, text) else {
+                answer.not_reserved.push(text.clone());
+                continue;
+            };
+            let job = &mut self.jobs[key.0];
+            let held = job.reservation.as_ref().is_some_and(|held| held.stack == stack);
+            if job.state != State::Scheduled && !(job.state == State::Reserved && held) {
+                answer.not_reserved.push(text.clone());
+                continue;
+            }
+            job.reservation = Some(Reservation {
+                stack: stack.to_owned(),
+                until,
+            });
+            let uuid = job.uuid;
+            let renewed = job.state == State::Reserved;
+            self.at(until, Due::Reservation(key));
+            self.set_state(now, key, State::Reserved, "reserved", out);
+            out.push(
+                Event::new(Host::Buildkite, "job.reserved")
+                    .with("job", uuid.to_string())
+                    .with("stack", stack)
+                    .with("until", until_text.clone())
+                    .with("renewed", renewed),
+            );
+            answer.reserved.push(uuid);
+        }
+        Ok(answer)
+    }
+
+    fn check_batch(&self, count: usize) -> Result<(), Refusal> {
+        if count > self.limits.batch_max {
+            return Err(Refusal::unprocessable(format!(
+                "job_uuids must have at most {} entries",
+                self.limits.batch_max
+            )));
+        }
+        Ok(())
+    }
+
+    /// A job of the cluster by what a client sent as its UUID.
+    pub(super) fn job_in_cluster(&self, cluster: usize, text: &str) -> Option<JobKey> {
+        let key = *self.jobs_by_uuid.get(&Uuid::parse_str(text).ok()?)?;
+        (self.build_of(key).cluster == cluster).then_some(key)
+    }
+
+    /// Environment and command of a job.
+    pub fn get_job(&self, cluster: usize, stack: &str, job: &str) -> Result<JobDetail, Refusal> {
+        self.stack(cluster, stack)?;
+        let key = self
+            .job_in_cluster(cluster, job)
+            .ok_or_else(|| Refusal::not_found("job"))?;
+        let command = self
+            .plan_of(key)
+            .map(|plan| plan.command.clone())
+            .unwrap_or_default();
+        Ok(JobDetail {
+            env: self.env_of(key),
+            command,
+        })
+    }
+
+    /// States of jobs; those not known are left out.
+    pub fn get_states(
+        &self,
+        cluster: usize,
+        stack: &str,
+        jobs: &[String],
+    ) -> Result<IndexMap<String, State>, Refusal> {
+        self.stack(cluster, stack)?;
+        self.check_batch(jobs.len())?;
+        Ok(jobs
+            .iter()
+            .filter_map(|text| {
+                Some((
+                    text.clone(),
+                    self.jobs[self.job_in_cluster(cluster, text)?.0].state,
+                ))
+            })
+            .collect())
+    }
+
+    /// A stack ends a job that no agent has. Once: the second time is refused and changes nothing.
+    pub fn finish(
+        &mut self,
+        now: Now,
+        cluster: usize,
+        stack: &str,
+        job: &str,
+        finish: &StackFinish,
+        out: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.stack(cluster, stack)?;
+        let key = self
+            .job_in_cluster(cluster, job)
+            .ok_or_else(|| Refusal::not_found("job"))?;
+        if finish.detail.is_empty() {
+            return Err(Refusal::unprocessable("detail is required"));
+        }
+        if finish.detail.len() > self.limits.finish_detail_bytes {
+            let max = self.limits.finish_detail_bytes;
+            return Err(Refusal::unprocessable(format!(
+                "detail must be at most {max} bytes"
+            )));
+        }
+        let state = self.jobs[key.0].state;
+        let elsewhere = self.jobs[key.0]
+            .reservation
+            .as_ref()
+            .is_some_and(|held| held.stack != stack);
+        if !matches!(state, State::Scheduled | State::Reserved) {
+            return Err(Refusal::unprocessable(format!(
+                "A {} job cannot be finished by a stack",
+                state.name()
+            )));
+        }
+        if elsewhere {
+            return Err(Refusal::unprocessable("The job is reserved by another stack"));
+        }
+        let failed = finish.exit_status != 0;
+        let end = End {
+            state: State::Finished,
+            exit_status: Some(finish.exit_status.to_string()),
+            signal: None,
+            signal_reason: finish
+                .signal_reason
+                .clone()
+                .or_else(|| failed.then(|| "stack_error".to_owned())),
+            by: "stack",
+            detail: Some(finish.detail.clone()),
+            cause: "finished by the stack".into(),
+        };
+        self.end_job(now, key, end, out);
+        Ok(())
+    }
+
+    /// Issues tokens with which an agent can acquire exactly one job, reserved by this stack.
+    pub fn issue_acquisition_tokens(
+        &mut self,
+        now: Now,
+        cluster: usize,
+        stack: &str,
+        jobs: &[String],
+        seconds: Option<i64>,
+        out: &mut Effects,
+    ) -> Result<Tokens, Refusal> {
+        self.stack(cluster, stack)?;
+        self.check_batch(jobs.len())?;
+        if jobs.is_empty() {
+            return Err(Refusal::unprocessable("job_uuids must have at least one entry"));
+        }
+        let seconds = seconds.unwrap_or_else(|| self.limits.acquisition_token_default_s.into());
+        if seconds < 1 || seconds > self.limits.acquisition_token_max_s.into() {
+            let max = self.limits.acquisition_token_max_s;
+            return Err(Refusal::unprocessable(format!(
+                "token_lifetime_seconds must be 1 to {max}"
+            )));
+        }
+        let expires = now.since_start + Duration::from_secs(seconds as u64);
+        let expires_at = rfc3339(now.unix_ns + i128::from(seconds) * 1_000_000_000);
+        let mut answer = Tokens::default();
+        for text in jobs {
+            let key = self.job_in_cluster(cluster, text).filter(|key| {
+                let job = &self.jobs[key.0];
+                job.state == State::Reserved
+                    && job.reservation.as_ref().is_some_and(|held| held.stack == stack)
+            });
+            let Some(key) = key else {
+                answer.not_issued.push(text.clone());
+                continue;
+            };
+            let job = self.jobs[key.0].uuid;
+            let token = ids::token(&mut self.rng, "bkjat_");
+            let uuid = ids::uuid(&mut self.rng);
+            out.push(
+                Event::new(Host::Buildkite, "token.issued")
+                    .with("job", job.to_string())
+                    .with("stack", stack)
+                    .with("token_id", uuid.to_string())
+                    .with("expires", expires_at.clone()),
+            );
+            self.acquisition_tokens.insert(
+                token.clone(),
+                AcquisitionToken {
+                    uuid,
+                    job: key,
+                    cluster,
+                    expires,
+                },
+            );
+            answer.issued.push(IssuedToken {
+                job,
+                token,
+                expires_at: expires_at.clone(),
+            });
+        }
+        Ok(answer)
+    }
+}
+
+fn read_cursor(text: &str) -> Result<(i128, JobKey), Refusal> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (at, job) = text.split_once(':')?;
+        Some((at.parse().ok()?, JobKey(job.parse().ok()?)))
+    };
+    read().ok_or_else(|| Refusal::bad("after is not a cursor of this list"))
+}

@@ -1,0 +1,78 @@
+//! Everything the fakes of one process hold: the models, the faults, the limits and the one log.
+//!
+//! Pure. The skin keeps it under one lock; the load test owns one directly and drives it in virtual time.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::buildkite::{self, Refusal};
+use crate::config::Settings;
+use crate::event::{Effects, EventLog};
+use crate::fault::Faults;
+use crate::limits::{self, Limits};
+use crate::now::Now;
+
+/// The state of all fakes.
+#[derive(Debug)]
+pub struct World {
+    /// What happened, in order.
+    pub log: EventLog,
+    /// The faults that are set.
+    pub faults: Faults,
+    limits: Limits,
+    /// Buildkite.
+    pub buildkite: buildkite::Model,
+}
+
+impl World {
+    /// A world in which nothing happened yet. All its randomness comes from the seed.
+    pub fn new(settings: &Settings) -> Self {
+        let limits = settings.limits.clone();
+        Self {
+            log: EventLog::default(),
+            faults: Faults::new(settings.seed),
+            buildkite: buildkite::Model::new(
+                settings.seed,
+                limits.buildkite.clone(),
+                settings.buildkite.clone(),
+            ),
+            limits,
+        }
+    }
+
+    /// What happens to machines: `POST /instances/{name}/{act}` of the control surface.
+    pub fn instance_act(&mut self, _: Now, name: &str, act: &str, _: &mut Effects) -> Result<(), Refusal> {
+        Err(Refusal::new(
+            501,
+            format!("{act} of {name}: GCE is not built in this fake yet"),
+        ))
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Merges a partial change into the limits; both models obey from now on.
+    pub fn change_limits(&mut self, now: Now, change: &Value) -> Result<(), limits::Error> {
+        self.limits = self.limits.merged(change)?;
+        self.buildkite.set_limits(now, self.limits.buildkite.clone());
+        Ok(())
+    }
+
+    /// Does all that is due by now.
+    pub fn tick(&mut self, now: Now, out: &mut Effects) {
+        self.buildkite.tick(now, out);
+    }
+
+    /// When something is due next, since start.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.buildkite.next_due()
+    }
+
+    /// All models, whole: `GET /state`.
+    pub fn to_json(&self, now: Now) -> Value {
+        json!({ "buildkite": self.buildkite.to_json(now), "faults": self.faults.to_json(now) })
+    }
+}
