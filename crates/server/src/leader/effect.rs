@@ -1,0 +1,174 @@
+//! Effects: what goes out after the commit. Each runs in a task of its own and answers with an input.
+
+use std::{sync::Arc, time::Duration};
+
+use gust_core::{
+    ids::{JobId, JobRef, MachineName, SourceName},
+    ports::{Command, Finish, FinishOutcome, ListedJob, Remedy, SourceError, Tokens},
+    time::Timestamp,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    SourcePart,
+    input::{Assignment, ClaimReply, Input},
+    on_source::report,
+    state::Leader,
+};
+
+/// Most jobs in one call to Buildkite.
+pub(super) const CALL_LIMIT: usize = 1000;
+
+pub(super) enum Effect {
+    Reserve { source: SourceName, jobs: Vec<ListedJob> },
+    Renew { source: SourceName, jobs: Vec<JobId> },
+    Finish { job: JobRef, detail: String },
+    Command { worker: usize, command: Command },
+    Assign { job: JobRef, machine: MachineName, reply: oneshot::Sender<ClaimReply> },
+    Reply { reply: oneshot::Sender<ClaimReply>, answer: ClaimReply },
+    Acknowledge { reply: oneshot::Sender<()> },
+}
+
+impl Leader {
+    /// Lets effects go out. Everything they depend on is durable by now.
+    pub(super) fn release(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Reserve { source, jobs } => self.reserve(&source, jobs),
+                Effect::Renew { source, jobs } => self.renew(&source, &jobs),
+                Effect::Finish { job, detail } => self.finish(job, detail),
+                Effect::Command { worker, command } => {
+                    // A closed channel means that the session's task has ended with us.
+                    let _ = self.commands[worker].send(command);
+                }
+                Effect::Assign { job, machine, reply } => self.assign(job, &machine, reply),
+                // A machine that hung up asks again.
+                Effect::Reply { reply, answer } => drop(reply.send(answer)),
+                Effect::Acknowledge { reply } => drop(reply.send(())),
+            }
+        }
+    }
+
+    fn reserve(&self, source: &SourceName, jobs: Vec<ListedJob>) {
+        let Some(part) = self.parts.sources.get(source) else { return };
+        for asked in jobs.chunks(CALL_LIMIT).map(<[_]>::to_vec) {
+            let (part, inputs, at) = (part.clone(), self.inputs.clone(), self.now());
+            let lasting = self.parts.settings.reservation;
+            self.tasks.spawn("reserve", async move {
+                let ids: Vec<JobId> = asked.iter().map(|job| job.id).collect();
+                let answer = part.source.reserve(&ids, lasting).await;
+                let source = part.name;
+                let _ = inputs.send(Input::Reserved { source, asked, at, answer }).await;
+            });
+        }
+    }
+
+    fn renew(&mut self, source: &SourceName, jobs: &[JobId]) {
+        let until = self.now().after(self.parts.settings.reservation);
+        for id in jobs {
+            if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id: *id }) {
+                // As if it had succeeded, so that the next pass does not ask again; a failure takes it back.
+                known.seen.reserved_until = Some(until);
+            }
+        }
+        let Some(part) = self.parts.sources.get(source) else { return };
+        for asked in jobs.chunks(CALL_LIMIT).map(<[_]>::to_vec) {
+            let (part, inputs, at) = (part.clone(), self.inputs.clone(), self.now());
+            let lasting = self.parts.settings.reservation;
+            self.tasks.spawn("renew", async move {
+                let answer = part.source.reserve(&asked, lasting).await;
+                pause_after(&answer).await;
+                let source = part.name;
+                let _ = inputs.send(Input::Renewed { source, asked, at, answer }).await;
+            });
+        }
+    }
+
+    fn finish(&mut self, job: JobRef, detail: String) {
+        if let Some(known) = self.known.get_mut(&job) {
+            known.seen.finishing = true;
+        }
+        let Some(part) = self.parts.sources.get(&job.source) else { return };
+        let (source, inputs) = (Arc::clone(&part.source), self.inputs.clone());
+        self.tasks.spawn("finish", async move {
+            let finish = Finish { exit_status: -1, detail };
+            let answer: Result<FinishOutcome, SourceError> = source.finish(job.id, &finish).await;
+            pause_after(&answer).await;
+            let _ = inputs.send(Input::Finished { job, answer }).await;
+        });
+    }
+
+    fn assign(&self, job: JobRef, machine: &MachineName, reply: oneshot::Sender<ClaimReply>) {
+        let Some(part) = self.parts.sources.get(&job.source).cloned() else { return };
+        let Some(record) = self.book.jobs().get(&job) else { return };
+        let max_run_seconds = self.book.machines().get(machine).map_or(0, |m| m.max_run_seconds);
+        let tags = agent_tags(&record.facts.rules, record.facts.queue.as_str());
+        let (inputs, lifetime) = (self.inputs.clone(), self.parts.settings.acquire_timeout);
+        let now = self.now();
+        self.tasks.spawn("assign", async move {
+            let answer = match token(&part, job.id, lifetime).await {
+                Ok(Some((token, expires_at))) => ClaimReply::Assigned(Assignment {
+                    agent_endpoint: part.agent_endpoint,
+                    token,
+                    agent_token_fallback: expires_at.is_none(),
+                    expires_at: expires_at.unwrap_or(now.after(lifetime)),
+                    tags,
+                    max_run_seconds,
+                    job,
+                }),
+                Ok(None) => {
+                    let _ = inputs.send(Input::TokenRefused { job }).await;
+                    ClaimReply::NotYet("Buildkite issues no token for the job at present".to_owned())
+                }
+                Err(error) => {
+                    report(&part.name, &error);
+                    ClaimReply::NotYet("Buildkite did not answer the request for a token".to_owned())
+                }
+            };
+            let _ = reply.send(answer);
+        });
+    }
+}
+
+type Token = (gust_core::secret::Secret, Option<Timestamp>);
+
+// An acquisition token, or the agent token where the operator opted in. None: the job is not ours at present.
+async fn token(part: &SourcePart, job: JobId, lifetime: Duration) -> Result<Option<Token>, SourceError> {
+    let answer: Result<Tokens, SourceError> = part.source.acquisition_tokens(&[job], lifetime).await;
+    match answer {
+        Ok(tokens) => {
+            let issued = tokens.issued.into_iter().find(|token| token.job == job);
+            Ok(issued.map(|token| (token.token, Some(token.expires_at))))
+        }
+        Err(error) => match &part.agent_token {
+            Some(token) if matches!(error.remedy, Remedy::Gone | Remedy::Refused) => Ok(Some((token.clone(), None))),
+            _ => Err(error),
+        },
+    }
+}
+
+// A failed call is not repeated at once: the input that tells of it comes after a decent interval.
+async fn pause_after<T>(answer: &Result<T, SourceError>) {
+    if let Err(error) = answer {
+        let wait = match error.remedy {
+            Remedy::RetryLater(wait) => wait.max(Duration::from_millis(200)),
+            Remedy::Unclear => Duration::from_millis(500),
+            Remedy::Gone => Duration::ZERO,
+            Remedy::Unauthorized | Remedy::Refused => Duration::from_secs(15),
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+// The job's own rules, concrete: an agent's tags have values, so "any" becomes "yes".
+fn agent_tags(rules: &[String], queue: &str) -> Vec<String> {
+    let mut tags = vec![format!("queue={queue}")];
+    for rule in rules {
+        match rule.split_once('=') {
+            Some(("queue", _)) | None => {}
+            Some((key, "" | "*")) => tags.push(format!("{key}=true")),
+            Some(_) => tags.push(rule.clone()),
+        }
+    }
+    tags
+}

@@ -1,0 +1,177 @@
+//! What Buildkite's answers change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gust_core::{
+    decide::Action,
+    evolve,
+    ids::{JobId, JobRef, QueueKey, SourceName},
+    ports::{FinishOutcome, JobState, ListedJob, Remedy, Reserved, SourceError},
+    records::{JobPhase, Outcome},
+    time::Timestamp,
+};
+use tracing::{error, info, warn};
+
+use super::state::Leader;
+
+impl Leader {
+    /// A queue was listed from its head: this replaces what was known of that queue's backlog.
+    pub(super) fn on_listed(&mut self, source: SourceName, queue: QueueKey, jobs: Vec<ListedJob>, paused: bool) {
+        let key = (source.clone(), queue.clone());
+        let changed = if paused { self.paused.insert(key) } else { self.paused.remove(&key) };
+        if changed {
+            info!(gust.source = %source, gust.queue = %queue, paused, "queue dispatch changed");
+            self.claims = None;
+        }
+        let backlog = self.backlog.entry(source.clone()).or_default();
+        backlog.jobs.retain(|job| job.facts.queue != queue);
+        let mut seen = BTreeSet::new();
+        for listed in jobs {
+            let job = JobRef { source: source.clone(), id: listed.id };
+            if !seen.insert(listed.id) || self.reserving.contains(&job) {
+                continue;
+            }
+            match self.known.get_mut(&job) {
+                // Booked and listed again: our reservation lapsed. Renew it; never a second machine.
+                Some(known) => known.seen.reserved_until = None,
+                None => backlog.jobs.push(listed),
+            }
+        }
+    }
+
+    /// A reservation was answered: what is ours is booked.
+    pub(super) fn on_reserved(
+        &mut self,
+        source: &SourceName,
+        asked: Vec<ListedJob>,
+        at: Timestamp,
+        answer: Result<Reserved, SourceError>,
+    ) {
+        for job in &asked {
+            self.reserving.remove(&JobRef { source: source.clone(), id: job.id });
+        }
+        let reserved: BTreeSet<JobId> = match answer {
+            Ok(answer) => answer.reserved.into_iter().collect(),
+            // The list shows them again if they are still there.
+            Err(error) => return report(source, &error),
+        };
+        let ours: Vec<ListedJob> = asked.into_iter().filter(|job| reserved.contains(&job.id)).collect();
+        let step = evolve::booked(&self.book, source, &ours, self.now());
+        if !step.changes.is_empty() {
+            self.step(step);
+        }
+        self.on_renewed(source, ours.iter().map(|job| job.id), at);
+        for job in ours {
+            if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id: job.id })
+                && known.seen.state.is_none()
+            {
+                known.seen.state = Some((JobState::Reserved, at));
+            }
+        }
+    }
+
+    fn on_renewed(&mut self, source: &SourceName, jobs: impl Iterator<Item = JobId>, at: Timestamp) {
+        let until = at.after(self.parts.settings.reservation);
+        for id in jobs {
+            if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id }) {
+                known.seen.reserved_until = Some(until);
+                known.seen.reservation_lost = false;
+            }
+        }
+    }
+
+    /// A renewal was answered. A job that is not ours any more is somebody else's, or over: its state tells.
+    pub(super) fn on_renewal(
+        &mut self,
+        source: &SourceName,
+        asked: Vec<JobId>,
+        at: Timestamp,
+        answer: Result<Reserved, SourceError>,
+    ) {
+        match answer {
+            Ok(answer) => {
+                self.on_renewed(source, answer.reserved.into_iter(), at);
+                for id in answer.not_reserved {
+                    if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id }) {
+                        known.seen.reservation_lost = true;
+                    }
+                }
+            }
+            Err(error) => {
+                report(source, &error);
+                for id in asked {
+                    if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id }) {
+                        known.seen.reserved_until = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// States were read.
+    pub(super) fn on_states(
+        &mut self,
+        source: &SourceName,
+        asked: Vec<JobId>,
+        states: Vec<(JobId, JobState)>,
+        at: Timestamp,
+    ) {
+        let states: BTreeMap<JobId, JobState> = states.into_iter().collect();
+        for id in asked {
+            let job = JobRef { source: source.clone(), id };
+            let Some(known) = self.known.get_mut(&job) else { continue };
+            match states.get(&id) {
+                Some(state) => {
+                    if state.is_over() {
+                        known.seen.over_since.get_or_insert(at);
+                    }
+                    known.seen.missing = 0;
+                    known.seen.state = Some((state.clone(), at));
+                }
+                None => known.seen.missing += 1,
+            }
+        }
+        self.claims = None;
+    }
+
+    /// A finish was answered.
+    pub(super) fn on_finished(&mut self, job: &JobRef, answer: Result<FinishOutcome, SourceError>) {
+        let Some(JobPhase::Refusing { detail }) = self.book.jobs().get(job).map(|record| record.phase.clone()) else {
+            return;
+        };
+        let over = match answer {
+            Ok(FinishOutcome::Finished | FinishOutcome::AlreadyOver) => true,
+            Err(error) => {
+                report(&job.source, &error);
+                error.remedy == Remedy::Gone
+            }
+        };
+        if over {
+            info!(gust.job.id = %job.id, detail, "job refused");
+            let close = Action::Close { job: job.clone(), outcome: Outcome::Refused { detail } };
+            if let Some(step) = evolve::record(&self.book, &close, self.now()) {
+                self.step(step);
+            }
+        } else if let Some(known) = self.known.get_mut(job) {
+            known.seen.finishing = false;
+        }
+    }
+
+    /// A token was refused: what we believe of the job may be old.
+    pub(super) fn on_token_refused(&mut self, job: &JobRef) {
+        if let Some(known) = self.known.get_mut(job) {
+            known.seen.reserved_until = None;
+        }
+        self.asked_for = true;
+    }
+}
+
+// Once per occurrence at the place that handles it; a person is needed only for credentials.
+pub(super) fn report(source: &SourceName, error: &SourceError) {
+    let error_chain = crate::error_chain(error);
+    if error.remedy == Remedy::Unauthorized {
+        error!(gust.source = %source, error = error_chain, "Buildkite does not accept our credentials");
+    } else {
+        warn!(gust.source = %source, error = error_chain, "call to Buildkite failed");
+    }
+}

@@ -1,0 +1,163 @@
+//! What a worker's events change.
+
+use std::collections::BTreeMap;
+
+use gust_core::{
+    evolve::{self, Settlement},
+    ids::{BatchId, MachineName, Shard, Zone},
+    ports::{Capacity, Command, Event, Instance, MemberFate, RefusalClass},
+    records::{BatchRecord, MachinePhase},
+    snapshot::{Hold, HoldKey},
+    time::Timestamp,
+};
+use tracing::{info, warn};
+
+use super::{effect::Effect, state::Leader};
+
+impl Leader {
+    pub(super) fn on_worker(&mut self, worker: usize, event: Event) {
+        match event {
+            Event::Ready { .. } => self.on_ready(worker),
+            Event::Accepted { .. } => {}
+            Event::Settled { batch, fates } => self.on_settled(batch, &fates),
+            Event::Refused { batch, class, message } => self.on_refused(batch, &class, &message),
+            Event::Gone { name } => self.on_gone(&name),
+            Event::Inventory { shard, begun_at, instances } => self.on_inventory(&shard, begun_at, instances),
+            Event::Capacity { shard, capacity } => self.on_capacity(&shard, capacity),
+        }
+    }
+
+    /// A session is open: the worker is told again all that the records ask of it. Repeats are harmless.
+    fn on_ready(&mut self, worker: usize) {
+        self.ready.insert(worker);
+        let theirs = |shards: &BTreeMap<Shard, super::state::ShardState>, shard: &Shard| {
+            shards.get(shard).is_some_and(|state| state.worker == worker)
+        };
+        let create = self.book.batches().values().filter(|batch| theirs(&self.shards, &batch.shard()));
+        let delete = self.book.machines().values().filter(|m| m.is_deleting() && theirs(&self.shards, &m.shard));
+        let commands: Vec<Command> = create
+            .map(|batch| Command::Create(Box::new(batch.clone())))
+            .chain(delete.map(|m| Command::Delete { shard: m.shard.clone(), zone: m.zone.clone(), name: m.name.clone() }))
+            .collect();
+        info!(gust.worker = worker, commands = commands.len(), "worker is ready");
+        self.effects.extend(commands.into_iter().map(|command| Effect::Command { worker, command }));
+    }
+
+    fn on_settled(&mut self, batch: BatchId, fates: &[(MachineName, MemberFate)]) {
+        let now = self.now();
+        let settlement = evolve::settled(&self.book, batch, fates, now);
+        for (name, fate) in fates {
+            if let MemberFate::Refused { class, message } = fate {
+                warn!(gust.machine = %name, class = class.as_str(), message, "Google did not create a machine");
+            }
+        }
+        self.settle(settlement, now);
+    }
+
+    fn on_refused(&mut self, batch: BatchId, class: &RefusalClass, message: &str) {
+        let Some(record) = self.book.batches().get(&batch) else { return };
+        warn!(
+            gust.batch = %batch,
+            machines = record.members.len(),
+            class = class.as_str(),
+            message,
+            "Google refused a batch"
+        );
+        let now = self.now();
+        let settlement = evolve::refused(&self.book, batch, class, message, now);
+        self.settle(settlement, now);
+    }
+
+    fn settle(&mut self, settlement: Option<Settlement>, now: Timestamp) {
+        let Some(settlement) = settlement else { return };
+        self.step(settlement.step);
+        for (key, class) in settlement.holds {
+            self.hold(key, class, now);
+        }
+        for name in settlement.delete {
+            self.command_delete(&name);
+        }
+    }
+
+    fn hold(&mut self, key: HoldKey, class: RefusalClass, now: Timestamp) {
+        // A rate refusal passes with the minute's window at the latest; nothing else is known of it.
+        let until = now.after(self.parts.settings.hold);
+        if matches!(class, RefusalClass::Quota { .. }) {
+            let shard = key.shard.clone();
+            if let Some(worker) = self.shards.get(&shard).map(|state| state.worker) {
+                self.effects.push(Effect::Command { worker, command: Command::Look { shard } });
+            }
+        }
+        self.holds.insert(key, Hold { until, class });
+    }
+
+    pub(super) fn command_delete(&mut self, name: &MachineName) {
+        let Some(machine) = self.book.machines().get(name) else { return };
+        let Some(worker) = self.shards.get(&machine.shard).map(|state| state.worker) else { return };
+        let command =
+            Command::Delete { shard: machine.shard.clone(), zone: machine.zone.clone(), name: name.clone() };
+        self.effects.push(Effect::Command { worker, command });
+    }
+
+    pub(super) fn command_create(&mut self, batch: &BatchRecord) {
+        if let Some(worker) = self.shards.get(&batch.shard()).map(|state| state.worker) {
+            self.effects.push(Effect::Command { worker, command: Command::Create(Box::new(batch.clone())) });
+        }
+    }
+
+    pub(super) fn command_check(&mut self, shard: Shard, zone: Zone, name: MachineName) {
+        if let Some(worker) = self.shards.get(&shard).map(|state| state.worker) {
+            self.effects.push(Effect::Command { worker, command: Command::Check { shard, zone, name } });
+        }
+    }
+
+    fn on_gone(&mut self, name: &MachineName) {
+        let Some(machine) = self.book.machines().get(name) else { return };
+        if !machine.is_deleting() {
+            warn!(gust.machine = %name, phase = phase_word(&machine.phase), "machine vanished");
+        }
+        // What was seen of its job may be older than its end: ask again before the job is placed anew.
+        if let Some(job) = machine.claim().map(|claim| claim.job.clone())
+            && let Some(known) = self.known.get_mut(&job)
+            && !known.seen.state.as_ref().is_some_and(|(state, _)| state.is_over())
+        {
+            known.seen.state = None;
+            known.seen.missing = known.seen.missing.max(1);
+            self.asked_for = true;
+        }
+        if let Some(step) = evolve::gone(&self.book, name) {
+            self.step(step);
+        }
+    }
+
+    fn on_inventory(&mut self, shard: &Shard, begun_at: Timestamp, instances: Vec<Instance>) {
+        if let Some(step) = evolve::seen_at(&self.book, &instances) {
+            self.step(step);
+        }
+        if let Some(state) = self.shards.get_mut(shard) {
+            let instances = instances.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
+            state.inventory = Some((begun_at, instances));
+            state.inventory_seen = true;
+        }
+    }
+
+    fn on_capacity(&mut self, shard: &Shard, capacity: Capacity) {
+        let mut promised = self.promised();
+        let projects = promised.projects.remove(&shard.project).unwrap_or_default();
+        let mut then = promised.shards.remove(shard).unwrap_or_default();
+        then.extend(projects.into_iter().filter(|(metric, _)| metric.is_project_wide()));
+        if let Some(state) = self.shards.get_mut(shard) {
+            state.quotas = capacity.quotas;
+            state.promised_then = then;
+            state.capacity_read = true;
+        }
+    }
+}
+
+fn phase_word(phase: &MachinePhase) -> &'static str {
+    match phase {
+        MachinePhase::Booting => "booting",
+        MachinePhase::Claimed(_) => "claimed",
+        MachinePhase::Deleting { .. } => "deleting",
+    }
+}

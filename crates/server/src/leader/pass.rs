@@ -1,0 +1,119 @@
+//! One pass: snapshot, decision, records, effects.
+
+use std::{sync::Arc, time::Duration};
+
+use gust_core::{
+    decide::{Action, decide},
+    evolve,
+    ids::JobRef,
+    records::{Call, JobPhase},
+    reason::Reason,
+};
+use tracing::{debug, info};
+
+use super::{
+    effect::Effect,
+    state::{Ask, Leader},
+};
+
+impl Leader {
+    /// Decides and takes the decision into memory; it becomes durable with the next commit.
+    pub(super) fn pass(&mut self) {
+        let now = self.now();
+        let derived = self.derive();
+        let decision = decide(&self.snapshot(&derived));
+        self.holds.retain(|_, hold| hold.until > now);
+        debug!(
+            gust.term = self.term.0,
+            actions = decision.actions.len(),
+            waiting = decision.reasons.len(),
+            machines = self.book.machines().len(),
+            "pass"
+        );
+        for action in decision.actions {
+            self.take(action);
+        }
+        self.tell(&decision.reasons);
+    }
+
+    fn take(&mut self, action: Action) {
+        if let Some(step) = evolve::record(&self.book, &action, self.now()) {
+            self.step(step);
+        }
+        match action {
+            Action::Reserve { source, jobs } => {
+                self.backlog.remove(&source);
+                for job in &jobs {
+                    self.reserving.insert(JobRef { source: source.clone(), id: job.id });
+                }
+                self.effects.push(Effect::Reserve { source, jobs });
+            }
+            Action::Renew { source, jobs } => self.effects.push(Effect::Renew { source, jobs }),
+            Action::Refuse { job, detail } | Action::Finish { job, detail } => {
+                self.effects.push(Effect::Finish { job, detail });
+            }
+            Action::Close { job, outcome } => info!(gust.job.id = %job.id, ?outcome, "job is over"),
+            Action::Rebook { job } => info!(gust.job.id = %job.id, "job waits again: its machine is gone"),
+            Action::Create(batch) => {
+                info!(
+                    gust.batch = %batch.id,
+                    machines = batch.members.len(),
+                    machine_type = %batch.shape.machine_type,
+                    region = %batch.shape.region,
+                    "create"
+                );
+                if batch.call == Call::Bulk {
+                    self.bulk_calls.push_back((batch.created_at, batch.shape.project.clone()));
+                }
+                self.command_create(&batch);
+            }
+            Action::Delete { machine, cause, .. } => {
+                info!(gust.machine = %machine, %cause, "delete");
+                self.command_delete(&machine);
+            }
+            Action::Check { machine, shard, zone } => self.command_check(shard, zone, machine),
+        }
+    }
+
+    /// Tells developers why their jobs wait, where that has changed.
+    fn tell(&mut self, reasons: &[(JobRef, Reason)]) {
+        let now = self.now();
+        for (job, reason) in reasons {
+            self.notes.reason(job, reason, now);
+        }
+    }
+
+    /// Tells the state pollers which jobs to ask for, if that has changed.
+    pub(super) fn publish_asks(&mut self) {
+        if !std::mem::take(&mut self.asked_for) {
+            return;
+        }
+        for (source, sender) in &self.ask {
+            let mut waiting = Vec::new();
+            let mut running = Vec::new();
+            for record in self.book.jobs().values().filter(|record| record.job.source == *source) {
+                let ended = self.machine_ended(&record.phase);
+                match record.phase {
+                    JobPhase::Claimed { .. } if !ended => running.push(record.job.id),
+                    _ => waiting.push(record.job.id),
+                }
+            }
+            sender.send_replace(Ask { waiting: Arc::new(waiting), running: Arc::new(running) });
+        }
+    }
+
+    // A job whose machine is on its way out is about to end: its state matters now.
+    fn machine_ended(&self, phase: &JobPhase) -> bool {
+        match phase {
+            JobPhase::Claimed { machine, .. } => {
+                self.book.machines().get(machine).is_none_or(|machine| machine.is_deleting())
+            }
+            JobPhase::Booked | JobPhase::Refusing { .. } => true,
+        }
+    }
+}
+
+/// Shortest time between two passes in a burst; the first one comes at once.
+pub(super) const PASS_GAP: Duration = Duration::from_millis(50);
+/// A pass is held at least this often, so that deadlines are met.
+pub(super) const PASS_TURN: Duration = Duration::from_millis(1000);

@@ -1,0 +1,149 @@
+//! The tasks that ask Buildkite: what is scheduled, and how booked jobs stand.
+
+use std::time::Duration;
+
+use gust_core::{
+    ids::{JobId, QueueKey},
+    ports::{JobState, Listing, Notification, Remedy, SourceError},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{SourcePart, effect::CALL_LIMIT, input::Input, on_source::report, state::Ask};
+use crate::{
+    clock::Clock,
+    task::{Backoff, Dice},
+};
+
+/// Most pages of one list; the rest comes when reserved jobs have left the head.
+const PAGES: usize = 10;
+/// How often waiting jobs' states are read, and after how many such turns those of running jobs too.
+const STATES_TURN: Duration = Duration::from_millis(1000);
+const RUNNING_EVERY: u32 = 5;
+
+/// Registers the stack, again and again until Buildkite takes it.
+pub(super) async fn register(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
+    while let Err(error) = part.source.register().await {
+        report(&part.name, &error);
+        tokio::time::sleep(wait_for(&error, &mut backoff)).await;
+    }
+    let _ = inputs.send(Input::Registered(part.name)).await;
+}
+
+fn wait_for(error: &SourceError, backoff: &mut Backoff) -> Duration {
+    match error.remedy {
+        Remedy::RetryLater(wait) => wait.max(backoff.step()),
+        _ => backoff.step(),
+    }
+}
+
+/// Lists one queue for ever: often while there is something, seldom while there is nothing.
+pub(super) async fn list(part: SourcePart, queue: QueueKey, inputs: mpsc::Sender<Input>, dice: Dice) {
+    let (shortest, longest) = part.poll;
+    let mut gap = shortest;
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
+    loop {
+        match pages(&part, &queue).await {
+            Ok(listing) => {
+                backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
+                gap = if listing.jobs.is_empty() { (gap * 5 / 4).min(longest) } else { shortest };
+                let (source, queue) = (part.name.clone(), queue.clone());
+                let input = Input::Listed { source, queue, jobs: listing.jobs, paused: listing.paused };
+                if inputs.send(input).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(gap).await;
+            }
+            Err(error) => {
+                report(&part.name, &error);
+                // The stack may have been forgotten: registering is idempotent and cheap.
+                if error.remedy == Remedy::Gone {
+                    register(part.clone(), inputs.clone(), dice.clone()).await;
+                }
+                tokio::time::sleep(wait_for(&error, &mut backoff)).await;
+            }
+        }
+    }
+}
+
+async fn pages(part: &SourcePart, queue: &QueueKey) -> Result<Listing, SourceError> {
+    let mut all = part.source.list(queue, None).await?;
+    let mut pages = 1;
+    while let Some(cursor) = all.next.take()
+        && pages < PAGES
+    {
+        let page = part.source.list(queue, Some(&cursor)).await?;
+        all.jobs.extend(page.jobs);
+        (all.next, all.paused) = (page.next, all.paused || page.paused);
+        pages += 1;
+    }
+    Ok(all)
+}
+
+/// Reads states for ever: of jobs that wait each turn (and at once when the set changes), of running ones seldom.
+pub(super) async fn states(
+    part: SourcePart,
+    mut ask: watch::Receiver<Ask>,
+    inputs: mpsc::Sender<Input>,
+    clock: Clock,
+    dice: Dice,
+) {
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5), &dice);
+    let mut turn = 0_u32;
+    loop {
+        let begun = Instant::now();
+        let wanted = ask.borrow_and_update().clone();
+        let mut ids: Vec<JobId> = wanted.waiting.to_vec();
+        if turn.is_multiple_of(RUNNING_EVERY) {
+            ids.extend(wanted.running.iter());
+        }
+        turn += 1;
+        for asked in ids.chunks(CALL_LIMIT) {
+            let at = clock.now();
+            match part.source.states(asked).await {
+                Ok(states) => {
+                    let states: Vec<(JobId, JobState)> = states.into_iter().collect();
+                    let input = Input::States { source: part.name.clone(), asked: asked.to_vec(), states, at };
+                    if inputs.send(input).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    report(&part.name, &error);
+                    tokio::time::sleep(wait_for(&error, &mut backoff)).await;
+                }
+            }
+        }
+        // A change wakes early, but never more than a few times a second.
+        tokio::time::sleep(STATES_TURN / 4).await;
+        tokio::select! {
+            biased;
+            changed = ask.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(begun + STATES_TURN) => {}
+        }
+    }
+}
+
+/// Sends notes for ever, gathered for a short while.
+pub(super) async fn notify(part: SourcePart, mut notes: mpsc::UnboundedReceiver<Vec<Notification>>) {
+    while let Some(mut due) = notes.recv().await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        while let Ok(more) = notes.try_recv() {
+            due.extend(more);
+        }
+        for chunk in due.chunks(CALL_LIMIT) {
+            // Notes only inform: one that is lost is not worth a second call.
+            match part.source.notify(chunk).await {
+                Ok(rejected) => {
+                    for note in rejected {
+                        tracing::debug!(gust.source = %part.name, index = note.index, reason = note.reason, "note rejected");
+                    }
+                }
+                Err(error) => report(&part.name, &error),
+            }
+        }
+    }
+}

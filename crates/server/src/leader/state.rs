@@ -1,0 +1,231 @@
+//! What the leader holds in memory: the records, and what it saw since it leads.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use gust_core::{
+    claim::Queue,
+    evolve::Step,
+    ids::{JobId, JobRef, MachineName, ProjectId, QueueKey, Shard, SourceName, Term},
+    ports::{Instance, Notification, Quota},
+    quota::{Footprint, Ledger, Metric, Usage},
+    records::{Book, Change},
+    snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen, ShardView, Snapshot},
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{Parts, effect::Effect, input::Input, notes::Notes};
+use crate::task::Tasks;
+
+/// A booked job with what is not in its record.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub seen: Seen,
+    pub plan: Planned,
+}
+
+/// A shard with what its worker told since we lead.
+#[derive(Debug, Default)]
+pub(super) struct ShardState {
+    pub worker: usize,
+    pub quotas: Vec<Quota>,
+    /// What we had promised when the quotas were read.
+    pub promised_then: BTreeMap<Metric, u64>,
+    pub capacity_read: bool,
+    pub inventory: Option<(Timestamp, BTreeMap<MachineName, Instance>)>,
+    pub inventory_seen: bool,
+}
+
+/// The ids a source's state poller asks for: those that wait, and those that run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ask {
+    pub waiting: Arc<Vec<JobId>>,
+    pub running: Arc<Vec<JobId>>,
+}
+
+pub(super) struct Leader {
+    pub parts: Parts,
+    pub term: Term,
+    pub tasks: Tasks,
+    pub inputs: mpsc::Sender<Input>,
+    pub book: Book,
+    pub known: BTreeMap<JobRef, Known>,
+    pub plans: BTreeMap<(SourceName, Vec<String>), Planned>,
+    pub usages: BTreeMap<Footprint, Usage>,
+    pub backlog: BTreeMap<SourceName, Backlog>,
+    pub reserving: BTreeSet<JobRef>,
+    pub paused: BTreeSet<(SourceName, QueueKey)>,
+    pub shards: BTreeMap<Shard, ShardState>,
+    pub holds: BTreeMap<HoldKey, Hold>,
+    pub bulk_calls: VecDeque<(Timestamp, ProjectId)>,
+    pub registered: BTreeSet<SourceName>,
+    pub ready: BTreeSet<usize>,
+    pub commands: Vec<mpsc::UnboundedSender<gust_core::ports::Command>>,
+    pub ask: BTreeMap<SourceName, watch::Sender<Ask>>,
+    pub notes: Notes,
+    pub note_sinks: BTreeMap<SourceName, mpsc::UnboundedSender<Vec<Notification>>>,
+    pub steps: Vec<Step>,
+    pub effects: Vec<Effect>,
+    pub claims: Option<Queue>,
+    pub asked_for: bool,
+}
+
+impl Leader {
+    /// Applies a step to memory and puts it into the next commit.
+    pub fn step(&mut self, step: Step) {
+        for change in &step.changes {
+            self.book.apply(change);
+            match change {
+                Change::PutJob(record) => {
+                    self.know(record.job.clone());
+                    self.asked_for = true;
+                }
+                Change::RemoveJob(job) => {
+                    self.known.remove(job);
+                    self.notes.forget(job);
+                    self.asked_for = true;
+                }
+                Change::RemoveMachine(name) => {
+                    for shard in self.shards.values_mut() {
+                        if let Some((_, instances)) = &mut shard.inventory {
+                            instances.remove(name);
+                        }
+                    }
+                }
+                Change::PutBatch(_) | Change::RemoveBatch(_) | Change::PutMachine(_) | Change::PutHistory(_) => {}
+            }
+        }
+        self.claims = None;
+        self.steps.push(step);
+    }
+
+    /// Makes sure that a booked job has its plan.
+    pub fn know(&mut self, job: JobRef) {
+        if self.known.contains_key(&job) {
+            return;
+        }
+        let Some(record) = self.book.jobs().get(&job) else { return };
+        let key = (job.source.clone(), record.facts.rules.clone());
+        let plan = match self.plans.get(&key) {
+            Some(plan) => plan.clone(),
+            None => {
+                let plan = self.parts.planner.plan(&key.0, &key.1);
+                self.plans.insert(key, plan.clone());
+                plan
+            }
+        };
+        self.known.insert(job, Known { seen: Seen::default(), plan });
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Booked jobs in key order, each with what is known of it.
+    pub fn views(&self) -> Vec<JobView<'_>> {
+        // Both maps hold the same keys, so walking them side by side is a join.
+        self.book
+            .jobs()
+            .values()
+            .zip(self.known.values())
+            .map(|(record, known)| JobView { record, plan: &known.plan, seen: &known.seen })
+            .collect()
+    }
+
+    /// What gust's records promise of each metric: by shard, and project-wide by project.
+    pub fn promised(&mut self) -> Promised {
+        let mut promised = Promised::default();
+        for (footprint, count) in self.book.footprints() {
+            if !self.usages.contains_key(footprint) {
+                self.usages.insert(footprint.clone(), self.parts.planner.usage(footprint));
+            }
+            let Some(usage) = self.usages.get(footprint) else { continue };
+            usage.add_to(promised.shards.entry(footprint.shard.clone()).or_default(), *count);
+            usage.add_to(promised.projects.entry(footprint.shard.project.clone()).or_default(), *count);
+        }
+        promised
+    }
+
+    /// What has not been loaded since this term began; nothing is decided before it is empty.
+    pub fn missing(&self) -> Vec<String> {
+        let sources = self.parts.sources.keys().filter(|name| !self.registered.contains(*name));
+        let workers = (0..self.parts.workers.len()).filter(|worker| !self.ready.contains(worker));
+        let shards = self.shards.iter().filter(|(_, shard)| !shard.inventory_seen || !shard.capacity_read);
+        let states = self.known.iter().filter(|(_, known)| known.seen.state.is_none() && known.seen.missing == 0);
+        sources
+            .map(|name| format!("registration at source {name}"))
+            .chain(workers.map(|at| format!("worker {}", self.parts.workers[at].link.worker())))
+            .chain(shards.map(|(shard, _)| format!("machines and quotas of {shard}")))
+            .chain(states.take(1).map(|(job, _)| format!("states of booked jobs, such as {job}")))
+            .collect()
+    }
+}
+
+/// What is promised, see [`Leader::promised`].
+#[derive(Debug, Default)]
+pub(super) struct Promised {
+    pub shards: BTreeMap<Shard, BTreeMap<Metric, u64>>,
+    pub projects: BTreeMap<ProjectId, BTreeMap<Metric, u64>>,
+}
+
+/// The parts of a snapshot that are derived for one pass.
+pub(super) struct Derived {
+    pub shards: BTreeMap<Shard, ShardView>,
+    pub projects: BTreeMap<ProjectId, Ledger>,
+    pub recent_bulk: BTreeMap<ProjectId, u32>,
+}
+
+impl Leader {
+    /// Builds what one pass needs besides the records.
+    pub fn derive(&mut self) -> Derived {
+        let promised = self.promised();
+        let empty = BTreeMap::new();
+        let now = self.now();
+        while self.bulk_calls.front().is_some_and(|(at, _)| now.since(*at).as_millis() >= 1000) {
+            self.bulk_calls.pop_front();
+        }
+        let mut recent_bulk = BTreeMap::new();
+        for (_, project) in &self.bulk_calls {
+            *recent_bulk.entry(project.clone()).or_default() += 1;
+        }
+        let mut shards = BTreeMap::new();
+        let mut projects = BTreeMap::new();
+        for (name, state) in &mut self.shards {
+            let ours = promised.shards.get(name).unwrap_or(&empty);
+            let view = ShardView {
+                ledger: Ledger::new(&state.quotas, &state.promised_then, ours),
+                cordoned: false,
+                // Each list is looked at once: what it says is acted upon or not.
+                inventory: state.inventory.take(),
+            };
+            let wide: Vec<Quota> = state.quotas.iter().filter(|quota| quota.project_wide).cloned().collect();
+            if !wide.is_empty() {
+                let ours = promised.projects.get(&name.project).unwrap_or(&empty);
+                projects.insert(name.project.clone(), Ledger::new(&wide, &state.promised_then, ours));
+            }
+            shards.insert(name.clone(), view);
+        }
+        Derived { shards, projects, recent_bulk }
+    }
+
+    /// The snapshot of this moment.
+    pub fn snapshot<'a>(&'a self, derived: &'a Derived) -> Snapshot<'a> {
+        Snapshot {
+            now: self.now(),
+            term: self.term,
+            stack: &self.parts.stack,
+            settings: &self.parts.settings,
+            book: &self.book,
+            jobs: self.views(),
+            backlog: &self.backlog,
+            paused: &self.paused,
+            shards: &derived.shards,
+            project_ledgers: &derived.projects,
+            holds: &self.holds,
+            recent_bulk: &derived.recent_bulk,
+        }
+    }
+}

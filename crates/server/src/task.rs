@@ -1,0 +1,94 @@
+//! The one way to start a task: it has a name, and its group can be ended and awaited.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+/// A group of tasks that end together.
+///
+/// # Guarantees
+/// After [`Tasks::stop`] returned, no task of the group runs any more: what a deposed leader had under way
+/// has ended before a successor of the same process begins.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Tasks {
+    /// A group below this one: it ends when this one ends, or earlier.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { tracker: TaskTracker::new(), cancel: self.cancel.child_token() }
+    }
+
+    /// The token that ends the group.
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Starts a task. It is dropped at its next await once the group is ended.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cancel = self.cancel.clone();
+        let task = async move {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = task => {}
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is the helper that all tasks are started with")]
+        tokio::spawn(self.tracker.track_future(task.instrument(tracing::debug_span!("task", name))));
+    }
+
+    /// Ends all tasks of the group and waits for them.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Waiting times that grow: for calls that are repeated until they succeed.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    next: Duration,
+    most: Duration,
+    dice: Dice,
+}
+
+impl Backoff {
+    /// Starts at `first` and doubles up to `most`, each time with up to a quarter more at random.
+    pub fn new(first: Duration, most: Duration, dice: &Dice) -> Self {
+        Self { next: first, most, dice: dice.clone() }
+    }
+
+    /// The next waiting time.
+    pub fn step(&mut self) -> Duration {
+        let now = self.next;
+        self.next = (self.next * 2).min(self.most);
+        now + now.mul_f64(self.dice.fraction() / 4.0)
+    }
+}
+
+/// The one source of randomness of a replica: seeded, so that a run can be repeated.
+#[derive(Clone, Debug)]
+pub struct Dice(Arc<std::sync::Mutex<rand_chacha::ChaCha8Rng>>);
+
+impl Dice {
+    /// A source that gives the same numbers for the same seed.
+    pub fn seeded(seed: u64) -> Self {
+        use rand::SeedableRng as _;
+        Self(Arc::new(std::sync::Mutex::new(rand_chacha::ChaCha8Rng::seed_from_u64(seed))))
+    }
+
+    /// A number from 0 up to, not including, 1.
+    pub fn fraction(&self) -> f64 {
+        use rand::Rng as _;
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).random()
+    }
+}

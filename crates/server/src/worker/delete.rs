@@ -1,0 +1,178 @@
+//! Deleting machines until they are known to be gone.
+//!
+//! A deletion is confirmed by a list begun after it was accepted, not by one read per machine: a thousand
+//! deletions cost a thousand calls and a few lists.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gust_core::{
+    ids::{MachineName, Shard, Zone},
+    ports::{CloudError, Event, RefusalClass},
+    time::Timestamp,
+};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
+use tracing::warn;
+
+use super::{Session, lock};
+
+#[derive(Clone, Debug)]
+struct Deletion {
+    zone: Option<Zone>,
+    wanted_at: Option<Timestamp>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// To be asked for, not before.
+    Due(Instant),
+    /// The call is under way.
+    Calling,
+    /// The cloud took it; a list begun after this shows the end.
+    Accepted(Timestamp),
+}
+
+/// Machines of one shard that must go.
+#[derive(Default)]
+pub(super) struct Deletions {
+    machines: Mutex<BTreeMap<MachineName, Deletion>>,
+    wake: Notify,
+}
+
+impl Deletions {
+    /// Takes one more on; a repeat adds the zone where it was missing.
+    pub fn want(&self, name: MachineName, zone: Option<Zone>) {
+        let mut machines = lock(&self.machines);
+        let entry = machines.entry(name).or_insert(Deletion {
+            zone: None,
+            wanted_at: None,
+            state: State::Due(Instant::now()),
+        });
+        entry.zone = entry.zone.take().or(zone);
+        self.wake.notify_one();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        lock(&self.machines).is_empty()
+    }
+
+    // Machines whose zone is known and whose time has come.
+    fn take_due(&self, now: Instant) -> Vec<(MachineName, Zone)> {
+        let mut due = Vec::new();
+        for (name, deletion) in lock(&self.machines).iter_mut() {
+            if let (State::Due(at), Some(zone)) = (deletion.state, &deletion.zone)
+                && at <= now
+            {
+                deletion.state = State::Calling;
+                due.push((name.clone(), zone.clone()));
+            }
+        }
+        due
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let machines = lock(&self.machines);
+        let due = machines.values().filter(|deletion| deletion.zone.is_some());
+        due.filter_map(|deletion| if let State::Due(at) = deletion.state { Some(at) } else { None }).min()
+    }
+
+    fn set(&self, name: &MachineName, state: State) {
+        if let Some(deletion) = lock(&self.machines).get_mut(name) {
+            deletion.state = state;
+        }
+        self.wake.notify_one();
+    }
+
+    fn forget(&self, name: &MachineName) {
+        lock(&self.machines).remove(name);
+    }
+
+    /// A whole list of the shard, begun at `begun_at`: tells zones that were missing, and returns the machines
+    /// that it shows to be gone. `unborn` may still appear.
+    pub fn on_list(
+        &self,
+        begun_at: Timestamp,
+        listed: &BTreeMap<MachineName, Zone>,
+        unborn: &BTreeSet<MachineName>,
+    ) -> Vec<MachineName> {
+        let mut machines = lock(&self.machines);
+        let mut gone = Vec::new();
+        for (name, deletion) in machines.iter_mut() {
+            if let Some(zone) = listed.get(name) {
+                deletion.zone.get_or_insert_with(|| zone.clone());
+                continue;
+            }
+            match (deletion.state, &deletion.zone) {
+                (State::Accepted(at), _) if begun_at > at => gone.push(name.clone()),
+                // Nobody knows where it is: two lists in a row that lack it, with no creation under way, will do.
+                (State::Due(_), None) if !unborn.contains(name) => match deletion.wanted_at {
+                    Some(at) if begun_at.since(at) >= Duration::from_secs(5) => gone.push(name.clone()),
+                    Some(_) => {}
+                    None => deletion.wanted_at = Some(begun_at),
+                },
+                _ => {}
+            }
+        }
+        machines.retain(|name, _| !gone.contains(name));
+        drop(machines);
+        self.wake.notify_one();
+        gone
+    }
+}
+
+impl Session {
+    pub(super) async fn delete_forever(self, shard: Shard) {
+        let Some(hand) = self.hand.shards.get(&shard) else { return };
+        let limit = Arc::new(Semaphore::new(self.worker.pace.deletes));
+        loop {
+            for (name, zone) in hand.deletions.take_due(Instant::now()) {
+                let Ok(permit) = Arc::clone(&limit).acquire_owned().await else { return };
+                let (session, shard) = (self.clone(), shard.clone());
+                self.tasks.spawn("delete-one", async move {
+                    session.delete(&shard, &zone, &name).await;
+                    drop(permit);
+                });
+            }
+            let idle = Instant::now() + Duration::from_secs(60);
+            tokio::select! {
+                biased;
+                () = hand.deletions.wake.notified() => {}
+                () = tokio::time::sleep_until(hand.deletions.next_due().unwrap_or(idle)) => {}
+            }
+        }
+    }
+
+    async fn delete(&self, shard: &Shard, zone: &Zone, name: &MachineName) {
+        let Some(hand) = self.hand.shards.get(shard) else { return };
+        let later = |seconds| State::Due(Instant::now() + Duration::from_secs(seconds));
+        match hand.cloud.delete(shard, zone, name).await {
+            Ok(Some(_)) => {
+                hand.deletions.set(name, State::Accepted(self.worker.clock.now()));
+                hand.look.notify_one();
+            }
+            // Not there: gone, unless its creation is still under way.
+            Ok(None) if lock(&self.hand.unborn).contains(name) => hand.deletions.set(name, later(2)),
+            Ok(None) => {
+                hand.deletions.forget(name);
+                self.tell(Event::Gone { name: name.clone() }).await;
+            }
+            Err(error) => {
+                let wait = match &error {
+                    CloudError::Refused { class: RefusalClass::Rate, .. } => 5,
+                    CloudError::Refused { class, .. } if !class.is_transient() => 30,
+                    CloudError::Refused { .. } => 5,
+                    CloudError::Unclear { .. } => 1,
+                };
+                warn!(gust.machine = %name, error = crate::error_chain(&error), "deletion not accepted; repeated");
+                hand.deletions.set(name, later(wait));
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Looking at the cloud: our machines, and what quota is left.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gust_core::{
+    ids::{MachineName, Shard, Zone},
+    ports::{Capacity, Cloud, CloudError, Event, Instance},
+};
+use tracing::warn;
+
+use super::{Session, lock};
+
+impl Session {
+    pub(super) async fn list_forever(self, shard: Shard) {
+        let Some(hand) = self.hand.shards.get(&shard) else { return };
+        let mut backoff = self.backoff();
+        loop {
+            let begun_at = self.worker.clock.now();
+            match list(&*hand.cloud, &shard, &hand.zones).await {
+                Ok(instances) => {
+                    backoff = self.backoff();
+                    let listed: BTreeMap<MachineName, Zone> =
+                        instances.iter().map(|i| (i.name.clone(), i.zone.clone())).collect();
+                    let unborn = lock(&self.hand.unborn).clone();
+                    let gone = hand.deletions.on_list(begun_at, &listed, &unborn);
+                    self.tell(Event::Inventory { shard: shard.clone(), begun_at, instances }).await;
+                    for name in gone {
+                        self.tell(Event::Gone { name }).await;
+                    }
+                }
+                Err(error) => {
+                    warn!(gust.shard = %shard, error = crate::error_chain(&error), "machines cannot be listed");
+                    tokio::time::sleep(backoff.step()).await;
+                    continue;
+                }
+            }
+            if hand.deletions.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = hand.look.notified() => {
+                        // What was just deleted takes a moment to vanish; more of its kind will follow.
+                        tokio::time::sleep(self.worker.pace.list_busy).await;
+                    }
+                    () = tokio::time::sleep(self.worker.pace.list_idle) => {}
+                }
+            } else {
+                tokio::time::sleep(self.worker.pace.list_busy).await;
+            }
+        }
+    }
+
+    pub(super) async fn measure_forever(self, shard: Shard) {
+        let Some(hand) = self.hand.shards.get(&shard) else { return };
+        let mut backoff = self.backoff();
+        loop {
+            let read_at = self.worker.clock.now();
+            match hand.cloud.quotas(&shard).await {
+                Ok(quotas) => {
+                    backoff = self.backoff();
+                    let capacity = Capacity { quotas, read_at };
+                    self.tell(Event::Capacity { shard: shard.clone(), capacity }).await;
+                }
+                Err(error) => {
+                    warn!(gust.shard = %shard, error = crate::error_chain(&error), "quotas cannot be read");
+                    tokio::time::sleep(backoff.step()).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = hand.measure.notified() => tokio::time::sleep(std::time::Duration::from_secs(2)).await,
+                () = tokio::time::sleep(self.worker.pace.quotas) => {}
+            }
+        }
+    }
+
+    /// Reads one machine that a list lacked.
+    pub(super) async fn check(self, cloud: Arc<dyn Cloud>, shard: Shard, zone: Zone, name: MachineName) {
+        match cloud.get(&shard.project, &zone, &name).await {
+            Ok(None) => self.tell(Event::Gone { name }).await,
+            Ok(Some(_)) => {}
+            // The next list asks again.
+            Err(error) => {
+                warn!(gust.machine = %name, error = crate::error_chain(&error), "machine cannot be read");
+            }
+        }
+    }
+}
+
+async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<Vec<Instance>, CloudError> {
+    let mut instances = Vec::new();
+    for zone in zones {
+        let mut page = None;
+        loop {
+            let answer = cloud.list(&shard.project, zone, page.as_deref()).await?;
+            instances.extend(answer.instances);
+            page = answer.next;
+            if page.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(instances)
+}

@@ -1,0 +1,229 @@
+//! The worker: talks to the cloud for the shards it looks after.
+//!
+//! All it knows beyond the cloud's own answers lives as long as one session with a leader. When a session
+//! ends everything stops; when the next begins the leader says again what the records ask for, and since
+//! names and request ids are recorded, doing it again is harmless.
+
+mod create;
+mod delete;
+mod look;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use gust_core::{
+    ids::{BatchId, MachineName, ProjectId, ReplicaId, Shard, Term, Zone},
+    ports::{Cloud, Command, Event, Hello, LinkError},
+};
+use tokio::sync::{Notify, mpsc};
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    task::{Dice, Tasks},
+};
+
+/// How a worker paces itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two lists of a shard while nothing is being deleted.
+    pub list_idle: Duration,
+    /// Between two lists of a shard while machines are being deleted.
+    pub list_busy: Duration,
+    /// Between two readings of the quotas.
+    pub quotas: Duration,
+    /// How long one call waits for the end of an operation.
+    pub patience: Duration,
+    /// Deletions under way at a time in a shard.
+    pub deletes: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            list_idle: Duration::from_secs(15),
+            list_busy: Duration::from_secs(2),
+            quotas: Duration::from_secs(30),
+            patience: Duration::from_secs(20),
+            deletes: 32,
+        }
+    }
+}
+
+/// A worker. Cheap to clone.
+#[derive(Clone)]
+pub struct Worker {
+    replica: ReplicaId,
+    clouds: Arc<BTreeMap<ProjectId, Arc<dyn Cloud>>>,
+    clock: Clock,
+    dice: Dice,
+    pace: Pace,
+    state: Arc<Mutex<Followed>>,
+    tasks: Tasks,
+}
+
+/// Whom the worker follows.
+#[derive(Default)]
+struct Followed {
+    term: Term,
+    session: Option<Tasks>,
+}
+
+/// What one session has in hand, shared by its tasks.
+struct Hand {
+    shards: BTreeMap<Shard, ShardHand>,
+    creating: Mutex<BTreeSet<BatchId>>,
+    /// Names in batches that are being created: a deletion of one must wait for its creation.
+    unborn: Mutex<BTreeSet<MachineName>>,
+}
+
+struct ShardHand {
+    zones: Vec<Zone>,
+    cloud: Arc<dyn Cloud>,
+    /// Wakes the lister.
+    look: Notify,
+    /// Wakes the reader of quotas.
+    measure: Notify,
+    deletions: delete::Deletions,
+}
+
+impl Worker {
+    /// A worker for the projects of `clouds`. Its tasks end with `tasks`.
+    pub fn new(
+        replica: ReplicaId,
+        clouds: BTreeMap<ProjectId, Arc<dyn Cloud>>,
+        clock: Clock,
+        dice: Dice,
+        pace: Pace,
+        tasks: &Tasks,
+    ) -> Self {
+        let clouds = Arc::new(clouds);
+        Self { replica, clouds, clock, dice, pace, state: Arc::default(), tasks: tasks.child() }
+    }
+
+    /// Begins a session: any earlier one ends first.
+    ///
+    /// # Errors
+    /// [`LinkError::Deposed`] if a higher term was seen; [`LinkError::Nonsense`] if a shard's project is unknown here.
+    pub async fn session(
+        &self,
+        hello: Hello,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<mpsc::Receiver<Event>, LinkError> {
+        let tasks = self.tasks.child();
+        let earlier = {
+            let mut followed = lock(&self.state);
+            if hello.term < followed.term {
+                return Err(LinkError::Deposed { ours: hello.term, theirs: followed.term });
+            }
+            followed.term = hello.term;
+            followed.session.replace(tasks.clone())
+        };
+        if let Some(earlier) = earlier {
+            earlier.stop().await;
+        }
+        let hand = Arc::new(self.hand(&hello)?);
+        let (events, receiver) = mpsc::channel(1024);
+        info!(gust.term = hello.term.0, leader = %hello.leader, shards = hand.shards.len(), "following a leader");
+        let session = Session { worker: self.clone(), hand, events, tasks: tasks.clone() };
+        tasks.spawn("session", session.run(commands));
+        Ok(receiver)
+    }
+
+    fn hand(&self, hello: &Hello) -> Result<Hand, LinkError> {
+        let mut shards = BTreeMap::new();
+        for (shard, zones) in &hello.shards {
+            let Some(cloud) = self.clouds.get(&shard.project) else {
+                return Err(LinkError::Nonsense {
+                    worker: self.replica.clone(),
+                    message: format!("project {} is not configured on this replica", shard.project),
+                });
+            };
+            let hand = ShardHand {
+                zones: zones.clone(),
+                cloud: Arc::clone(cloud),
+                look: Notify::new(),
+                measure: Notify::new(),
+                deletions: delete::Deletions::default(),
+            };
+            shards.insert(shard.clone(), hand);
+        }
+        Ok(Hand { shards, creating: Mutex::default(), unborn: Mutex::default() })
+    }
+}
+
+/// One conversation with a leader; cloned into each of its tasks.
+#[derive(Clone)]
+struct Session {
+    worker: Worker,
+    hand: Arc<Hand>,
+    events: mpsc::Sender<Event>,
+    tasks: Tasks,
+}
+
+impl Session {
+    async fn run(self, mut commands: mpsc::Receiver<Command>) {
+        self.tell(Event::Ready { batches: Vec::new(), deleting: Vec::new() }).await;
+        for shard in self.hand.shards.keys() {
+            self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
+            self.tasks.spawn("quotas", self.clone().measure_forever(shard.clone()));
+            self.tasks.spawn("delete", self.clone().delete_forever(shard.clone()));
+        }
+        while let Some(command) = commands.recv().await {
+            self.obey(command);
+        }
+        // The leader hung up: everything of this session ends, whatever it had in hand.
+        self.tasks.cancelled().cancel();
+    }
+
+    fn obey(&self, command: Command) {
+        match command {
+            Command::Create(batch) => {
+                let Some(shard) = self.shard(&batch.shard()) else { return };
+                if lock(&self.hand.creating).insert(batch.id) {
+                    lock(&self.hand.unborn).extend(batch.members.iter().map(|member| member.name.clone()));
+                    let cloud = Arc::clone(&shard.cloud);
+                    self.tasks.spawn("create", self.clone().create(cloud, batch));
+                }
+            }
+            Command::Delete { shard, zone, name } => {
+                if let Some(hand) = self.shard(&shard) {
+                    hand.deletions.want(name, zone);
+                }
+            }
+            Command::Check { shard, zone, name } => {
+                if let Some(hand) = self.shard(&shard) {
+                    let (session, cloud) = (self.clone(), Arc::clone(&hand.cloud));
+                    self.tasks.spawn("check", session.check(cloud, shard, zone, name));
+                }
+            }
+            Command::Look { shard } => {
+                if let Some(hand) = self.shard(&shard) {
+                    hand.look.notify_one();
+                    hand.measure.notify_one();
+                }
+            }
+        }
+    }
+
+    fn shard(&self, shard: &Shard) -> Option<&ShardHand> {
+        let hand = self.hand.shards.get(shard);
+        if hand.is_none() {
+            warn!(gust.shard = %shard, "the leader speaks of a shard that it did not name at first");
+        }
+        hand
+    }
+
+    async fn tell(&self, event: Event) {
+        // A closed channel means that the session is over; its tasks end presently.
+        let _ = self.events.send(event).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is consistent after every statement, so a panic elsewhere spoils nothing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
