@@ -1,0 +1,509 @@
+//! `bulkInsert` and `insert`: from the request to the accepted operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rand::Rng;
+
+use super::catalog::region_of;
+use super::check::{Judge, is_name, partial};
+use super::error::{ApiError, OpError};
+use super::instance::Shape;
+use super::method;
+use super::model::{Call, Model, Place};
+use super::operation::{BulkState, Kind, NewOperation, Operation, Scope, ZoneCount};
+use super::plan::{Fate, Planned, Room, Wish, names_of_pattern};
+use super::request_id::Asked;
+use super::spec::{Bulk, Names, Single, TargetShape};
+use super::switches::QuotaRefusal;
+
+/// Most machines of one bulk request.
+const BULK_MAX: u64 = 5_000;
+
+impl Model {
+    /// `regionInstances.bulkInsert` or, in a zone, `instances.bulkInsert`.
+    pub fn bulk_insert(
+        &mut self,
+        call: &mut Call<'_>,
+        project: &str,
+        place: Place<'_>,
+        request_id: Option<&str>,
+        bulk: Bulk,
+    ) -> Result<Operation, ApiError> {
+        let method = if matches!(place, Place::Zone(_)) {
+            &method::BULK_INSERT
+        } else {
+            &method::REGION_BULK_INSERT
+        };
+        self.api(call, method, project, place, |model, call, project| {
+            call.count = bulk.count;
+            let bulk = Arc::new(bulk);
+            let asked = Asked::Bulk(place.scope(), bulk.clone());
+            if let Some(known) = model.replayed(project, request_id, &asked)? {
+                return model.operation_by_id(known);
+            }
+            model.check_bulk_rate(call, project)?;
+            let mut wish = model.bulk_wish(project, place, &bulk)?;
+            model.check_concurrent(project, place.region(), "bulkInsert")?;
+            let min_count = bulk.min_count.unwrap_or(bulk.count);
+            // A machine type given as a URL passes validation and fails inside.
+            let plan = if bulk.template.machine_type.contains('/') {
+                doomed(&wish, &OpError::internal())
+            } else {
+                model.plan(call, &mut wish)?
+            };
+            model.refuse_short(project, min_count, &plan)?;
+            let group = Some(model.new_group());
+            let operation = model.new_operation(
+                call,
+                NewOperation {
+                    project,
+                    scope: place.scope(),
+                    kind: Kind::BulkInsert,
+                    method,
+                    group,
+                    request_id: request_id.filter(|id| !id.is_empty()).map(Arc::from),
+                    target: None,
+                    parent: None,
+                },
+            );
+            model.note_request(project, request_id, operation, asked);
+            model.projects[project].bulk_running += 1;
+            if let Some(operation) = model.operations.get_mut(operation) {
+                operation.bulk = Some(Box::new(bulk_state(bulk.count, min_count, plan)));
+            }
+            model.operation_by_id(operation)
+        })
+    }
+
+    /// `instances.insert`.
+    pub fn insert(
+        &mut self,
+        call: &mut Call<'_>,
+        project: &str,
+        zone: &str,
+        request_id: Option<&str>,
+        single: Single,
+    ) -> Result<Operation, ApiError> {
+        self.api(
+            call,
+            &method::INSERT,
+            project,
+            Place::Zone(zone),
+            |model, call, project| {
+                call.count = 1;
+                let single = Arc::new(single);
+                let zone: Arc<str> = zone.into();
+                let asked = Asked::Insert(zone.clone(), single.clone());
+                if let Some(known) = model.replayed(project, request_id, &asked)? {
+                    return model.operation_by_id(known);
+                }
+                if !is_name(&single.name) {
+                    return Err(ApiError::field(
+                        "resource.name",
+                        &single.name,
+                        "Must be a match of regex '(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)'",
+                    ));
+                }
+                let id = model.project_id(project);
+                let type_name = type_in_zone(&id, &zone, &single.template.machine_type)?;
+                let shape = Arc::new(
+                    model
+                        .judge(&id, region_of(&zone), "resource")
+                        .shape(&type_name, &single.template)?,
+                );
+                model.check_offered(&zone, &shape, "resource")?;
+                let name: Arc<str> = single.name.as_str().into();
+                if model.names.contains_key(&(project, zone.clone(), name.clone())) {
+                    return Err(ApiError::already_exists(&format!(
+                        "projects/{id}/zones/{zone}/instances/{name}"
+                    )));
+                }
+                model.check_concurrent(project, region_of(&zone), "insert")?;
+                let mut wish = Wish {
+                    project,
+                    region: region_of(&zone).into(),
+                    names: vec![(name.clone(), single.hostname.clone())],
+                    rooms: vec![Room {
+                        zone: zone.clone(),
+                        left: None,
+                    }],
+                    shapes: vec![shape],
+                    spread: TargetShape::AnySingleZone,
+                };
+                let plan = model.plan(call, &mut wish)?;
+                model.refuse_short(project, 1, &plan)?;
+                let planned = plan.into_iter().next().expect("one name has one fate");
+                let target = model.target_of(&planned);
+                let operation = model.new_operation(
+                    call,
+                    NewOperation {
+                        project,
+                        scope: Scope::Zone(zone),
+                        kind: Kind::Insert,
+                        method: &method::INSERT,
+                        group: None,
+                        request_id: request_id.filter(|id| !id.is_empty()).map(Arc::from),
+                        target: Some(target),
+                        parent: None,
+                    },
+                );
+                model.note_request(project, request_id, operation, asked);
+                if let Some(operation) = model.operations.get_mut(operation) {
+                    operation.bulk = Some(Box::new(bulk_state(1, 1, vec![planned])));
+                }
+                model.operation_by_id(operation)
+            },
+        )
+    }
+
+    pub(super) fn judge<'a>(&'a self, project: &'a str, region: &'a str, field: &'a str) -> Judge<'a> {
+        Judge {
+            catalog: &self.catalog,
+            limits: &self.limits,
+            project,
+            region,
+            field,
+        }
+    }
+
+    fn check_bulk_rate(&mut self, call: &Call<'_>, project: usize) -> Result<(), ApiError> {
+        if self.projects[project].bulk_running >= self.limits.bulk_running {
+            let most = self.limits.bulk_running;
+            return Err(ApiError::bulk_rate(&format!(
+                "The limit of {most} concurrent bulk insert operations was reached."
+            )));
+        }
+        if !self.projects[project].rates.charge_bulk(&self.limits, call.now) {
+            let most = self.limits.bulk_per_second;
+            return Err(ApiError::bulk_rate(&format!(
+                "The limit of {most} bulk insert requests per second was exceeded."
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses over the concurrent-operations quota.
+    pub(super) fn check_concurrent(&self, project: usize, region: &str, kind: &str) -> Result<(), ApiError> {
+        let project = &self.projects[project];
+        let running = project
+            .operations_running
+            .get(region)
+            .copied()
+            .unwrap_or_default();
+        if running < self.limits.concurrent_operations {
+            return Ok(());
+        }
+        let metadatas = [
+            ("containerType", "PROJECT"),
+            ("containerId", &*project.number.to_string()),
+            (
+                "quotaMetric",
+                "compute.googleapis.com/regional_concurrent_operations",
+            ),
+            ("quotaLimit", "RegionalConcurrentOperationsPerProject"),
+            ("operationType", kind),
+            ("location", region),
+        ];
+        let metadatas = metadatas.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Err(ApiError::concurrent_operations(BTreeMap::from(metadatas)))
+    }
+
+    /// Refuses at once what cannot even reach its minimum for a classic quota.
+    fn refuse_short(&mut self, project: usize, min_count: u64, plan: &[Planned]) -> Result<(), ApiError> {
+        if self.limits.switches.quota_refusal == QuotaRefusal::Operation {
+            return Ok(());
+        }
+        let mut failures = plan.iter().filter_map(|planned| match &planned.fate {
+            Fate::Comes { .. } => None,
+            Fate::Fails { error, is_late } => Some((error, *is_late)),
+        });
+        let come = plan
+            .iter()
+            .filter(|planned| matches!(planned.fate, Fate::Comes { .. }))
+            .count() as u64;
+        let shortage = |error: &OpError, is_late: bool| match &error.detail {
+            super::error::Detail::Quota(shortage) if shortage.is_classic() && !is_late => {
+                Some(shortage.clone())
+            }
+            _ => None,
+        };
+        if come >= min_count {
+            return Ok(());
+        }
+        let Some(first) = failures
+            .next()
+            .and_then(|(error, is_late)| shortage(error, is_late))
+        else {
+            return Ok(());
+        };
+        if failures.all(|(error, is_late)| shortage(error, is_late).is_some()) {
+            self.unplan(project, plan);
+            return Err(ApiError::quota(&first));
+        }
+        Ok(())
+    }
+
+    fn check_offered(&self, zone: &str, shape: &Shape, field: &str) -> Result<(), ApiError> {
+        if self.catalog.offers(zone, &shape.machine.family) {
+            return Ok(());
+        }
+        let name = &shape.machine.name;
+        let why = format!("Machine type with name '{name}' does not exist in zone '{zone}'.");
+        Err(ApiError::field(&format!("{field}.machineType"), name, &why))
+    }
+
+    /// Judges a bulk request and lays it out for placement.
+    fn bulk_wish(&mut self, project: usize, place: Place<'_>, bulk: &Bulk) -> Result<Wish, ApiError> {
+        const FIELD: &str = "resource.instanceProperties";
+        if bulk.count == 0 || bulk.count > BULK_MAX {
+            let why = format!("Must be between 1 and {BULK_MAX}.");
+            return Err(ApiError::field("resource.count", &bulk.count.to_string(), &why));
+        }
+        if let Some(least) = bulk.min_count.filter(|least| *least == 0 || *least > bulk.count) {
+            return Err(ApiError::field(
+                "resource.minCount",
+                &least.to_string(),
+                "Must be between 1 and count.",
+            ));
+        }
+        let rooms = self.rooms(place, bulk)?;
+        let id = self.project_id(project);
+        let region: Arc<str> = place.region().into();
+        let mut shapes = Vec::new();
+        if bulk.flexibility.is_empty() {
+            if bulk.template.machine_type.contains('/') {
+                // It only fails inside: any type of the region will do for the shape that never comes to be.
+                shapes.push(Arc::new(
+                    self.judge(&id, &region, FIELD)
+                        .shape("e2-standard-2", &bulk.template)?,
+                ));
+            } else {
+                let shape = self
+                    .judge(&id, &region, FIELD)
+                    .shape(&bulk.template.machine_type, &bulk.template)?;
+                shapes.push(Arc::new(shape));
+            }
+        } else if matches!(place, Place::Zone(_)) {
+            return Err(ApiError::field(
+                "resource.instanceFlexibilityPolicy",
+                "",
+                "Only regional requests take it.",
+            ));
+        }
+        let mut selections: Vec<_> = bulk.flexibility.iter().collect();
+        selections.sort_by_key(|selection| selection.rank);
+        for selection in selections {
+            let mut template = bulk.template.clone();
+            if let Some(disks) = &selection.disks {
+                template.disks.clone_from(disks);
+            }
+            for name in &selection.machine_types {
+                shapes.push(Arc::new(self.judge(&id, &region, FIELD).shape(name, &template)?));
+            }
+        }
+        if shapes.is_empty() {
+            return Err(ApiError::required("resource.instanceProperties.machineType"));
+        }
+        let offered = |shape: &Arc<Shape>| {
+            rooms
+                .iter()
+                .any(|room| self.catalog.offers(&room.zone, &shape.machine.family))
+        };
+        if !shapes.iter().any(offered) {
+            self.check_offered(&rooms[0].zone, &shapes[0], FIELD)?;
+        }
+        let names = self.bulk_names(project, &rooms, bulk)?;
+        Ok(Wish {
+            project,
+            region,
+            names,
+            rooms,
+            shapes,
+            spread: bulk.policy.shape,
+        })
+    }
+
+    fn bulk_names(
+        &self,
+        project: usize,
+        rooms: &[Room],
+        bulk: &Bulk,
+    ) -> Result<Vec<(Arc<str>, Option<String>)>, ApiError> {
+        match &bulk.names {
+            Names::Missing => Err(ApiError::invalid(
+                "One of 'resource.namePattern' or 'resource.perInstanceProperties' must be specified.",
+            )),
+            Names::Both => Err(ApiError::invalid(
+                "Only one of 'resource.namePattern' and 'resource.perInstanceProperties' can be specified.",
+            )),
+            Names::Pattern(pattern) => {
+                let taken = rooms.iter().flat_map(|room| {
+                    let first = (project, room.zone.clone(), Arc::from(""));
+                    let mine = self.names.range(first..).map(|(key, _)| key);
+                    mine.take_while(|(of, zone, _)| *of == project && *zone == room.zone)
+                        .map(|(_, _, name)| &**name)
+                });
+                let names = names_of_pattern(pattern, bulk.count, taken)?;
+                Ok(names.into_iter().map(|name| (name, None)).collect())
+            }
+            Names::Each(each) => {
+                let field = "resource.perInstanceProperties";
+                if each.len() as u64 != bulk.count {
+                    let why = format!("Must have exactly 'count' ({}) entries.", bulk.count);
+                    return Err(ApiError::field(field, &each.len().to_string(), &why));
+                }
+                if let Some(name) = each.keys().find(|name| !is_name(name)) {
+                    return Err(ApiError::field(
+                        field,
+                        name,
+                        "Must be a match of regex '(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)'",
+                    ));
+                }
+                Ok(each
+                    .iter()
+                    .map(|(name, hostname)| (name.as_str().into(), hostname.clone()))
+                    .collect())
+            }
+        }
+    }
+
+    /// The zones that the request may use.
+    fn rooms(&self, place: Place<'_>, bulk: &Bulk) -> Result<Vec<Room>, ApiError> {
+        if let Place::Zone(zone) = place {
+            if bulk.policy != super::spec::LocationPolicy::default() {
+                return Err(ApiError::field(
+                    "resource.locationPolicy",
+                    "",
+                    "Only regional requests take it.",
+                ));
+            }
+            return Ok(vec![Room {
+                zone: zone.into(),
+                left: None,
+            }]);
+        }
+        let zones = self.zones_of(place.region());
+        let named: BTreeSet<&str> = bulk
+            .policy
+            .locations
+            .keys()
+            .chain(&bulk.policy.zones)
+            .map(String::as_str)
+            .collect();
+        if let Some(unknown) = named
+            .iter()
+            .find(|name| !zones.iter().any(|zone| **zone == ***name))
+        {
+            let why = format!("The zone is not in region '{}'.", place.region());
+            return Err(ApiError::field(
+                "resource.locationPolicy.locations",
+                unknown,
+                &why,
+            ));
+        }
+        let rooms: Vec<Room> = zones
+            .into_iter()
+            .filter(|zone| {
+                bulk.policy.zones.is_empty() || bulk.policy.zones.iter().any(|only| **only == **zone)
+            })
+            .filter_map(|zone| {
+                let location = bulk.policy.locations.get(&*zone);
+                let left = location.and_then(|location| location.max_count);
+                location
+                    .is_none_or(|location| location.is_allowed)
+                    .then_some(Room { zone, left })
+            })
+            .collect();
+        match rooms.is_empty() {
+            true => Err(ApiError::field(
+                "resource.locationPolicy",
+                "",
+                "No zone of the region is allowed.",
+            )),
+            false => Ok(rooms),
+        }
+    }
+
+    /// An id that no instance ever had.
+    pub(super) fn new_instance_id(&mut self) -> u64 {
+        loop {
+            let id = self
+                .rng
+                .random_range(1_000_000_000_000_000_000..9_000_000_000_000_000_000_u64);
+            if !self.instances.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+/// All machines of the request fail alike.
+fn doomed(wish: &Wish, error: &OpError) -> Vec<Planned> {
+    let planned = |(name, hostname): &(Arc<str>, Option<String>)| Planned {
+        name: name.clone(),
+        hostname: hostname.clone(),
+        zone: wish.rooms[0].zone.clone(),
+        shape: wish.shapes[0].clone(),
+        fate: Fate::Fails {
+            error: error.clone(),
+            is_late: false,
+        },
+    };
+    wish.names.iter().map(planned).collect()
+}
+
+fn bulk_state(count: u64, min_count: u64, plan: Vec<Planned>) -> BulkState {
+    let mut zones: BTreeMap<Arc<str>, ZoneCount> = BTreeMap::new();
+    for planned in &plan {
+        let zone = zones.entry(planned.zone.clone()).or_default();
+        zone.target += 1;
+        zone.open += 1;
+    }
+    let open = u32::try_from(plan.len()).unwrap_or(u32::MAX);
+    BulkState {
+        count,
+        min_count,
+        zones,
+        is_rolling_back: false,
+        plan,
+        open,
+        failures: Vec::new(),
+        created: Vec::new(),
+        rolling: 0,
+    }
+}
+
+/// The bare name of an insert's machine type, which is a URL into the instance's own zone.
+fn type_in_zone(project: &str, zone: &str, url: &str) -> Result<String, ApiError> {
+    let bad = |why: &str| ApiError::field("resource.machineType", url, why);
+    if url.is_empty() {
+        return Err(ApiError::required("resource.machineType"));
+    }
+    let path = partial(url);
+    let path = match path
+        .strip_prefix("projects/")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((of, path)) if of == project => path,
+        Some(_) => return Err(bad("The URL is malformed or names another project.")),
+        None => path,
+    };
+    let (of, name) = path
+        .strip_prefix("zones/")
+        .and_then(|rest| rest.split_once("/machineTypes/"))
+        .ok_or_else(|| bad("The URL is malformed."))?;
+    match of == zone {
+        true => Ok(name.to_owned()),
+        false => Err(bad(&format!(
+            "Machine type must be in the instance's zone '{zone}'."
+        ))),
+    }
+}
+
+/// A UUID of the model's own randomness.
+pub(super) fn model_uuid(model: &mut Model) -> String {
+    uuid::Builder::from_random_bytes(model.rng.random())
+        .into_uuid()
+        .to_string()
+}
