@@ -11,16 +11,19 @@ fn rules(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-fn placement(bounds: &Bounds) -> Placement {
+fn placement(policy: &Policy) -> Placement {
     let regions = ["us-central1", "us-east4"].map(|r| (Region::from(r), Vec::new()));
-    let site = Site { project: ProjectId::from("ci"), regions: BTreeMap::from(regions) };
-    Placement::new(&Catalog::builtin(), &[site], bounds.clone()).expect("both regions are in the catalog")
+    let site = Site {
+        project: ProjectId::from("ci"),
+        regions: BTreeMap::from(regions),
+    };
+    Placement::new(&Catalog::builtin(), &[site], policy).expect("both regions are in the catalog")
 }
 
 /// The sentence on the job for each line of tags, under a policy.
 fn sentences(lines: &[&str], policy: &Policy) -> String {
     let catalog = Catalog::builtin();
-    let placement = placement(&policy.bounds);
+    let placement = placement(policy);
     let mut report = Vec::new();
     for line in lines {
         let (full, short) = match Request::parse(&rules(line), policy) {
@@ -161,7 +164,9 @@ fn what_the_operator_forbids_is_refused_with_what_is_allowed() {
 #[test]
 fn hostile_tags_cannot_flood_or_break_what_people_read() {
     let policy = Policy::default();
-    let mut many: Vec<String> = (0..5_000).map(|i| format!("tag{i}={}", "x".repeat(500))).collect();
+    let mut many: Vec<String> = (0..5_000)
+        .map(|i| format!("tag{i}={}", "x".repeat(500)))
+        .collect();
     many.push("cpu=\u{1b}[2J`\n".to_owned());
     many.insert(0, "cpu=\u{1b}[2J`\nhello".to_owned());
     let error = Request::parse(&many, &policy).expect_err("nothing of this is a tag");
@@ -176,7 +181,9 @@ fn hostile_tags_cannot_flood_or_break_what_people_read() {
 fn empty_and_starred_values_ask_for_nothing() {
     let policy = Policy::default();
     let plain = Request::parse(&[], &policy).expect("all defaults");
-    let starred: Vec<String> = ["*", "cpu=*", "memory=", "queue=gust", "spot= ", "family=*"].map(str::to_owned).into();
+    let starred: Vec<String> = ["*", "cpu=*", "memory=", "queue=gust", "spot= ", "family=*"]
+        .map(str::to_owned)
+        .into();
     assert_eq!(Request::parse(&starred, &policy).as_ref(), Ok(&plain));
     assert_eq!(plain, policy.default_request());
     assert_eq!(plain.canonical(), "cpu=2 memory=8 disk=50 arch=amd64 spot=false");
@@ -184,16 +191,31 @@ fn empty_and_starred_values_ask_for_nothing() {
 
 #[test]
 fn unknown_tags_are_left_to_others_where_the_operator_says_so() {
-    let policy = Policy { unknown_tags: UnknownTags::Ignore, ..Policy::default() };
+    let policy = Policy {
+        unknown_tags: UnknownTags::Ignore,
+        ..Policy::default()
+    };
     let request = Request::parse(&rules("team=storage cpu=4"), &policy).expect("team is ignored");
     assert_eq!(request.cpu.min, Cpus(4));
 }
 
 #[test]
 fn a_default_is_always_allowed() {
-    let defaults = Defaults { image: Some("debian-12".into()), max_run_s: Some(9000), ..Defaults::default() };
-    let bounds = Bounds { max_run_s: Some(60), models: Models::Spot, ..Bounds::default() };
-    let policy = Policy { defaults, bounds, ..Policy::default() };
+    let defaults = Defaults {
+        image: Some("debian-12".into()),
+        max_run_s: Some(9000),
+        ..Defaults::default()
+    };
+    let bounds = Bounds {
+        max_run_s: Some(60),
+        models: Models::Spot,
+        ..Bounds::default()
+    };
+    let policy = Policy {
+        defaults,
+        bounds,
+        ..Policy::default()
+    };
     let request = policy.default_request();
     let again = Request::parse(&request.to_rules(""), &policy);
     assert_eq!(again, Ok(request));

@@ -21,7 +21,10 @@ fn open_policy() -> Policy {
         backends: Backend::ALL.to_vec(),
         ..Bounds::default()
     };
-    Policy { bounds, ..Policy::default() }
+    Policy {
+        bounds,
+        ..Policy::default()
+    }
 }
 
 #[test]
@@ -41,7 +44,13 @@ fn sizes_are_read_in_every_usual_spelling() {
         let request = parse(&format!("cpu=8 memory={text}"));
         assert_eq!(request.memory, Range::at_least(Mib(mib)), "{text}");
     }
-    assert_eq!(parse("memory=32+64 cpu=8").memory, Range { min: Mib::gib(32), max: Some(Mib::gib(64)) });
+    assert_eq!(
+        parse("memory=32+64 cpu=8").memory,
+        Range {
+            min: Mib::gib(32),
+            max: Some(Mib::gib(64))
+        }
+    );
     assert_eq!(parse("disk=1Ti").disk, Gib(1024));
     assert_eq!(parse("disk=10.5").disk, Gib(11));
 }
@@ -49,16 +58,29 @@ fn sizes_are_read_in_every_usual_spelling() {
 #[test]
 fn cpu_is_exact_unless_it_is_a_range() {
     assert_eq!(parse("cpu=8").cpu, Range::exactly(Cpus(8)));
-    assert_eq!(parse("cpu=8+16").cpu, Range { min: Cpus(8), max: Some(Cpus(16)) });
+    assert_eq!(
+        parse("cpu=8+16").cpu,
+        Range {
+            min: Cpus(8),
+            max: Some(Cpus(16))
+        }
+    );
     assert_eq!(parse("cpu=8+").cpu, Range::at_least(Cpus(8)));
 }
 
 #[test]
 fn missing_sizes_follow_from_the_given_ones() {
     assert_eq!(parse("cpu=16").memory.min, Mib::gib(64), "4 GiB for each vCPU");
-    assert_eq!(parse("memory=64").cpu, Range::at_least(Cpus(2)), "much memory needs more vCPUs");
+    assert_eq!(
+        parse("memory=64").cpu,
+        Range::at_least(Cpus(2)),
+        "much memory needs more vCPUs"
+    );
     let named = parse("machine-type=n2d-standard-16");
-    assert_eq!((named.cpu, named.memory), (Range::at_least(Cpus(1)), Range::at_least(Mib(0))));
+    assert_eq!(
+        (named.cpu, named.memory),
+        (Range::at_least(Cpus(1)), Range::at_least(Mib(0)))
+    );
 }
 
 #[test]
@@ -77,9 +99,21 @@ fn every_tag_reaches_the_request() {
          machine-type=n2d-standard-16 arch=amd64 spot=prefer gpu=nvidia-l4:2 region=us-east4|us-central1 \
          zone=us-east4-a image=family/debian-12 backend=process max-run=1h30m service-account=a@b.c cache=warm-1 os=linux",
     );
-    assert_eq!(request.families.iter().map(|f| f.as_str()).collect::<Vec<_>>(), ["c3d", "n2d"]);
-    assert_eq!(request.disk_types.iter().map(|d| d.as_str()).collect::<Vec<_>>(), ["pd-balanced", "pd-ssd"]);
-    assert_eq!(request.gpu, Some(Gpu { kind: "nvidia-l4".into(), count: 2 }));
+    assert_eq!(
+        request.families.iter().map(|f| f.as_str()).collect::<Vec<_>>(),
+        ["c3d", "n2d"]
+    );
+    assert_eq!(
+        request.disk_types.iter().map(|d| d.as_str()).collect::<Vec<_>>(),
+        ["pd-balanced", "pd-ssd"]
+    );
+    assert_eq!(
+        request.gpu,
+        Some(Gpu {
+            kind: "nvidia-l4".into(),
+            count: 2
+        })
+    );
     assert_eq!(request.max_run_s, Some(5400));
     assert_eq!(request.backend, Backend::Process);
     insta::assert_snapshot!(request.canonical(), @"cpu=16 memory=64 disk=100 disk-type=pd-balanced|pd-ssd local-ssd=2 family=c3d|n2d machine-type=n2d-standard-16 arch=amd64 spot=prefer gpu=nvidia-l4:2 region=us-central1|us-east4 zone=us-east4-a image=family/debian-12 backend=process max-run=1h30m service-account=a@b.c cache=warm-1");
@@ -118,11 +152,21 @@ fn requests() -> impl Strategy<Value = Request> {
         prop::option::of(30_u64..1_000_000),
         prop::option::of("[a-z]{1,9}@[a-z]{1,9}"),
         prop::option::of(1_u32..=16),
-        prop_oneof![Just(Backend::Gce), Just(Backend::CloudRun), Just(Backend::Process)],
+        prop_oneof![
+            Just(Backend::Gce),
+            Just(Backend::CloudRun),
+            Just(Backend::Process)
+        ],
     );
     (size, kinds, places, rest).prop_map(|((cpu, memory, disk, local_ssd), kinds, places, rest)| Request {
-        cpu: Range { min: Cpus(cpu.0), max: cpu.1.map(Cpus) },
-        memory: Range { min: Mib(memory.0.into()), max: memory.1.map(|m| Mib(m.into())) },
+        cpu: Range {
+            min: Cpus(cpu.0),
+            max: cpu.1.map(Cpus),
+        },
+        memory: Range {
+            min: Mib(memory.0.into()),
+            max: memory.1.map(|m| Mib(m.into())),
+        },
         disk: Gib(disk),
         disk_types: kinds.0,
         local_ssd,
@@ -130,8 +174,15 @@ fn requests() -> impl Strategy<Value = Request> {
         machine_types: kinds.2,
         arch: kinds.3,
         spot: kinds.4,
-        gpu: rest.3.map(|count| Gpu { kind: "nvidia-l4".into(), count }),
-        zones: if places.1 { places.0.iter().map(|r| Zone::new(format!("{r}-a"))).collect() } else { Vec::new() },
+        gpu: rest.3.map(|count| Gpu {
+            kind: "nvidia-l4".into(),
+            count,
+        }),
+        zones: if places.1 {
+            places.0.iter().map(|r| Zone::new(format!("{r}-a"))).collect()
+        } else {
+            Vec::new()
+        },
         regions: places.0,
         image: rest.0.clone(),
         backend: rest.4,

@@ -14,23 +14,44 @@ use crate::quota::Metric;
 pub(super) const BASE_REGION: &str = "us-central1";
 
 fn sense(key: impl Into<String>, why: impl Into<String>, hint: &'static str) -> Error {
-    Error::Sense { key: key.into(), why: why.into(), hint }
+    Error::Sense {
+        key: key.into(),
+        why: why.into(),
+        hint,
+    }
 }
 
 pub(super) fn catalog(document: file::Document) -> Result<Catalog, Error> {
-    let regions = document.regions.ok_or_else(|| sense("regions", "is missing", "add `[regions.zones]`"))?;
-    let ssd = document.local_ssd.ok_or_else(|| sense("local_ssd", "is missing", "add `gib = 375`"))?;
-    let address = document.address.ok_or_else(|| sense("address", "is missing", "add both prices"))?;
+    let regions = document
+        .regions
+        .ok_or_else(|| sense("regions", "is missing", "add `[regions.zones]`"))?;
+    let ssd = document
+        .local_ssd
+        .ok_or_else(|| sense("local_ssd", "is missing", "add `gib = 375`"))?;
+    let address = document
+        .address
+        .ok_or_else(|| sense("address", "is missing", "add both prices"))?;
     let mut zones = BTreeMap::new();
     for (region, letters) in regions.zones {
         if letters.is_empty() {
             let key = format!("regions.zones.{region}");
-            return Err(sense(key, "has no zone", "write the letters, such as [\"a\", \"b\"]"));
+            return Err(sense(
+                key,
+                "has no zone",
+                "write the letters, such as [\"a\", \"b\"]",
+            ));
         }
-        let list = letters.iter().map(|letter| Zone::new(format!("{region}-{letter}"))).collect();
+        let list = letters
+            .iter()
+            .map(|letter| Zone::new(format!("{region}-{letter}")))
+            .collect();
         zones.insert(Region::new(region), list);
     }
-    let disks = document.disk.into_iter().map(|(name, d)| disk(name, d)).collect::<Result<_, _>>()?;
+    let disks = document
+        .disk
+        .into_iter()
+        .map(|(name, d)| disk(name, d))
+        .collect::<Result<_, _>>()?;
     let mut catalog = Catalog {
         zones,
         disks,
@@ -51,11 +72,23 @@ pub(super) fn catalog(document: file::Document) -> Result<Catalog, Error> {
 fn disk(name: String, form: file::Disk) -> Result<(DiskType, Disk), Error> {
     let key = format!("disk.{name}");
     if form.min_gib == 0 || form.min_gib > form.max_gib {
-        return Err(sense(key, "sizes do not run upwards", "set 0 < min_gib <= max_gib"));
+        return Err(sense(
+            key,
+            "sizes do not run upwards",
+            "set 0 < min_gib <= max_gib",
+        ));
     }
-    let prices: BTreeMap<_, _> = form.prices.into_iter().map(|(r, p)| (Region::new(r), p)).collect();
+    let prices: BTreeMap<_, _> = form
+        .prices
+        .into_iter()
+        .map(|(r, p)| (Region::new(r), p))
+        .collect();
     if !prices.contains_key(&Region::from(BASE_REGION)) {
-        return Err(sense(format!("{key}.prices"), "lacks us-central1", "give that region's price"));
+        return Err(sense(
+            format!("{key}.prices"),
+            "lacks us-central1",
+            "give that region's price",
+        ));
     }
     let disk = Disk {
         as_of: form.as_of,
@@ -76,19 +109,31 @@ fn family(name: &str, form: file::Family, catalog: &Catalog) -> Result<Family, E
         return Err(sense(key("boot_disks"), why, "fix the name or describe the disk"));
     }
     if boot_disks.is_empty() {
-        return Err(sense(key("boot_disks"), "is empty", "name at least the default boot disk"));
+        return Err(sense(
+            key("boot_disks"),
+            "is empty",
+            "name at least the default boot disk",
+        ));
     }
     let zones = family_zones(name, &form, catalog)?;
     let custom = form.custom.map(|c| custom_rule(name, c)).transpose()?;
     let types = predefined(name, &form.types, form.local_ssd.as_ref(), form.shared_core)?;
     let local_ssd = local_ssd(form.local_ssd);
     if local_ssd != LocalSsd::None && form.local_ssd_quota.is_none() {
-        return Err(sense(key("local_ssd_quota"), "is missing", "name the quota its local SSD counts against"));
+        return Err(sense(
+            key("local_ssd_quota"),
+            "is missing",
+            "name the quota its local SSD counts against",
+        ));
     }
     let prices = prices(name, form.prices, custom.is_some(), local_ssd != LocalSsd::None)?;
     if let Some(unknown) = prices.keys().find(|r| !catalog.zones.contains_key(*r)) {
         let why = format!("names the unknown region {unknown}");
-        return Err(sense(key("prices"), why, "fix the name or add the region to `[regions.zones]`"));
+        return Err(sense(
+            key("prices"),
+            why,
+            "fix the name or add the region to `[regions.zones]`",
+        ));
     }
     Ok(Family {
         name: FamilyName::new(name),
@@ -114,14 +159,26 @@ fn family_zones(
     form: &file::Family,
     catalog: &Catalog,
 ) -> Result<BTreeMap<Region, Vec<Zone>>, Error> {
-    if let Some(unknown) = form.not_in.iter().find(|r| !catalog.zones.contains_key(&Region::from(r.as_str()))) {
+    if let Some(unknown) = form
+        .not_in
+        .iter()
+        .find(|r| !catalog.zones.contains_key(&Region::from(r.as_str())))
+    {
         let why = format!("names the unknown region {unknown}");
-        return Err(sense(format!("family.{name}.not_in"), why, "name regions of `[regions.zones]`"));
+        return Err(sense(
+            format!("family.{name}.not_in"),
+            why,
+            "name regions of `[regions.zones]`",
+        ));
     }
     let known = |zone: &str| catalog.zones.values().flatten().any(|z| z.as_str() == zone);
     if let Some(unknown) = form.not_in_zones.iter().find(|z| !known(z)) {
         let why = format!("names the unknown zone {unknown}");
-        return Err(sense(format!("family.{name}.not_in_zones"), why, "name zones of `[regions.zones]`"));
+        return Err(sense(
+            format!("family.{name}.not_in_zones"),
+            why,
+            "name zones of `[regions.zones]`",
+        ));
     }
     let mut zones = BTreeMap::new();
     for (region, all) in &catalog.zones {
@@ -151,22 +208,48 @@ fn predefined(
             (None, Some(list)) if list.len() == class.cpus.len() => list.clone(),
             _ => {
                 let why = format!("class {} has no memory for each vCPU count", class.class);
-                return Err(sense(key, why, "give mib_per_cpu, or memory_mib with one entry for each of cpus"));
+                return Err(sense(
+                    key,
+                    why,
+                    "give mib_per_cpu, or memory_mib with one entry for each of cpus",
+                ));
             }
         };
         for (cpus, memory_mib) in class.cpus.iter().copied().zip(memory) {
             if cpus == 0 || memory_mib == 0 {
-                return Err(sense(key, format!("class {} has a zero", class.class), "sizes are positive"));
+                return Err(sense(
+                    key,
+                    format!("class {} has a zero", class.class),
+                    "sizes are positive",
+                ));
             }
             let name = format!("{family}-{}-{cpus}", class.class);
-            let bundled = ssd.iter().flat_map(|s| &s.bundled).filter(|b| b.classes.contains(&class.class));
-            let disks = bundled.flat_map(|b| &b.disks).find(|(c, _)| *c == cpus).map(|(_, d)| *d);
+            let bundled = ssd
+                .iter()
+                .flat_map(|s| &s.bundled)
+                .filter(|b| b.classes.contains(&class.class));
+            let disks = bundled
+                .flat_map(|b| &b.disks)
+                .find(|(c, _)| *c == cpus)
+                .map(|(_, d)| *d);
             if let Some(bundled_ssds) = disks {
                 let name = MachineTypeName::new(format!("{name}-lssd"));
-                types.push(Predefined { name, cpus, memory_mib, bundled_ssds, shared_core: false });
+                types.push(Predefined {
+                    name,
+                    cpus,
+                    memory_mib,
+                    bundled_ssds,
+                    shared_core: false,
+                });
             }
             let name = MachineTypeName::new(name);
-            types.push(Predefined { name, cpus, memory_mib, bundled_ssds: 0, shared_core: false });
+            types.push(Predefined {
+                name,
+                cpus,
+                memory_mib,
+                bundled_ssds: 0,
+                shared_core: false,
+            });
         }
     }
     types.extend(shared.into_iter().map(|s| Predefined {
@@ -185,18 +268,30 @@ fn custom_rule(family: &str, form: file::Custom) -> Result<CustomRule, Error> {
     let mut cpus = form.cpus;
     for range in &form.cpu_ranges {
         if range.step == 0 {
-            return Err(sense(key("cpu_ranges"), "a step is zero", "set step to 1 or more"));
+            return Err(sense(
+                key("cpu_ranges"),
+                "a step is zero",
+                "set step to 1 or more",
+            ));
         }
         cpus.extend((range.from..=range.to).step_by(range.step as usize));
     }
     cpus.sort_unstable();
     cpus.dedup();
     if cpus.is_empty() || cpus.contains(&0) {
-        return Err(sense(key("cpus"), "no vCPU count, or a zero", "list counts in cpus or cpu_ranges"));
+        return Err(sense(
+            key("cpus"),
+            "no vCPU count, or a zero",
+            "list counts in cpus or cpu_ranges",
+        ));
     }
     if form.memory_step_mib == 0 || form.mib_per_cpu_min > form.mib_per_cpu_max {
         let why = "the memory rule allows nothing";
-        return Err(sense(key("memory_step_mib"), why, "set a positive step, and min not above max"));
+        return Err(sense(
+            key("memory_step_mib"),
+            why,
+            "set a positive step, and min not above max",
+        ));
     }
     Ok(CustomRule {
         prefix: form.prefix,
@@ -216,7 +311,11 @@ fn local_ssd(form: Option<file::LocalSsd>) -> LocalSsd {
     let rules = form.attach.into_iter().map(|a| {
         let mut counts = a.counts;
         counts.sort_unstable();
-        AttachRule { from: a.from, to: a.to, counts }
+        AttachRule {
+            from: a.from,
+            to: a.to,
+            counts,
+        }
     });
     LocalSsd::Attached(AttachRules(rules.collect()))
 }
@@ -231,13 +330,25 @@ fn prices(
     for (region, list) in lists {
         let key = |part: &str| format!("family.{family}.prices.{region}.{part}");
         let premium = list.custom_premium_percent;
-        let custom = list.custom.or_else(|| premium.map(|p| list.on_demand.plus_percent(p)));
-        let custom_spot = list.custom_spot.or_else(|| Some(list.spot?.plus_percent(premium?)));
+        let custom = list
+            .custom
+            .or_else(|| premium.map(|p| list.on_demand.plus_percent(p)));
+        let custom_spot = list
+            .custom_spot
+            .or_else(|| Some(list.spot?.plus_percent(premium?)));
         if has_custom && custom.is_none() {
-            return Err(sense(key("custom"), "is missing", "give it, or custom_premium_percent"));
+            return Err(sense(
+                key("custom"),
+                "is missing",
+                "give it, or custom_premium_percent",
+            ));
         }
         if has_ssd && list.local_ssd.is_none() {
-            return Err(sense(key("local_ssd"), "is missing", "give both prices per GiB-month"));
+            return Err(sense(
+                key("local_ssd"),
+                "is missing",
+                "give both prices per GiB-month",
+            ));
         }
         let list = PriceList {
             as_of: list.as_of,
@@ -252,7 +363,11 @@ fn prices(
     }
     if !compiled.contains_key(&Region::from(BASE_REGION)) {
         let key = format!("family.{family}.prices");
-        return Err(sense(key, "lacks us-central1", "give that region's prices; they stand in elsewhere"));
+        return Err(sense(
+            key,
+            "lacks us-central1",
+            "give that region's prices; they stand in elsewhere",
+        ));
     }
     Ok(compiled)
 }

@@ -69,7 +69,10 @@ impl CustomRule {
 
     /// Reads a name this rule could have made; `None` if it is not of this family or not allowed.
     pub fn parse(&self, name: &str) -> Option<(u32, u64)> {
-        let (cpus, memory) = name.strip_prefix(&self.prefix)?.strip_prefix('-')?.split_once('-')?;
+        let (cpus, memory) = name
+            .strip_prefix(&self.prefix)?
+            .strip_prefix('-')?
+            .split_once('-')?;
         let (cpus, memory): (u32, u64) = (cpus.parse().ok()?, memory.parse().ok()?);
         let allowed = self.least_memory(cpus, memory) == Some(memory);
         (allowed && self.name(cpus, memory).as_str() == name).then_some((cpus, memory))
@@ -103,7 +106,10 @@ pub struct AttachRules(pub(super) Vec<AttachRule>);
 impl AttachRules {
     /// The allowed counts on a machine of so many vCPUs, ascending; empty if it takes none.
     pub fn counts(&self, cpus: u32) -> &[u32] {
-        self.0.iter().find(|r| (r.from..=r.to).contains(&cpus)).map_or(&[], |r| &r.counts)
+        self.0
+            .iter()
+            .find(|r| (r.from..=r.to).contains(&cpus))
+            .map_or(&[], |r| &r.counts)
     }
 }
 

@@ -106,7 +106,10 @@ impl Catalog {
     fn layered(mut layers: Vec<toml::Table>, files: &[(&str, &str)]) -> Result<Self, Error> {
         let first_new = layers.len();
         for (file, text) in files {
-            let syntax = |source| Error::Syntax { file: (*file).to_owned(), source: Box::new(source) };
+            let syntax = |source| Error::Syntax {
+                file: (*file).to_owned(),
+                source: Box::new(source),
+            };
             layers.push(toml::from_str(text).map_err(syntax)?);
         }
         let document = match file::Document::of(&layers) {
@@ -119,7 +122,10 @@ impl Catalog {
                 });
                 let last = files.last().map_or("(none)", |(file, _)| file);
                 let (file, source) = culprit.unwrap_or((last, source));
-                return Err(Error::Form { file: file.to_owned(), source: Box::new(source) });
+                return Err(Error::Form {
+                    file: file.to_owned(),
+                    source: Box::new(source),
+                });
             }
         };
         let catalog = compile::catalog(document)?;
@@ -169,14 +175,26 @@ impl Catalog {
         let text = name.as_str();
         // N1's custom types alone do not begin with the family's name.
         let family = text.split('-').next().and_then(|f| self.families.get(f));
-        let candidates = family.into_iter().chain(self.families.values().filter(|_| family.is_none()));
+        let candidates = family
+            .into_iter()
+            .chain(self.families.values().filter(|_| family.is_none()));
         for family in candidates {
             if let Some(found) = family.predefined(text) {
                 let Predefined { cpus, memory_mib, .. } = *found;
-                return Some(Found { family, cpus, memory_mib, predefined: Some(found) });
+                return Some(Found {
+                    family,
+                    cpus,
+                    memory_mib,
+                    predefined: Some(found),
+                });
             }
             if let Some((cpus, memory_mib)) = family.custom.as_ref().and_then(|rule| rule.parse(text)) {
-                return Some(Found { family, cpus, memory_mib, predefined: None });
+                return Some(Found {
+                    family,
+                    cpus,
+                    memory_mib,
+                    predefined: None,
+                });
             }
         }
         None

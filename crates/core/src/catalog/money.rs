@@ -62,7 +62,10 @@ impl Rate {
     /// Both prices plus so many per cent.
     #[must_use]
     pub(crate) fn plus_percent(self, percent: u32) -> Self {
-        Self { vcpu: self.vcpu.plus_percent(percent), gib: self.gib.plus_percent(percent) }
+        Self {
+            vcpu: self.vcpu.plus_percent(percent),
+            gib: self.gib.plus_percent(percent),
+        }
     }
 
     /// Price of so much machine, in billionths of a dollar per hour.

@@ -30,26 +30,55 @@ fn every_builtin_family_is_dated_sourced_priced_and_placed() {
     for family in catalog.families() {
         assert!(family.as_of.starts_with("2026-"), "{}", family.name);
         assert!(!family.source.is_empty(), "{}", family.name);
-        assert!(family.zones.contains_key(&region("us-central1")), "{}", family.name);
+        assert!(
+            family.zones.contains_key(&region("us-central1")),
+            "{}",
+            family.name
+        );
         for name in catalog.regions().keys() {
             let (base, prices) = family.prices(name);
             assert_eq!(base, &region("us-central1"), "no regional prices are known yet");
-            let standard = prices.rate(false, ProvisioningModel::Standard).expect("always sold on demand");
-            let spot = prices.rate(false, ProvisioningModel::Spot).expect("all these families are sold on Spot");
-            assert!(standard.vcpu.0 > spot.vcpu.0 && spot.vcpu.0 > 0, "{}", family.name);
+            let standard = prices
+                .rate(false, ProvisioningModel::Standard)
+                .expect("always sold on demand");
+            let spot = prices
+                .rate(false, ProvisioningModel::Spot)
+                .expect("all these families are sold on Spot");
+            assert!(
+                standard.vcpu.0 > spot.vcpu.0 && spot.vcpu.0 > 0,
+                "{}",
+                family.name
+            );
             if let Some(rule) = &family.custom {
                 let cpus = rule.cpus().iter().find(|c| **c > 1).expect("some custom size");
-                let memory = rule.least_memory(*cpus, 0).expect("the smallest memory is allowed");
-                let custom = prices.rate(true, ProvisioningModel::Standard).expect("custom types have prices");
+                let memory = rule
+                    .least_memory(*cpus, 0)
+                    .expect("the smallest memory is allowed");
+                let custom = prices
+                    .rate(true, ProvisioningModel::Standard)
+                    .expect("custom types have prices");
                 let premium = custom.of(*cpus, memory) as f64 / standard.of(*cpus, memory) as f64;
-                assert!((1.04..1.2).contains(&premium), "{}: custom costs {premium} of predefined", family.name);
+                assert!(
+                    (1.04..1.2).contains(&premium),
+                    "{}: custom costs {premium} of predefined",
+                    family.name
+                );
             }
         }
         for t in family.types() {
-            assert!(t.cpus > 0 && t.memory_mib >= 512 * u64::from(t.cpus), "{}", t.name);
+            assert!(
+                t.cpus > 0 && t.memory_mib >= 512 * u64::from(t.cpus),
+                "{}",
+                t.name
+            );
             assert!(t.name.as_str().starts_with(family.name.as_str()), "{}", t.name);
-            let found = catalog.machine_type(&t.name).expect("every type is found by its name");
-            assert_eq!((found.cpus, found.memory_mib, &found.family.name), (t.cpus, t.memory_mib, &family.name));
+            let found = catalog
+                .machine_type(&t.name)
+                .expect("every type is found by its name");
+            assert_eq!(
+                (found.cpus, found.memory_mib, &found.family.name),
+                (t.cpus, t.memory_mib, &family.name)
+            );
         }
     }
 }
@@ -57,17 +86,29 @@ fn every_builtin_family_is_dated_sourced_priced_and_placed() {
 #[test]
 fn known_facts_are_read_back() {
     let catalog = Catalog::builtin();
-    let size = |name: &str| catalog.machine_type(&name.into()).map(|f| (f.cpus, f.memory_mib / 1024));
+    let size = |name: &str| {
+        catalog
+            .machine_type(&name.into())
+            .map(|f| (f.cpus, f.memory_mib / 1024))
+    };
     assert_eq!(size("n2d-standard-16"), Some((16, 64)));
     assert_eq!(size("n2-highmem-128"), Some((128, 864)));
     assert_eq!(size("c3d-highcpu-360"), Some((360, 708)));
     assert_eq!(size("c4-standard-2"), Some((2, 7)));
     assert_eq!(size("c4a-highcpu-64"), Some((64, 128)));
-    assert_eq!(size("custom-8-8192"), Some((8, 8)), "N1's custom types have no prefix");
+    assert_eq!(
+        size("custom-8-8192"),
+        Some((8, 8)),
+        "N1's custom types have no prefix"
+    );
     assert_eq!(size("n2d-custom-8-20480"), Some((8, 20)));
     assert_eq!(size("n2d-custom-6-20480"), None, "n2d has no 6");
     assert_eq!(size("n2d-custom-8-20481"), None, "memory goes in steps of 256");
-    assert_eq!(size("n2d-custom-08-20480"), None, "only the one spelling Google takes");
+    assert_eq!(
+        size("n2d-custom-08-20480"),
+        None,
+        "only the one spelling Google takes"
+    );
     assert_eq!(size("e2-custom-32-262144"), None, "at most 128 GiB");
     assert_eq!(size("c3-standard-4-lssd"), Some((4, 16)));
     assert_eq!(size("c3-highmem-4-lssd"), None);
@@ -91,19 +132,25 @@ fn overrides_change_single_keys_and_can_add_or_remove() {
         [regions.zones]
         mars-north1 = ["a"]
     "#;
-    let catalog = Catalog::builtin().merge(&[("gust.toml", text)]).expect("a good override");
+    let catalog = Catalog::builtin()
+        .merge(&[("gust.toml", text)])
+        .expect("a good override");
     assert!(catalog.family("n1").is_none());
     let n2d = catalog.family("n2d").expect("is there");
     assert_eq!(n2d.prices(&region("europe-west4")).0, &region("europe-west4"));
     assert_eq!(n2d.prices(&region("mars-north1")).0, &region("us-central1"));
-    let again = catalog.merge(&[("more.toml", "[family.n1]\noffered = true\n")]).expect("a good override");
+    let again = catalog
+        .merge(&[("more.toml", "[family.n1]\noffered = true\n")])
+        .expect("a good override");
     assert!(again.family("n1").is_some(), "overrides pile up");
 }
 
 #[test]
 fn bad_data_is_refused_with_its_place() {
     let refused = |text: &str| {
-        let error = Catalog::builtin().merge(&[("good.toml", ""), ("gust.toml", text)]).expect_err(text);
+        let error = Catalog::builtin()
+            .merge(&[("good.toml", ""), ("gust.toml", text)])
+            .expect_err(text);
         chain(&error)
     };
     let report: Vec<String> = [
@@ -132,7 +179,10 @@ fn bad_data_is_refused_with_its_place() {
 #[test]
 fn custom_memory_is_the_least_that_is_allowed() {
     let catalog = Catalog::builtin();
-    let rule = catalog.family("n2d").and_then(|f| f.custom.clone()).expect("n2d has custom types");
+    let rule = catalog
+        .family("n2d")
+        .and_then(|f| f.custom.clone())
+        .expect("n2d has custom types");
     assert_eq!(rule.least_memory(8, 20_000), Some(20_224));
     assert_eq!(rule.least_memory(8, 0), Some(4_096));
     assert_eq!(rule.least_memory(8, 65_536), Some(65_536));

@@ -5,16 +5,21 @@
 
 use super::impossible::{Barrier, Impossible};
 use super::placement::Placement;
-use super::search::{RuledOut, Survey, survey};
+use super::search::{Survey, survey};
+use super::size::RuledOut;
 use crate::catalog::{Catalog, Family, LocalSsd};
 use crate::ids::{MachineTypeName, Region, Zone};
 use crate::request::text::{listed, quotable};
-use crate::request::{Backend, Request, Tag, nearest};
+use crate::request::{Allow, Backend, Models, Request, Tag, nearest};
 use crate::shape::Arch;
 
 /// Says why a request has no offer, and which nearby requests have one.
 pub fn diagnose(request: &Request, catalog: &Catalog, placement: &Placement) -> Impossible {
-    let doctor = Doctor { request, catalog, placement };
+    let doctor = Doctor {
+        request,
+        catalog,
+        placement,
+    };
     let mut barriers = doctor.unknown_names();
     if barriers.is_empty() {
         barriers = doctor.not_served();
@@ -51,43 +56,81 @@ impl<'a> Doctor<'a> {
         };
         for name in &self.request.families {
             if catalog.family(name.as_str()).is_none() {
-                check(Tag::Family, name.as_str(), catalog.families().map(|f| f.name.as_str()).collect());
+                check(
+                    Tag::Family,
+                    name.as_str(),
+                    catalog.families().map(|f| f.name.as_str()).collect(),
+                );
             }
         }
         for name in &self.request.disk_types {
             if catalog.disk(name).is_none() {
-                check(Tag::DiskType, name.as_str(), catalog.disks().keys().map(|d| d.as_str()).collect());
+                check(
+                    Tag::DiskType,
+                    name.as_str(),
+                    catalog.disks().keys().map(|d| d.as_str()).collect(),
+                );
             }
         }
         let served = &self.placement.served;
         for region in &self.request.regions {
             if !catalog.regions().contains_key(region) {
-                check(Tag::Region, region.as_str(), served.keys().map(Region::as_str).collect());
+                check(
+                    Tag::Region,
+                    region.as_str(),
+                    served.keys().map(Region::as_str).collect(),
+                );
             }
         }
         for zone in &self.request.zones {
-            if !catalog.regions().get(&zone.region()).is_some_and(|zones| zones.contains(zone)) {
-                check(Tag::Zone, zone.as_str(), served.values().flatten().map(Zone::as_str).collect());
+            if !catalog
+                .regions()
+                .get(&zone.region())
+                .is_some_and(|zones| zones.contains(zone))
+            {
+                check(
+                    Tag::Zone,
+                    zone.as_str(),
+                    served.values().flatten().map(Zone::as_str).collect(),
+                );
             }
         }
-        let types = self.request.machine_types.iter().filter(|name| catalog.machine_type(name).is_none());
+        let types = self
+            .request
+            .machine_types
+            .iter()
+            .filter(|name| catalog.machine_type(name).is_none());
         barriers.extend(types.map(|name| self.unknown_type(name.as_str())));
         barriers
     }
 
     fn unknown_type(&self, name: &str) -> Barrier {
-        let family = name.split('-').next().and_then(|family| self.catalog.family(family));
-        let mut known: Vec<String> =
-            family.map(Family::types).unwrap_or_default().iter().map(|t| t.name.to_string()).collect();
+        let family = name
+            .split('-')
+            .next()
+            .and_then(|family| self.catalog.family(family));
+        let mut known: Vec<String> = family
+            .map(Family::types)
+            .unwrap_or_default()
+            .iter()
+            .map(|t| t.name.to_string())
+            .collect();
         // The nearest custom size is what a custom name meant, however many digits differ.
-        let custom = family.and_then(|family| nearest_custom(family, name)).filter(|_| name.contains("custom-"));
+        let custom = family
+            .and_then(|family| nearest_custom(family, name))
+            .filter(|_| name.contains("custom-"));
         let typed = nearest::name(name, known.iter().map(String::as_str)).map(str::to_owned);
         let nearest = custom.clone().or(typed);
         known.extend(custom);
         if known.is_empty() {
             known.extend(self.catalog.families().map(|f| format!("{}-…", f.name)));
         }
-        Barrier::UnknownName { tag: Tag::MachineType, name: quotable(name), nearest, known: listed(known) }
+        Barrier::UnknownName {
+            tag: Tag::MachineType,
+            name: quotable(name),
+            nearest,
+            known: listed(known),
+        }
     }
 
     /// Places that exist but are not this queue's. Only if none of those asked for is.
@@ -100,13 +143,21 @@ impl<'a> Doctor<'a> {
         let regions = &self.request.regions;
         if !regions.is_empty() && regions.iter().all(|r| !served.contains_key(r)) {
             let served = listed(served.keys());
-            barriers.push(Barrier::NotServed { tag: Tag::Region, name: quotable(&listed(regions)), served });
+            barriers.push(Barrier::NotServed {
+                tag: Tag::Region,
+                name: quotable(&listed(regions)),
+                served,
+            });
         }
         let zones = &self.request.zones;
         let is_served = |zone: &Zone| served.get(&zone.region()).is_some_and(|all| all.contains(zone));
         if barriers.is_empty() && !zones.is_empty() && !zones.iter().any(is_served) {
             let served = listed(served.values().flatten());
-            barriers.push(Barrier::NotServed { tag: Tag::Zone, name: quotable(&listed(zones)), served });
+            barriers.push(Barrier::NotServed {
+                tag: Tag::Zone,
+                name: quotable(&listed(zones)),
+                served,
+            });
         }
         barriers
     }
@@ -114,13 +165,26 @@ impl<'a> Doctor<'a> {
     fn barrier(&self) -> Barrier {
         let request = self.request;
         if let Some(gpu) = &request.gpu {
-            return Barrier::Gpu { kind: quotable(&gpu.kind) };
+            return Barrier::Gpu {
+                kind: quotable(&gpu.kind),
+            };
         }
         if request.backend != Backend::Gce {
-            return Barrier::Backend { backend: request.backend.as_str() };
+            return Barrier::Backend {
+                backend: request.backend.as_str(),
+            };
+        }
+        let free = self.placement.unbounded();
+        let fitting = survey(request, self.catalog, &free).candidates;
+        if let Some(best) = fitting.iter().min_by(|a, b| a.rank().cmp(&b.rank())) {
+            return self.not_allowed(format!("{} ({})", best.machine_type(), best.model().as_str()));
         }
         let ruled_out = self.survey(request).ruled_out;
-        let last = ruled_out.iter().map(|(_, why)| why.clone()).max().unwrap_or(RuledOut::NotAsked);
+        let last = ruled_out
+            .iter()
+            .map(|(_, why)| why.clone())
+            .max()
+            .unwrap_or(RuledOut::NotAsked);
         let stopped: Vec<&Family> = ruled_out
             .iter()
             .filter(|(_, why)| *why == last)
@@ -128,32 +192,60 @@ impl<'a> Doctor<'a> {
             .collect();
         let families = listed(stopped.iter().map(|f| &f.name));
         match last {
-            RuledOut::NotAsked | RuledOut::NotAllowed => Barrier::NotAllowed { what: self.asked_names() },
+            RuledOut::NotAsked | RuledOut::NotAllowed => self.not_allowed("nothing".to_owned()),
             RuledOut::Arch => self.wrong_arch(families),
-            RuledOut::NoPlace => Barrier::NotOffered { families, places: self.places() },
-            RuledOut::Model => Barrier::Model { asked: request.spot.as_str(), families },
+            RuledOut::NoPlace => Barrier::NotOffered {
+                families,
+                places: self.places(),
+            },
+            RuledOut::Model => Barrier::Model {
+                asked: request.spot.as_str(),
+                families,
+            },
             RuledOut::DiskType => self.wrong_disk(families, &stopped),
             RuledOut::NoLocalSsd => {
                 let has = self.catalog.families().filter(|f| f.local_ssd != LocalSsd::None);
                 let has = has.filter(|f| request.arch.is_none_or(|arch| arch == f.arch));
-                Barrier::NoLocalSsd { families, suitable: listed(has.map(|f| &f.name)) }
+                Barrier::NoLocalSsd {
+                    families,
+                    suitable: listed(has.map(|f| &f.name)),
+                }
             }
-            RuledOut::SharedCore => Barrier::SharedCore { name: self.asked_names() },
-            RuledOut::LocalSsdCount => Barrier::LocalSsdCount { asked: request.local_ssd, families },
+            RuledOut::SharedCore => Barrier::SharedCore {
+                name: quotable(&listed(&request.machine_types)),
+            },
+            RuledOut::LocalSsdCount => Barrier::LocalSsdCount {
+                asked: request.local_ssd,
+                families,
+            },
             RuledOut::Cpu | RuledOut::Memory if !request.machine_types.is_empty() => self.wrong_size(),
             RuledOut::Cpu | RuledOut::Memory => self.no_shape(),
         }
     }
 
-    fn asked_names(&self) -> String {
-        let request = self.request;
-        if !request.machine_types.is_empty() {
-            return format!("machine-type {}", quotable(&listed(&request.machine_types)));
-        }
-        if request.families.is_empty() {
-            return "every family".to_owned();
-        }
-        format!("family {}", quotable(&listed(&request.families)))
+    fn not_allowed(&self, fitting: String) -> Barrier {
+        let bounds = &self.placement.bounds;
+        let of = |what: &str, allow: &Allow| match allow {
+            Allow::Any => None,
+            Allow::Only(names) => Some(format!("{what} {}", listed(names))),
+        };
+        let models = match bounds.models {
+            Models::Any => None,
+            Models::OnDemand => Some("on demand".to_owned()),
+            Models::Spot => Some("Spot".to_owned()),
+        };
+        let all = [
+            of("families", &bounds.families),
+            of("machine types", &bounds.machine_types),
+            models,
+        ];
+        let allowed: Vec<String> = all.into_iter().flatten().collect();
+        let allowed = if allowed.is_empty() {
+            "anything else".to_owned()
+        } else {
+            allowed.join("; ")
+        };
+        Barrier::NotAllowed { fitting, allowed }
     }
 
     fn places(&self) -> String {
@@ -169,14 +261,24 @@ impl<'a> Doctor<'a> {
 
     fn wrong_arch(&self, families: String) -> Barrier {
         let arch = self.request.arch.unwrap_or(Arch::Amd64);
-        let suitable = self.catalog.families().filter(|f| f.arch == arch).map(|f| &f.name);
-        Barrier::Arch { families, arch, suitable: listed(suitable) }
+        let suitable = self
+            .catalog
+            .families()
+            .filter(|f| f.arch == arch)
+            .map(|f| &f.name);
+        Barrier::Arch {
+            families,
+            arch,
+            suitable: listed(suitable),
+        }
     }
 
     fn wrong_disk(&self, families: String, stopped: &[&Family]) -> Barrier {
         let mut suitable: Vec<String> = Vec::new();
         for name in stopped.iter().flat_map(|f| &f.boot_disks) {
-            let Some(disk) = self.catalog.disk(name) else { continue };
+            let Some(disk) = self.catalog.disk(name) else {
+                continue;
+            };
             let text = format!("{name} to {} GiB", disk.max_gib);
             if !suitable.contains(&text) {
                 suitable.push(text);
@@ -187,28 +289,46 @@ impl<'a> Doctor<'a> {
             types => format!("{} with ", listed(types)),
         };
         let asked = format!("{types}{} GiB", self.request.disk);
-        Barrier::DiskType { families, asked, suitable: listed(suitable) }
+        Barrier::DiskType {
+            families,
+            asked,
+            suitable: listed(suitable),
+        }
     }
 
     fn wrong_size(&self) -> Barrier {
         let describe = |name: &MachineTypeName| {
             let found = self.catalog.machine_type(name)?;
-            Some(format!("{name} has {} and {} of memory", cpus(found.cpus), memory(found.memory_mib)))
+            Some(format!(
+                "{name} has {} and {} of memory",
+                cpus(found.cpus),
+                memory(found.memory_mib)
+            ))
         };
         let actual = listed(self.request.machine_types.iter().filter_map(describe));
-        let tags = self.request.tags().into_iter().filter(|(tag, _)| matches!(tag, Tag::Cpu | Tag::Memory));
+        let tags = self
+            .request
+            .tags()
+            .into_iter()
+            .filter(|(tag, _)| matches!(tag, Tag::Cpu | Tag::Memory));
         let asked: Vec<String> = tags.map(|(tag, value)| format!("{tag}={value}")).collect();
-        Barrier::NamedSize { actual, asked: asked.join(" ") }
+        Barrier::NamedSize {
+            actual,
+            asked: asked.join(" "),
+        }
     }
 
     fn no_shape(&self) -> Barrier {
-        let Request { cpu, memory: asked, .. } = self.request;
+        let Request {
+            cpu, memory: asked, ..
+        } = self.request;
         let cpu = match (cpu.min.0, cpu.max) {
             (min, Some(max)) if max.0 == min => cpus(min),
             (min, Some(max)) => format!("{min} to {}", cpus(max.0)),
             (min, None) => format!("{} or more", cpus(min)),
         };
         let memory = match asked.max {
+            Some(max) if max == asked.min => format!("exactly {}", memory(max.0)),
             Some(max) => format!("{} to {}", memory(asked.min.0), memory(max.0)),
             None => memory(asked.min.0),
         };
@@ -226,15 +346,29 @@ fn nearest_custom(family: &Family, name: &str) -> Option<String> {
     let rule = family.custom.as_ref()?;
     let mut numbers = name.split('-').filter_map(|part| part.parse::<u64>().ok());
     let (asked_cpus, asked_memory) = (numbers.next()?, numbers.next()?);
-    let cpus = rule.cpus().iter().copied().min_by_key(|c| (u64::from(*c).abs_diff(asked_cpus), u32::MAX - c))?;
-    let memory = rule.least_memory(cpus, asked_memory).unwrap_or_else(|| rule.most_memory(cpus));
+    let cpus = rule
+        .cpus()
+        .iter()
+        .copied()
+        .min_by_key(|c| (u64::from(*c).abs_diff(asked_cpus), u32::MAX - c))?;
+    let memory = rule
+        .least_memory(cpus, asked_memory)
+        .unwrap_or_else(|| rule.most_memory(cpus));
     Some(rule.name(cpus, memory).to_string())
 }
 
 fn cpus(n: u32) -> String {
-    if n == 1 { "1 vCPU".to_owned() } else { format!("{n} vCPUs") }
+    if n == 1 {
+        "1 vCPU".to_owned()
+    } else {
+        format!("{n} vCPUs")
+    }
 }
 
 fn memory(mib: u64) -> String {
-    if mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+    if mib.is_multiple_of(1024) {
+        format!("{} GiB", mib / 1024)
+    } else {
+        format!("{mib} MiB")
+    }
 }

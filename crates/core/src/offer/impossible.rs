@@ -47,7 +47,7 @@ pub enum Barrier {
         backend: &'static str,
     },
     /// The families asked for have another architecture.
-    #[error("{families} is not {arch}; {arch} has {suitable}")]
+    #[error("{arch} is not to be had with {families}; families that are {arch}: {suitable}")]
     Arch {
         /// The families asked for.
         families: String,
@@ -57,7 +57,7 @@ pub enum Barrier {
         suitable: String,
     },
     /// The families asked for have no local SSD.
-    #[error("{families} has no local SSD; families that have it: {suitable}")]
+    #[error("local SSD is not to be had with {families}; families that have it: {suitable}")]
     NoLocalSsd {
         /// The families asked for.
         families: String,
@@ -73,7 +73,7 @@ pub enum Barrier {
         families: String,
     },
     /// The families asked for take none of the boot disk types, or not so large.
-    #[error("{families} takes no boot disk of {asked}; it takes {suitable}")]
+    #[error("a boot disk of {asked} is not to be had with {families}; to be had is {suitable}")]
     DiskType {
         /// The families asked for.
         families: String,
@@ -83,7 +83,7 @@ pub enum Barrier {
         suitable: String,
     },
     /// The families asked for are not in the places asked for.
-    #[error("{families} is not offered in {places}")]
+    #[error("{places} has no {families}")]
     NotOffered {
         /// The families asked for.
         families: String,
@@ -99,13 +99,17 @@ pub enum Barrier {
         families: String,
     },
     /// The operator's bounds exclude all that would fit.
-    #[error("{what} is not allowed here, or nothing allowed fits; the operator of this queue sets the bounds")]
+    #[error(
+        "{fitting} would fit but is not allowed here; allowed: {allowed}; the operator of this queue sets that"
+    )]
     NotAllowed {
-        /// Families or machine types.
-        what: String,
+        /// The machine type that would be taken.
+        fitting: String,
+        /// What is allowed, for people.
+        allowed: String,
     },
     /// A machine type that shares a core.
-    #[error("machine type {name} shares a core with others and is never used for jobs")]
+    #[error("{name} shares a core with others and is never used for jobs")]
     SharedCore {
         /// The machine types asked for.
         name: String,
@@ -154,7 +158,9 @@ impl Barrier {
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
 }
 
 /// A request near the impossible one that has an offer.
@@ -164,6 +170,8 @@ pub struct Suggestion {
     pub changes: Vec<(Tag, String)>,
     /// The tags to leave out.
     pub without: Vec<Tag>,
+    /// What tag names begin with in this queue.
+    pub prefix: String,
     /// The whole request.
     pub request: Request,
     /// The machine it would get first.
@@ -176,11 +184,16 @@ impl fmt::Display for Suggestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if !self.changes.is_empty() {
-            let tags: Vec<String> = self.changes.iter().map(|(tag, value)| format!("{tag}={value}")).collect();
+            let tags: Vec<String> = self
+                .changes
+                .iter()
+                .map(|(tag, value)| format!("{}{tag}={value}", self.prefix))
+                .collect();
             parts.push(format!("`{}`", tags.join(" ")));
         }
         if !self.without.is_empty() {
-            parts.push(format!("without {}", text::listed(&self.without)));
+            let names = self.without.iter().map(|tag| format!("{}{tag}", self.prefix));
+            parts.push(format!("without {}", text::listed(names)));
         }
         write!(f, "{} ({}, {})", parts.join(" "), self.machine_type, self.price)
     }
@@ -209,15 +222,23 @@ impl Impossible {
 
     /// The first barrier with the first suggestion, in at most [`text::SHORT_CHARS`] characters.
     pub fn short(&self) -> String {
-        let Some(barrier) = self.barriers.first() else { return String::new() };
+        let Some(barrier) = self.barriers.first() else {
+            return String::new();
+        };
         let barrier = format!("{}: {barrier}", barrier.code());
-        let Some(nearest) = self.nearest.first() else { return text::short(&[barrier]) };
+        let Some(nearest) = self.nearest.first() else {
+            return text::short(&[barrier]);
+        };
         let nearest = text::clipped(&format!("; nearest: {nearest}"), text::SHORT_CHARS / 2);
         text::clipped(&barrier, text::SHORT_CHARS - nearest.chars().count()) + &nearest
     }
 
     fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.barriers.iter().map(|b| format!("{}: {b}", b.code())).collect();
+        let mut lines: Vec<String> = self
+            .barriers
+            .iter()
+            .map(|b| format!("{}: {b}", b.code()))
+            .collect();
         if !self.nearest.is_empty() {
             let all: Vec<String> = self.nearest.iter().map(ToString::to_string).collect();
             lines.push(format!("nearest: {}", all.join(" or ")));

@@ -7,6 +7,7 @@ mod diagnose;
 mod impossible;
 mod placement;
 mod search;
+mod size;
 mod suggest;
 mod types;
 mod usage;
@@ -14,7 +15,7 @@ mod usage;
 pub use diagnose::diagnose;
 pub use impossible::{Barrier, Impossible, Suggestion};
 pub use placement::{Expectation, Place, Placement, PlacementError, Site};
-pub use search::RuledOut;
+pub use size::RuledOut;
 pub use types::{LocalSsds, Offer, OfferedDisk, Preference};
 pub use usage::{
     CPUS_ALL_REGIONS, IN_USE_ADDRESSES, INSTANCES, PREEMPTIBLE_CPUS, PREEMPTIBLE_LOCAL_SSD_GB, SpotQuota,
@@ -39,7 +40,11 @@ pub fn offers_or_why(
     placement: &Placement,
 ) -> Result<Vec<Offer>, Box<Impossible>> {
     let offers = offers(request, catalog, placement);
-    if offers.is_empty() { Err(Box::new(diagnose(request, catalog, placement))) } else { Ok(offers) }
+    if offers.is_empty() {
+        Err(Box::new(diagnose(request, catalog, placement)))
+    } else {
+        Ok(offers)
+    }
 }
 
 /// Why each family without an offer has none.

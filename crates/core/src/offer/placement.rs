@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, Family, FamilyName};
 use crate::ids::{ProjectId, Region, Shard, Zone};
-use crate::request::{Bounds, nearest, text::listed};
+use crate::request::{Allow, Bounds, Models, Policy, nearest, text::listed};
 
 /// A project with the places in it that may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,10 @@ pub struct Expectation {
 impl Default for Expectation {
     fn default() -> Self {
         // Boot: field measurements of 23 to 41 s. Run: a typical CI step.
-        Self { boot_s: 35, run_s: 600 }
+        Self {
+            boot_s: 35,
+            run_s: 600,
+        }
     }
 }
 
@@ -79,7 +82,9 @@ pub enum PlacementError {
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!(", did you mean {name}?"))
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!(", did you mean {name}?"))
 }
 
 /// Places of a family that have equal prices.
@@ -95,6 +100,7 @@ pub(super) struct Group {
 #[derive(Clone, Debug)]
 pub struct Placement {
     pub(super) bounds: Bounds,
+    pub(super) tag_prefix: String,
     pub(super) external_address: bool,
     pub(super) expectation: Expectation,
     /// Regions with their zones that can be used at all.
@@ -103,12 +109,13 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Matches an operator's projects with the catalog. Prefer the same catalog in all later calls: a
+    /// Matches an operator's projects and a queue's policy with the catalog. Prefer the same catalog in all later calls: a
     /// family that this one lacks has no places.
     ///
     /// # Errors
     /// [`PlacementError`] names the region or zone the catalog does not have.
-    pub fn new(catalog: &Catalog, sites: &[Site], bounds: Bounds) -> Result<Self, PlacementError> {
+    pub fn new(catalog: &Catalog, sites: &[Site], policy: &Policy) -> Result<Self, PlacementError> {
+        let bounds = policy.bounds.clone();
         let mut served: BTreeMap<Region, Vec<Zone>> = BTreeMap::new();
         let mut usable: Vec<Place> = Vec::new();
         for site in sites {
@@ -121,26 +128,57 @@ impl Placement {
                 all.extend(zones.iter().cloned());
                 all.sort();
                 all.dedup();
-                let shard = Shard { project: site.project.clone(), region: region.clone() };
+                let shard = Shard {
+                    project: site.project.clone(),
+                    region: region.clone(),
+                };
                 usable.push(Place { shard, zones });
             }
         }
         usable.sort();
-        let families = catalog.families().map(|f| (f.name.clone(), groups(catalog, f, &usable))).collect();
+        let families = catalog
+            .families()
+            .map(|f| (f.name.clone(), groups(catalog, f, &usable)))
+            .collect();
         let expectation = Expectation::default();
-        Ok(Self { bounds, external_address: false, expectation, served, families })
+        let tag_prefix = policy.tag_prefix.clone();
+        Ok(Self {
+            bounds,
+            tag_prefix,
+            external_address: false,
+            expectation,
+            served,
+            families,
+        })
     }
 
     /// Machines get an external address, which costs and counts against a quota.
     #[must_use]
     pub fn with_external_address(self, external_address: bool) -> Self {
-        Self { external_address, ..self }
+        Self {
+            external_address,
+            ..self
+        }
     }
 
     /// Jobs are expected to take so long.
     #[must_use]
     pub fn with_expectation(self, expectation: Expectation) -> Self {
         Self { expectation, ..self }
+    }
+
+    /// The same places without the operator's bounds on machines, to tell what the bounds exclude.
+    pub(super) fn unbounded(&self) -> Self {
+        let free = Bounds {
+            families: Allow::Any,
+            machine_types: Allow::Any,
+            models: Models::Any,
+            ..self.bounds.clone()
+        };
+        Self {
+            bounds: free,
+            ..self.clone()
+        }
     }
 
     /// The bounds of the queue.
@@ -176,7 +214,11 @@ fn checked(
             known: listed(known),
         });
     }
-    Ok(if zones.is_empty() { known.clone() } else { zones.to_vec() })
+    Ok(if zones.is_empty() {
+        known.clone()
+    } else {
+        zones.to_vec()
+    })
 }
 
 /// The usable places that have a family, those with equal prices together.
@@ -184,15 +226,34 @@ fn groups(catalog: &Catalog, family: &Family, usable: &[Place]) -> Vec<Group> {
     let mut by_price: BTreeMap<Vec<&Region>, Vec<Place>> = BTreeMap::new();
     for place in usable {
         let region = &place.shard.region;
-        let Some(has) = family.zones.get(region) else { continue };
-        let zones: Vec<Zone> = place.zones.iter().filter(|zone| has.contains(zone)).cloned().collect();
+        let Some(has) = family.zones.get(region) else {
+            continue;
+        };
+        let zones: Vec<Zone> = place
+            .zones
+            .iter()
+            .filter(|zone| has.contains(zone))
+            .cloned()
+            .collect();
         if zones.is_empty() {
             continue;
         }
-        let disks = family.boot_disks.iter().filter_map(|d| catalog.disk(d)).map(|d| d.price(region).0);
+        let disks = family
+            .boot_disks
+            .iter()
+            .filter_map(|d| catalog.disk(d))
+            .map(|d| d.price(region).0);
         let lists = std::iter::once(family.prices(region).0).chain(disks).collect();
-        by_price.entry(lists).or_default().push(Place { shard: place.shard.clone(), zones });
+        by_price.entry(lists).or_default().push(Place {
+            shard: place.shard.clone(),
+            zones,
+        });
     }
-    let group = |places: Vec<Place>| Some(Group { region: places.first()?.shard.region.clone(), places: places.into() });
+    let group = |places: Vec<Place>| {
+        Some(Group {
+            region: places.first()?.shard.region.clone(),
+            places: places.into(),
+        })
+    };
     by_price.into_values().filter_map(group).collect()
 }

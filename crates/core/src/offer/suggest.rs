@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::diagnose::Doctor;
 use super::impossible::{Barrier, Suggestion};
-use super::search::{Candidate, most_memory};
+use super::search::Candidate;
 use crate::ids::Region;
 use crate::request::{Backend, Cpus, Gib, Mib, Range, Request, Spot, Tag};
 use crate::shape::{Arch, ProvisioningModel};
@@ -25,9 +25,20 @@ impl<'a> Doctor<'a> {
             Some(Barrier::DiskType { .. }) => &[Self::other_disk, Self::other_family],
             Some(Barrier::NotOffered { .. }) => &[Self::placed, Self::other_family],
             Some(Barrier::Model { .. }) => &[Self::other_model, Self::other_family],
-            Some(Barrier::NotAllowed { .. } | Barrier::SharedCore { .. }) => &[Self::other_family],
+            Some(Barrier::NotAllowed { .. }) => &[
+                Self::other_family,
+                Self::other_model,
+                Self::other_cpu,
+                Self::other_memory,
+            ],
+            Some(Barrier::SharedCore { .. }) => &[Self::other_family],
             Some(Barrier::NamedSize { .. }) => &[Self::type_alone, Self::other_family],
-            Some(Barrier::Shape { .. }) => &[Self::other_cpu, Self::other_memory, Self::other_family],
+            Some(Barrier::Shape { .. }) => &[
+                Self::other_cpu,
+                Self::other_memory,
+                Self::other_family,
+                Self::roomiest,
+            ],
             Some(Barrier::NoPlaceAtAll | Barrier::Gpu { .. } | Barrier::Backend { .. }) | None => &[],
         };
         // Where the obvious ways lead nowhere, any other is better than none.
@@ -68,10 +79,13 @@ impl<'a> Doctor<'a> {
         // A changed size is shown whole: 700 GiB mean nothing without the vCPUs they go with.
         let shown = |change: &&(Tag, String)| !old.contains(change) || (resized && sized(&change.0));
         let changes = new.iter().filter(shown).cloned().collect();
-        let gone = old.iter().filter(|(tag, _)| new.iter().all(|(kept, _)| kept != tag));
+        let gone = old
+            .iter()
+            .filter(|(tag, _)| new.iter().all(|(kept, _)| kept != tag));
         Some(Suggestion {
             changes,
             without: gone.map(|(tag, _)| *tag).collect(),
+            prefix: self.placement.tag_prefix.clone(),
             machine_type: best.machine_type(),
             price: best.price(),
             request,
@@ -82,7 +96,15 @@ impl<'a> Doctor<'a> {
     fn renamed(&self) -> Option<Suggestion> {
         let mut request = self.request.clone();
         for barrier in self.unknown_names() {
-            let Barrier::UnknownName { tag, name, nearest: Some(right), .. } = barrier else { continue };
+            let Barrier::UnknownName {
+                tag,
+                name,
+                nearest: Some(right),
+                ..
+            } = barrier
+            else {
+                continue;
+            };
             match tag {
                 Tag::Family => replace(&mut request.families, &name, right.as_str().into()),
                 Tag::MachineType => replace(&mut request.machine_types, &name, right.as_str().into()),
@@ -92,16 +114,24 @@ impl<'a> Doctor<'a> {
                 _ => {}
             }
         }
-        (request != *self.request).then(|| self.suggest(request)).flatten()
+        (request != *self.request)
+            .then(|| self.suggest(request))
+            .flatten()
     }
 
     /// The nearest number of vCPUs with all else as asked; of two equally near the larger.
     fn other_cpu(&self) -> Option<Suggestion> {
-        let mut request = Request { cpu: Range::at_least(Cpus(1)), ..self.request.clone() };
+        let mut request = Request {
+            cpu: Range::at_least(Cpus(1)),
+            ..self.request.clone()
+        };
         let Range { min, max } = self.request.cpu;
         let distance = |c: &Candidate<'_>| {
             let (cpus, max) = (c.cpus(), max.unwrap_or(Cpus(u32::MAX)));
-            (min.0.saturating_sub(cpus.0) + cpus.0.saturating_sub(max.0), u32::MAX - cpus.0)
+            (
+                min.0.saturating_sub(cpus.0) + cpus.0.saturating_sub(max.0),
+                u32::MAX - cpus.0,
+            )
         };
         let survey = self.survey(&request);
         let nearest = survey.candidates.iter().min_by_key(|c| distance(c))?;
@@ -111,17 +141,26 @@ impl<'a> Doctor<'a> {
 
     /// The nearest memory with the vCPUs as asked: without an upper end, or else the most there is.
     fn other_memory(&self) -> Option<Suggestion> {
-        let open = Request { memory: Range::at_least(self.request.memory.min), ..self.request.clone() };
+        let open = Request {
+            memory: Range::at_least(self.request.memory.min),
+            ..self.request.clone()
+        };
         if open != *self.request
             && let Some(suggestion) = self.suggest(open)
         {
             return Some(suggestion);
         }
-        let any = Request { memory: Range::at_least(Mib(1)), ..self.request.clone() };
+        let any = Request {
+            memory: Range::at_least(Mib(1)),
+            ..self.request.clone()
+        };
         let survey = self.survey(&any);
-        let most: BTreeSet<u64> = survey.candidates.iter().map(most_memory).collect();
+        let most: BTreeSet<u64> = survey.candidates.iter().map(Candidate::most_memory).collect();
         let tries = most.into_iter().rev().filter(|mib| *mib > 0).take(8);
-        let with = |mib| Request { memory: Range::at_least(Mib(mib)), ..self.request.clone() };
+        let with = |mib| Request {
+            memory: Range::at_least(Mib(mib)),
+            ..self.request.clone()
+        };
         tries.map(with).find_map(|request| self.suggest(request))
     }
 
@@ -130,32 +169,50 @@ impl<'a> Doctor<'a> {
         let mut any = self.request.clone();
         (any.cpu, any.memory) = (Range::at_least(Cpus(1)), Range::at_least(Mib(1)));
         let survey = self.survey(&any);
-        let roomiest = survey.candidates.iter().max_by_key(|c| (most_memory(c), u32::MAX - c.cpus().0))?;
+        let roomiest = survey
+            .candidates
+            .iter()
+            .max_by_key(|c| (c.most_memory(), u32::MAX - c.cpus().0))?;
+        let most = roomiest.most_memory();
+        if most >= self.request.memory.min.0 {
+            return None;
+        }
         any.cpu = Range::exactly(roomiest.cpus());
-        any.memory = Range::at_least(Mib(most_memory(roomiest).min(self.request.memory.min.0)));
+        any.memory = Range::at_least(Mib(most));
         self.suggest(any)
     }
 
     /// Other families, with all else as asked; named machine types give way to their sizes.
     fn other_family(&self) -> Option<Suggestion> {
-        let mut request = Request { families: Vec::new(), machine_types: Vec::new(), ..self.request.clone() };
-        let named = self.request.machine_types.iter().find_map(|name| self.catalog.machine_type(name));
-        if let Some(found) = named {
-            if request.cpu.max.is_none() {
-                request.cpu = Range::exactly(Cpus(found.cpus));
-            }
-            if request.memory.min.0 == 0 {
-                request.memory = Range::at_least(Mib(found.memory_mib));
-            }
-            request.arch = request.arch.or(Some(found.family.arch));
-        }
+        let mut request = Request {
+            families: Vec::new(),
+            machine_types: Vec::new(),
+            ..self.request.clone()
+        };
+        self.give_size(&mut request);
         let mut candidates = self.survey(&request).candidates;
         candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        // Who named families has named an architecture with them, and their image is made for it.
+        let named = self
+            .request
+            .families
+            .iter()
+            .filter_map(|name| self.catalog.family(name.as_str()));
+        let mut archs: BTreeSet<Arch> = named.map(|family| family.arch).collect();
+        if archs.is_empty() {
+            archs.extend(candidates.first().map(|best| best.family.arch));
+        }
         for candidate in &candidates {
             let name = &candidate.family.name;
+            if self.request.arch.is_none() && !archs.contains(&candidate.family.arch) {
+                continue;
+            }
             if request.families.len() < 4 && !request.families.contains(name) {
                 request.families.push(name.clone());
             }
+        }
+        if request.families.is_empty() {
+            return None;
         }
         request.families.sort();
         self.suggest(request)
@@ -166,18 +223,27 @@ impl<'a> Doctor<'a> {
             Arch::Amd64 => Arch::Arm64,
             Arch::Arm64 => Arch::Amd64,
         };
-        self.suggest(Request { arch: Some(other), ..self.request.clone() })
+        self.suggest(Request {
+            arch: Some(other),
+            ..self.request.clone()
+        })
     }
 
     /// The most local SSDs that are fewer than asked.
     fn fewer_ssds(&self) -> Option<Suggestion> {
         let fewer = (0..self.request.local_ssd).rev();
-        let with = |local_ssd| Request { local_ssd, ..self.request.clone() };
+        let with = |local_ssd| Request {
+            local_ssd,
+            ..self.request.clone()
+        };
         fewer.map(with).find_map(|request| self.suggest(request))
     }
 
     fn other_disk(&self) -> Option<Suggestion> {
-        let mut request = Request { disk_types: Vec::new(), ..self.request.clone() };
+        let mut request = Request {
+            disk_types: Vec::new(),
+            ..self.request.clone()
+        };
         let largest = self.catalog.disks().values().map(|d| d.max_gib).max()?;
         request.disk = Gib(request.disk.0.min(largest));
         let survey = self.survey(&request);
@@ -188,43 +254,79 @@ impl<'a> Doctor<'a> {
 
     /// Wherever machines are made.
     fn placed(&self) -> Option<Suggestion> {
-        let mut request = Request { regions: Vec::new(), zones: Vec::new(), ..self.request.clone() };
+        let mut request = Request {
+            regions: Vec::new(),
+            zones: Vec::new(),
+            ..self.request.clone()
+        };
         let survey = self.survey(&request);
         let candidate = survey.candidates.iter().min_by(|a, b| a.rank().cmp(&b.rank()))?;
         let groups = self.placement.groups(&candidate.family.name);
-        let regions = groups.iter().flat_map(|g| g.places.iter()).map(|place| place.shard.region.clone());
+        let regions = groups
+            .iter()
+            .flat_map(|g| g.places.iter())
+            .map(|place| place.shard.region.clone());
         let regions: BTreeSet<Region> = regions.collect();
         request.regions = regions.into_iter().take(3).collect();
         self.suggest(request)
     }
 
     fn other_model(&self) -> Option<Suggestion> {
-        let others = [Spot::Never, Spot::Only].into_iter().filter(|spot| *spot != self.request.spot);
-        others.map(|spot| Request { spot, ..self.request.clone() }).find_map(|request| self.suggest(request))
+        let others = [Spot::Never, Spot::Only]
+            .into_iter()
+            .filter(|spot| *spot != self.request.spot);
+        others
+            .map(|spot| Request {
+                spot,
+                ..self.request.clone()
+            })
+            .find_map(|request| self.suggest(request))
     }
 
     /// The named machine types without a size beside them.
     fn type_alone(&self) -> Option<Suggestion> {
         let (cpu, memory) = (Range::at_least(Cpus(1)), Range::at_least(Mib(0)));
-        self.suggest(Request { cpu, memory, ..self.request.clone() })
+        self.suggest(Request {
+            cpu,
+            memory,
+            ..self.request.clone()
+        })
     }
 
     /// Without accelerators, on a VM.
     fn plain_gce(&self) -> Option<Suggestion> {
-        let plain = Request { gpu: None, backend: Backend::Gce, ..self.request.clone() };
+        let plain = Request {
+            gpu: None,
+            backend: Backend::Gce,
+            ..self.request.clone()
+        };
         (plain != *self.request).then(|| self.suggest(plain)).flatten()
     }
 
     /// The size alone, with no further wish.
     fn size_alone(&self) -> Option<Suggestion> {
-        self.suggest(self.without_wishes())
+        let plain = self.without_wishes();
+        let either = plain.arch.into_iter().chain([Arch::Amd64, Arch::Arm64]);
+        either
+            .map(|arch| Request {
+                arch: Some(arch),
+                ..plain.clone()
+            })
+            .find_map(|request| self.suggest(request))
     }
 
     /// The nearest size there is, with no further wish.
     fn anything(&self) -> Option<Suggestion> {
         let plain = self.without_wishes();
-        let inner = Doctor { request: &plain, catalog: self.catalog, placement: self.placement };
-        let found = inner.other_cpu().or_else(|| inner.other_memory()).or_else(|| inner.roomiest())?;
+        let inner = Doctor {
+            request: &plain,
+            catalog: self.catalog,
+            placement: self.placement,
+        };
+        let found = inner
+            .other_cpu()
+            .or_else(|| inner.other_memory())
+            .or_else(|| inner.roomiest())?;
         // Told against what was asked, not against the plain request.
         self.suggest(found.request)
     }
@@ -232,10 +334,11 @@ impl<'a> Doctor<'a> {
     fn without_wishes(&self) -> Request {
         let on_demand = self.placement.bounds.models.allows(ProvisioningModel::Standard);
         let spot = if on_demand { Spot::Never } else { Spot::Only };
-        Request {
+        let mut plain = Request {
             families: Vec::new(),
             machine_types: Vec::new(),
-            arch: None,
+            // Always said: without families, leaving it out would mean the operator's default.
+            arch: self.request.arch.or(Some(Arch::Amd64)),
             disk_types: Vec::new(),
             local_ssd: 0,
             gpu: None,
@@ -244,7 +347,35 @@ impl<'a> Doctor<'a> {
             backend: Backend::Gce,
             spot,
             ..self.request.clone()
+        };
+        self.give_size(&mut plain);
+        plain
+    }
+
+    /// A request that named machine types and no longer does gets their size; where they are unknown, the
+    /// one that their name suggests.
+    fn give_size(&self, request: &mut Request) {
+        let named = &self.request.machine_types;
+        let Some(first) = named.first() else { return };
+        let found = named.iter().find_map(|name| self.catalog.machine_type(name));
+        let (cpus, mib, arch) = match found {
+            Some(found) => (found.cpus, found.memory_mib, Some(found.family.arch)),
+            None => {
+                let number = first
+                    .as_str()
+                    .split('-')
+                    .find_map(|part| part.parse::<u32>().ok());
+                let cpus = number.unwrap_or(2).clamp(1, 10_000);
+                (cpus, Mib::gib(4).0 * u64::from(cpus), Some(Arch::Amd64))
+            }
+        };
+        if request.cpu == Range::at_least(Cpus(1)) {
+            request.cpu = Range::exactly(Cpus(cpus));
         }
+        if request.memory.min == Mib(0) {
+            request.memory = Range::at_least(Mib(mib));
+        }
+        request.arch = request.arch.or(arch);
     }
 }
 

@@ -29,7 +29,11 @@ pub enum SpotQuota {
 impl SpotQuota {
     /// What holds in a region whose limit of [`PREEMPTIBLE_CPUS`] is this, in vCPUs.
     pub fn granted(limit: u64) -> Self {
-        if limit > 0 { Self::Preemptible } else { Self::Ordinary }
+        if limit > 0 {
+            Self::Preemptible
+        } else {
+            Self::Ordinary
+        }
     }
 }
 
@@ -39,7 +43,10 @@ impl SpotQuota {
 /// or disk type that the catalog no longer has counts as far as the footprint itself tells.
 pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
     let found = catalog.machine_type(&footprint.machine_type);
-    let family = found.as_ref().map(|f| f.family).or_else(|| catalog.family(&footprint.family));
+    let family = found
+        .as_ref()
+        .map(|f| f.family)
+        .or_else(|| catalog.family(&footprint.family));
     let preemptible = footprint.model == ProvisioningModel::Spot && spot == SpotQuota::Preemptible;
     let cpus = u64::from(footprint.cpus);
     let mut usage = Vec::with_capacity(6);

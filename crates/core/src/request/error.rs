@@ -1,5 +1,7 @@
 //! What can be wrong with a job's tags, each with a code, what is allowed, and the nearest valid tag.
 
+use std::fmt;
+
 use super::tag::Tag;
 use super::text;
 
@@ -37,7 +39,28 @@ impl Error {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.problems.iter().map(|p| format!("{}: {p}", p.code())).collect()
+        self.problems
+            .iter()
+            .map(|p| format!("{}: {p}", p.code()))
+            .collect()
+    }
+}
+
+/// A whole tag that is valid, for who wrote one that is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// The one that was probably meant, or that comes closest.
+    Nearest(String),
+    /// Just one of many, where nothing shows what was meant.
+    Example(String),
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hint::Nearest(tag) => write!(f, "nearest: `{tag}`"),
+            Hint::Example(tag) => write!(f, "for example `{tag}`"),
+        }
     }
 }
 
@@ -45,12 +68,12 @@ impl Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// A rule that is not `name=value`.
-    #[error("`{rule}` is not a tag: write name=value{}", nearest_tag(.nearest))]
+    #[error("`{rule}` is not a tag: write name=value; {hint}")]
     Malformed {
         /// The rule.
         rule: String,
-        /// The whole tag that was probably meant.
-        nearest: Option<String>,
+        /// What to write.
+        hint: Hint,
     },
     /// A name gust does not know.
     #[error("`{rule}`: there is no tag `{name}`{}; known are {known}", did_you_mean(.nearest))]
@@ -75,7 +98,7 @@ pub enum Problem {
         first: String,
     },
     /// A value that cannot be read.
-    #[error("`{rule}`: {tag} takes {expected}{}", nearest_tag(.nearest))]
+    #[error("`{rule}`: {tag} takes {expected}; {hint}")]
     BadValue {
         /// The rule.
         rule: String,
@@ -83,11 +106,13 @@ pub enum Problem {
         tag: Tag,
         /// What is allowed.
         expected: &'static str,
-        /// The whole tag that was probably meant.
-        nearest: Option<String>,
+        /// What to write.
+        hint: Hint,
     },
     /// More than the operator lets a job ask for.
-    #[error("`{rule}`: at most {limit} is allowed here; nearest: `{nearest}`, or ask the operator of this queue")]
+    #[error(
+        "`{rule}`: at most {limit} is allowed here; nearest: `{nearest}`, or ask the operator of this queue"
+    )]
     OverLimit {
         /// The rule.
         rule: String,
@@ -115,6 +140,14 @@ pub enum Problem {
         /// The whole tag that would be allowed.
         nearest: Option<String>,
     },
+    /// More tags than are looked at.
+    #[error("`{rule}` and what follows was not read: a job has at most {most} tags; leave some out")]
+    TooMany {
+        /// The first rule that was not read.
+        rule: String,
+        /// How many are read.
+        most: usize,
+    },
     /// Two tags that exclude each other.
     #[error("`{rule}` contradicts `{other}`: {why}; nearest: `{nearest}`")]
     Conflict {
@@ -140,14 +173,19 @@ impl Problem {
             Problem::OverLimit { .. } => "GUST105",
             Problem::NotAllowed { .. } => "GUST106",
             Problem::Conflict { .. } => "GUST107",
+            Problem::TooMany { .. } => "GUST108",
         }
     }
 }
 
 fn nearest_tag(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |tag| format!("; nearest: `{tag}`"))
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |tag| format!("; nearest: `{tag}`"))
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
 }

@@ -14,7 +14,7 @@ mod types;
 mod units;
 mod value;
 
-pub use error::{Error, Problem};
+pub use error::{Error, Hint, Problem};
 pub use policy::{Allow, Bounds, Defaults, Models, Policy, UnknownTags};
 pub use tag::Tag;
 pub use text::{DETAIL_BYTES, SHORT_CHARS};

@@ -6,7 +6,7 @@ pub(crate) fn name<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) ->
     if typed.is_empty() || typed.len() > 64 {
         return None;
     }
-    let allowed = (typed.chars().count() / 3).clamp(1, 3);
+    let allowed = (typed.chars().count() / 3).min(3);
     known
         .into_iter()
         .map(|candidate| (edits(typed, candidate), candidate))
@@ -17,7 +17,10 @@ pub(crate) fn name<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) ->
 
 /// Insertions, deletions, substitutions and swaps of neighbours that turn one text into the other.
 fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) = (
+        a.to_lowercase().chars().collect(),
+        b.to_lowercase().chars().collect(),
+    );
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -45,6 +48,11 @@ mod tests {
         assert_eq!(name("CPU", known), Some("cpu"));
         assert_eq!(name("localssd", known), Some("local-ssd"));
         assert_eq!(name("team", known), None);
+        assert_eq!(
+            name("m3", ["c3", "n2d"]),
+            None,
+            "two letters are too few to be a typing error"
+        );
         assert_eq!(name("", known), None);
         assert_eq!(name(&"x".repeat(10_000), known), None);
     }

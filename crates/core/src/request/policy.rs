@@ -124,9 +124,13 @@ impl Allow {
 /// Whether a name fits a pattern in which `*` stands for any text.
 fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
-    let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
     let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
     let mut rest = rest;
     for part in parts {
         match rest.find(part) {
@@ -243,7 +247,11 @@ mod tests {
             ("a*a", "a", false),
             ("", "x", false),
         ] {
-            assert_eq!(Allow::Only(vec![pattern.to_owned()]).allows(name), fits, "{pattern} {name}");
+            assert_eq!(
+                Allow::Only(vec![pattern.to_owned()]).allows(name),
+                fits,
+                "{pattern} {name}"
+            );
         }
         assert!(!Allow::none().allows("x"));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Error, Problem};
+use super::error::{Error, Hint, Problem};
 use super::nearest;
 use super::policy::{Allow, Models, Policy, UnknownTags};
 use super::resolve::{self, Asked};
@@ -11,8 +11,8 @@ use super::tag::Tag;
 use super::text::{listed, quotable};
 use super::types::{Request, Spot};
 use super::value::{self, Wrong};
-use crate::ids::{MachineTypeName, Region, Zone};
 use crate::catalog::{DiskType, FamilyName};
+use crate::ids::{MachineTypeName, Region, Zone};
 use crate::shape::ProvisioningModel;
 
 /// Most rules that are looked at. Nobody writes more; a pull request might.
@@ -26,12 +26,20 @@ impl Request {
     /// # Errors
     /// [`Error`] holds every problem, in the order of the tags.
     pub fn parse(rules: &[String], policy: &Policy) -> Result<Self, Error> {
-        let mut reader = Reader { policy, asked: Asked::default(), seen: BTreeMap::new(), problems: Vec::new() };
+        let mut reader = Reader {
+            policy,
+            asked: Asked::default(),
+            seen: BTreeMap::new(),
+            problems: Vec::new(),
+        };
         for rule in rules.iter().take(MOST_RULES) {
             reader.rule(rule);
         }
         if let Some(rule) = rules.get(MOST_RULES) {
-            reader.problems.push(Problem::Malformed { rule: format!("{} (tag 65)", quotable(rule)), nearest: None });
+            reader.problems.push(Problem::TooMany {
+                rule: quotable(rule),
+                most: MOST_RULES,
+            });
         }
         reader.contradictions();
         match Error::of(reader.problems) {
@@ -55,8 +63,10 @@ impl Reader<'_> {
         if rule.trim() == "*" {
             return;
         }
-        let Some((name, value)) = rule.split_once('=') else { return self.malformed(rule) };
-        let (name, value) = (name.trim(), value.trim());
+        let (name, value) = match rule.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() => (name.trim(), value.trim()),
+            _ => return self.malformed(rule),
+        };
         if name == self.policy.queue_tag {
             return;
         }
@@ -80,14 +90,16 @@ impl Reader<'_> {
     }
 
     fn malformed(&mut self, rule: &str) {
-        let turned = rule.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
-        let nearest = turned.filter(|(name, _)| self.tag_named(name).is_some()).map(|(n, v)| format!("{n}={}", quotable(v)));
-        let example = self.tag_named(rule.trim()).and_then(|tag| match tag {
-            Tag::Spot => Some(self.written(tag, "true")),
-            Tag::LocalSsd => Some(self.written(tag, "1")),
-            _ => None,
+        let (name, value) = rule.split_once(':').unwrap_or((rule, ""));
+        let hint = match (self.tag_named(name.trim()), value.trim()) {
+            (Some(tag), "") => Hint::Example(self.written(tag, tag.example())),
+            (Some(tag), value) => Hint::Nearest(self.written(tag, &quotable(value))),
+            (None, _) => Hint::Example(self.written(Tag::Cpu, Tag::Cpu.example())),
+        };
+        self.problems.push(Problem::Malformed {
+            rule: quotable(rule),
+            hint,
         });
-        self.problems.push(Problem::Malformed { rule: quotable(rule), nearest: nearest.or(example) });
     }
 
     fn unknown(&mut self, rule: &str, name: &str) {
@@ -108,7 +120,10 @@ impl Reader<'_> {
             rule: self.written(tag, &quotable(text)),
             tag,
             expected: wrong.expected,
-            nearest: wrong.nearest.map(|value| self.written(tag, &value)),
+            hint: match wrong.nearest {
+                Some(value) => Hint::Nearest(self.written(tag, &value)),
+                None => Hint::Example(self.written(tag, tag.example())),
+            },
         };
         let bounds = &self.policy.bounds;
         match tag {
@@ -161,8 +176,7 @@ impl Reader<'_> {
             Tag::Zone => {
                 let names = value::names(text).map_err(bad)?;
                 let zones: Vec<Zone> = names.into_iter().map(Zone::new).collect();
-                let regions: Vec<String> = zones.iter().map(|z| z.region().to_string()).collect();
-                self.allowed(tag, text, &regions, &bounds.regions)?;
+                self.zones_allowed(text, &zones)?;
                 self.asked.zones = zones;
             }
             Tag::Image => {
@@ -187,7 +201,12 @@ impl Reader<'_> {
             }
             Tag::ServiceAccount => {
                 let account = value::reference(text).map_err(bad)?;
-                self.allowed(tag, text, std::slice::from_ref(&account), &bounds.service_accounts)?;
+                self.allowed(
+                    tag,
+                    text,
+                    std::slice::from_ref(&account),
+                    &bounds.service_accounts,
+                )?;
                 self.asked.service_account = Some(account);
             }
             Tag::Cache => {
@@ -242,18 +261,41 @@ impl Reader<'_> {
         if fits || spot == self.policy.defaults.spot {
             return Ok(());
         }
-        let allowed = if models == Models::Spot { Spot::Only } else { Spot::Never };
-        self.allowed(Tag::Spot, text, &[text.to_owned()], &Allow::Only(vec![allowed.as_str().to_owned()]))
+        let allowed = if models == Models::Spot {
+            Spot::Only
+        } else {
+            Spot::Never
+        };
+        self.allowed(
+            Tag::Spot,
+            text,
+            &[text.to_owned()],
+            &Allow::Only(vec![allowed.as_str().to_owned()]),
+        )
     }
 
     /// Every name must be in the list.
     fn allowed(&self, tag: Tag, text: &str, names: &[String], list: &Allow) -> Result<(), Problem> {
-        let Some(refused) = names.iter().find(|name| !list.allows(name)) else { return Ok(()) };
-        let kept: Vec<&str> = names.iter().map(String::as_str).filter(|name| list.allows(name)).collect();
+        let Some(refused) = names.iter().find(|name| !list.allows(name)) else {
+            return Ok(());
+        };
+        let kept: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| list.allows(name))
+            .collect();
         // The names that may stay; else the one most alike; else the first. A pattern is no name.
-        let concrete = list.entries().iter().map(String::as_str).filter(|entry| !entry.contains('*'));
+        let concrete = list
+            .entries()
+            .iter()
+            .map(String::as_str)
+            .filter(|entry| !entry.contains('*'));
         let alike = nearest::name(refused, concrete.clone()).or_else(|| concrete.clone().next());
-        let nearest = if kept.is_empty() || tag == Tag::Zone { alike.map(str::to_owned) } else { Some(kept.join("|")) };
+        let nearest = if kept.is_empty() {
+            alike.map(str::to_owned)
+        } else {
+            Some(kept.join("|"))
+        };
         Err(Problem::NotAllowed {
             rule: self.written(tag, &quotable(text)),
             tag,
@@ -262,7 +304,21 @@ impl Reader<'_> {
                 [] => "none".to_owned(),
                 entries => listed(entries),
             },
-            nearest: nearest.filter(|_| tag != Tag::Zone).map(|value| self.written(tag, &value)),
+            nearest: nearest.map(|value| self.written(tag, &value)),
+        })
+    }
+
+    fn zones_allowed(&self, text: &str, zones: &[Zone]) -> Result<(), Problem> {
+        let list = &self.policy.bounds.regions;
+        let refused = zones.iter().find(|zone| !list.allows(zone.region().as_str()));
+        refused.map_or(Ok(()), |zone| {
+            Err(Problem::NotAllowed {
+                rule: self.written(Tag::Zone, &quotable(text)),
+                tag: Tag::Zone,
+                value: quotable(zone.as_str()),
+                allowed: format!("zones of {}", listed(list.entries())),
+                nearest: None,
+            })
         })
     }
 
@@ -274,7 +330,11 @@ impl Reader<'_> {
             let problem = Problem::Conflict {
                 rule: self.given(Tag::Zone),
                 other: self.given(Tag::Region),
-                why: format!("zone {} is in {}", quotable(zone.as_str()), quotable(zone.region().as_str())),
+                why: format!(
+                    "zone {} is in {}",
+                    quotable(zone.as_str()),
+                    quotable(zone.region().as_str())
+                ),
                 nearest: self.written(Tag::Region, &quotable(zone.region().as_str())),
             };
             self.problems.push(problem);

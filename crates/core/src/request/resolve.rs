@@ -38,9 +38,17 @@ pub(super) fn request(asked: Asked, policy: &Policy) -> Request {
         cpu,
         memory,
         disk: asked.disk.unwrap_or(defaults.disk_gib),
-        disk_types: if asked.disk_types.is_empty() { sorted(&defaults.disk_types) } else { asked.disk_types },
+        disk_types: if asked.disk_types.is_empty() {
+            sorted(&defaults.disk_types)
+        } else {
+            asked.disk_types
+        },
         local_ssd: asked.local_ssd,
-        families: if chosen { asked.families } else { sorted(&defaults.families) },
+        families: if chosen {
+            asked.families
+        } else {
+            sorted(&defaults.families)
+        },
         machine_types: asked.machine_types,
         // Who names families or machine types has named the architecture with them.
         arch: asked.arch.or(if chosen { None } else { defaults.arch }),
@@ -63,7 +71,10 @@ fn size(
     policy: &Policy,
 ) -> (Range<Cpus>, Range<Mib>) {
     let defaults = &policy.defaults;
-    let open_end = |range: Range<Cpus>| Range { max: range.max.or(policy.bounds.max_cpu), ..range };
+    let open_end = |range: Range<Cpus>| Range {
+        max: range.max.or(policy.bounds.max_cpu),
+        ..range
+    };
     match (cpu, memory) {
         // A machine type brings its size; tags beside it only check it.
         (cpu, memory) if named => (cpu.map_or(ANY_CPU, open_end), memory.unwrap_or(ANY_MEMORY)),

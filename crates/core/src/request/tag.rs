@@ -95,6 +95,30 @@ impl Tag {
         }
     }
 
+    /// A value that many could use.
+    pub const fn example(self) -> &'static str {
+        match self {
+            Tag::Cpu => "8",
+            Tag::Memory => "32",
+            Tag::Disk => "100",
+            Tag::DiskType => "pd-balanced",
+            Tag::LocalSsd => "1",
+            Tag::Family => "n2d|c3d",
+            Tag::MachineType => "n2d-standard-8",
+            Tag::Arch => "amd64",
+            Tag::Spot => "prefer",
+            Tag::Gpu => "nvidia-l4:1",
+            Tag::Region => "us-central1",
+            Tag::Zone => "us-central1-a",
+            Tag::Image => "family/debian-12",
+            Tag::Backend => "gce",
+            Tag::MaxRun => "1h",
+            Tag::ServiceAccount => "build@my-project.iam.gserviceaccount.com",
+            Tag::Cache => "warm",
+            Tag::Os => "linux",
+        }
+    }
+
     /// The tag of that exact name.
     pub fn of(name: &str) -> Option<Tag> {
         Tag::ALL.into_iter().find(|tag| tag.name() == name)

@@ -43,7 +43,9 @@ pub(crate) fn bounded(lines: &[String]) -> String {
 
 /// The first line, and how many follow.
 pub(crate) fn short(lines: &[String]) -> String {
-    let Some(first) = lines.first() else { return String::new() };
+    let Some(first) = lines.first() else {
+        return String::new();
+    };
     let more = match lines.len() - 1 {
         0 => String::new(),
         n => format!(" (and {n} more)"),
@@ -51,10 +53,10 @@ pub(crate) fn short(lines: &[String]) -> String {
     clipped(first, SHORT_CHARS - more.chars().count()) + &more
 }
 
-/// `a, b and c`, at most twelve of them.
+/// `a, b and c`, at most sixteen of them.
 pub(crate) fn listed<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let all: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-    let shown = all.get(..12.min(all.len())).unwrap_or(&[]);
+    let shown = all.get(..16.min(all.len())).unwrap_or(&[]);
     if shown.len() < all.len() {
         return format!("{} and {} more", shown.join(", "), all.len() - shown.len());
     }

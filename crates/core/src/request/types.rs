@@ -178,13 +178,20 @@ impl Request {
 
     /// The request as one line of tags: equal requests have equal lines.
     pub fn canonical(&self) -> String {
-        let tags: Vec<String> = self.tags().into_iter().map(|(tag, value)| format!("{tag}={value}")).collect();
+        let tags: Vec<String> = self
+            .tags()
+            .into_iter()
+            .map(|(tag, value)| format!("{tag}={value}"))
+            .collect();
         tags.join(" ")
     }
 
     /// The rules a pipeline would carry for this request, with the operator's prefix.
     pub fn to_rules(&self, prefix: &str) -> Vec<String> {
-        self.tags().into_iter().map(|(tag, value)| format!("{prefix}{tag}={value}")).collect()
+        self.tags()
+            .into_iter()
+            .map(|(tag, value)| format!("{prefix}{tag}={value}"))
+            .collect()
     }
 }
 

@@ -30,7 +30,11 @@ impl Mib {
 impl fmt::Display for Mib {
     /// As a tag's value: whole GiB bare (`64`), anything else in MiB (`1843Mi`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1024) { (self.0 / 1024).fmt(f) } else { write!(f, "{}Mi", self.0) }
+        if self.0.is_multiple_of(1024) {
+            (self.0 / 1024).fmt(f)
+        } else {
+            write!(f, "{}Mi", self.0)
+        }
     }
 }
 
@@ -57,12 +61,18 @@ pub struct Range<T> {
 impl<T: Copy + Ord> Range<T> {
     /// Exactly this value.
     pub const fn exactly(value: T) -> Self {
-        Self { min: value, max: Some(value) }
+        Self {
+            min: value,
+            max: Some(value),
+        }
     }
 
     /// This value or any larger one.
     pub const fn at_least(value: T) -> Self {
-        Self { min: value, max: None }
+        Self {
+            min: value,
+            max: None,
+        }
     }
 
     /// Whether a value lies within.

@@ -1,9 +1,9 @@
 //! Reading the value of one tag. Each reader says what it expects and, if it can guess, the nearest value
 //! that would have been read.
 
+use super::nearest;
 use super::types::{Backend, Gpu, Spot};
 use super::units::{Cpus, Gib, Mib, Range};
-use super::nearest;
 use crate::shape::Arch;
 
 /// Why a value cannot be read.
@@ -38,18 +38,37 @@ pub(super) fn cpu(text: &str) -> Read<Range<Cpus>> {
         _ => None,
     };
     range(text, one)
-        .map(|r| if text.ends_with('+') { r } else { Range { max: r.max.or(Some(r.min)), ..r } })
+        .map(|r| {
+            if text.ends_with('+') {
+                r
+            } else {
+                Range {
+                    max: r.max.or(Some(r.min)),
+                    ..r
+                }
+            }
+        })
         .ok_or_else(|| {
             let guess = leading_number(text).map(|n| (n.ceil() as u32).clamp(1, MOST_CPUS).to_string());
-            Wrong { expected: CPU, nearest: reversed(text, one).or(guess) }
+            Wrong {
+                expected: CPU,
+                nearest: reversed(text, one).or(guess),
+            }
         })
 }
 
 pub(super) fn memory(text: &str) -> Read<Range<Mib>> {
-    let one = |part: &str| size_mib(part, 1024).filter(|m| (1..=MOST_MEMORY_MIB).contains(m)).map(Mib);
+    let one = |part: &str| {
+        size_mib(part, 1024)
+            .filter(|m| (1..=MOST_MEMORY_MIB).contains(m))
+            .map(Mib)
+    };
     range(text, one).ok_or_else(|| {
         let guess = leading_number(text).map(|n| Mib::gib((n.ceil() as u64).clamp(1, 1 << 20)).to_string());
-        Wrong { expected: MEMORY, nearest: reversed(text, one).or(guess) }
+        Wrong {
+            expected: MEMORY,
+            nearest: reversed(text, one).or(guess),
+        }
     })
 }
 
@@ -60,7 +79,10 @@ pub(super) fn disk(text: &str) -> Read<Gib> {
         _ => {
             let guess = gib.or_else(|| leading_number(text).map(|n| n.ceil() as u64));
             let nearest = guess.map(|g| g.clamp(LEAST_DISK_GIB, MOST_DISK_GIB).to_string());
-            Err(Wrong { expected: DISK, nearest })
+            Err(Wrong {
+                expected: DISK,
+                nearest,
+            })
         }
     }
 }
@@ -73,7 +95,10 @@ pub(super) fn local_ssd(text: &str) -> Read<u32> {
             let gib = size_mib(text, 1024).map(|mib| mib.div_ceil(1024));
             let nearest = gib.map(|gib| gib.div_ceil(375).clamp(1, 64).to_string());
             let flag = matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "on");
-            Err(Wrong { expected: LOCAL_SSD, nearest: nearest.or(flag.then(|| "1".to_owned())) })
+            Err(Wrong {
+                expected: LOCAL_SSD,
+                nearest: nearest.or(flag.then(|| "1".to_owned())),
+            })
         }
     }
 }
@@ -89,7 +114,10 @@ pub(super) fn arch(text: &str) -> Read<Arch> {
                 "arm" | "armv8" | "axion" => Some("arm64"),
                 _ => None,
             });
-            Err(Wrong { expected: "`amd64` (or `x86_64`) or `arm64` (or `aarch64`)", nearest: guess.map(str::to_owned) })
+            Err(Wrong {
+                expected: "`amd64` (or `x86_64`) or `arm64` (or `aarch64`)",
+                nearest: guess.map(str::to_owned),
+            })
         }
     }
 }
@@ -106,7 +134,10 @@ pub(super) fn spot(text: &str) -> Read<Spot> {
                 "maybe" | "try" | "auto" => Some("prefer"),
                 _ => nearest::name(other, ["true", "false", "prefer"]),
             };
-            Err(Wrong { expected: "`true`, `false` or `prefer`", nearest: guess.map(str::to_owned) })
+            Err(Wrong {
+                expected: "`true`, `false` or `prefer`",
+                nearest: guess.map(str::to_owned),
+            })
         }
     }
 }
@@ -118,22 +149,36 @@ pub(super) fn gpu(text: &str) -> Read<Option<Gpu>> {
     }
     let (kind, count) = text.split_once(':').unwrap_or((text, "1"));
     match (is_name(kind), count.parse::<u32>()) {
-        (true, Ok(count)) if (1..=16).contains(&count) && kind.parse::<u32>().is_err() => {
-            Ok(Some(Gpu { kind: kind.to_owned(), count }))
-        }
-        _ => Err(Wrong { expected, nearest: None }),
+        (true, Ok(count)) if (1..=16).contains(&count) && kind.parse::<u32>().is_err() => Ok(Some(Gpu {
+            kind: kind.to_owned(),
+            count,
+        })),
+        _ => Err(Wrong {
+            expected,
+            nearest: None,
+        }),
     }
 }
 
 pub(super) fn backend(text: &str) -> Read<Backend> {
-    Backend::ALL.into_iter().find(|b| b.as_str() == text).ok_or_else(|| Wrong {
-        expected: "`gce`, `cloud-run` or `process`",
-        nearest: nearest::name(text, Backend::ALL.map(Backend::as_str)).map(str::to_owned),
-    })
+    Backend::ALL
+        .into_iter()
+        .find(|b| b.as_str() == text)
+        .ok_or_else(|| Wrong {
+            expected: "`gce`, `cloud-run` or `process`",
+            nearest: nearest::name(text, Backend::ALL.map(Backend::as_str)).map(str::to_owned),
+        })
 }
 
 pub(super) fn os(text: &str) -> Read<()> {
-    if text == "linux" { Ok(()) } else { Err(Wrong { expected: "`linux`", nearest: Some("linux".to_owned()) }) }
+    if text == "linux" {
+        Ok(())
+    } else {
+        Err(Wrong {
+            expected: "`linux`",
+            nearest: Some("linux".to_owned()),
+        })
+    }
 }
 
 /// Seconds.
@@ -141,27 +186,48 @@ pub(super) fn max_run(text: &str) -> Read<u64> {
     let (least, most) = RUN_BOUNDS_S;
     match seconds(text) {
         Some(s) if (least..=most).contains(&s) => Ok(s),
-        Some(s) => Err(Wrong { expected: RUN, nearest: Some(run_text(s.clamp(least, most))) }),
+        Some(s) => Err(Wrong {
+            expected: RUN,
+            nearest: Some(run_text(s.clamp(least, most))),
+        }),
         // A bare number is most likely minutes, as in Buildkite's timeout_in_minutes.
         None => {
-            let minutes = text.parse::<u64>().ok().map(|m| run_text((m.min(1 << 40) * 60).clamp(least, most)));
-            Err(Wrong { expected: RUN, nearest: minutes })
+            let minutes = text
+                .parse::<u64>()
+                .ok()
+                .map(|m| run_text((m.min(1 << 40) * 60).clamp(least, most)));
+            Err(Wrong {
+                expected: RUN,
+                nearest: minutes,
+            })
         }
     }
 }
 
 /// `5400` → `1h30m`.
 pub(super) fn run_text(seconds: u64) -> String {
+    if seconds > 0 && seconds.is_multiple_of(86_400) {
+        return format!("{}d", seconds / 86_400);
+    }
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let part = |n: u64, unit: char| if n == 0 { String::new() } else { format!("{n}{unit}") };
+    let part = |n: u64, unit: char| {
+        if n == 0 {
+            String::new()
+        } else {
+            format!("{n}{unit}")
+        }
+    };
     let text = part(h, 'h') + &part(m, 'm') + &part(s, 's');
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 /// Names separated by `|`, each in lower case, sorted, each once.
 pub(super) fn names(text: &str) -> Read<Vec<String>> {
-    let mut list: Vec<String> =
-        text.split('|').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
+    let mut list: Vec<String> = text
+        .split('|')
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| !name.is_empty())
+        .collect();
     if list.is_empty() || list.len() > 32 || !list.iter().all(|name| is_name(name)) {
         let nearest: Vec<String> = text
             .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
@@ -170,7 +236,10 @@ pub(super) fn names(text: &str) -> Read<Vec<String>> {
             .take(32)
             .collect();
         let nearest = (!nearest.is_empty()).then(|| nearest.join("|"));
-        return Err(Wrong { expected: "one name, or several with `|` between them", nearest });
+        return Err(Wrong {
+            expected: "one name, or several with `|` between them",
+            nearest,
+        });
     }
     list.sort();
     list.dedup();
@@ -184,20 +253,31 @@ pub(super) fn reference(text: &str) -> Read<String> {
         Ok(text.to_owned())
     } else {
         let expected = "at most 256 letters, digits and `-_./:@`";
-        Err(Wrong { expected, nearest: None })
+        Err(Wrong {
+            expected,
+            nearest: None,
+        })
     }
 }
 
 fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
 }
 
 /// `8`, `8+16` or `8+`; ascending.
 fn range<T: Copy + Ord>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<Range<T>> {
     match text.split_once('+') {
-        None => Some(Range { min: one(text)?, max: None }),
-        Some((min, "")) => Some(Range { min: one(min.trim())?, max: None }),
+        None => Some(Range {
+            min: one(text)?,
+            max: None,
+        }),
+        Some((min, "")) => Some(Range {
+            min: one(min.trim())?,
+            max: None,
+        }),
         Some((min, max)) => {
             let (min, max) = (one(min.trim())?, one(max.trim())?);
             (min <= max).then_some(Range { min, max: Some(max) })
@@ -209,13 +289,17 @@ fn range<T: Copy + Ord>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<R
 fn reversed<T: Copy + Ord>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<String> {
     let (a, b) = text.split_once('+').or_else(|| text.split_once('-'))?;
     let turned = [format!("{a}+{b}"), format!("{b}+{a}")];
-    turned.into_iter().find(|text| range(text, &one).is_some_and(|r| r.max.is_some()))
+    turned
+        .into_iter()
+        .find(|text| range(text, &one).is_some_and(|r| r.max.is_some()))
 }
 
 /// A size in MiB. A bare number counts in `unit_mib`. Parts of a MiB are rounded up. The SI spellings (`64G`,
 /// `64GB`) mean GiB too: nobody who writes them means 59.6 GiB.
 fn size_mib(text: &str, unit_mib: u64) -> Option<u64> {
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit.trim_start().to_ascii_lowercase().as_str() {
         "" => unit_mib,
@@ -225,15 +309,23 @@ fn size_mib(text: &str, unit_mib: u64) -> Option<u64> {
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || whole.len() > 9 || fraction.is_empty() || fraction.len() > 3 || fraction.contains('.') {
+    if whole.is_empty()
+        || whole.len() > 9
+        || fraction.is_empty()
+        || fraction.len() > 3
+        || fraction.contains('.')
+    {
         return None;
     }
-    let thousandths: u64 = whole.parse::<u64>().ok()? * 1000 + format!("{fraction:0<3}").parse::<u64>().ok()?;
+    let thousandths: u64 =
+        whole.parse::<u64>().ok()? * 1000 + format!("{fraction:0<3}").parse::<u64>().ok()?;
     Some((thousandths * factor).div_ceil(1000))
 }
 
 fn leading_number(text: &str) -> Option<f64> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     text.get(..end)?.parse().ok()
 }
 
