@@ -39,6 +39,12 @@ impl Clock {
         Timestamp(self.anchor.load(Ordering::Relaxed)).after(self.start.elapsed())
     }
 
+    /// The present in nanoseconds since the Unix epoch, for the commit journal.
+    pub fn now_unix_ns(&self) -> u64 {
+        let anchor = u64::try_from(self.anchor.load(Ordering::Relaxed)).unwrap_or(0);
+        anchor * 1_000_000 + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(0)
+    }
+
     /// Monotonic time since the clock was made.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()

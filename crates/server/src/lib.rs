@@ -3,9 +3,13 @@
 pub mod clock;
 pub mod config;
 pub mod leader;
+pub mod planner;
 pub mod rpc;
+mod serve;
 pub mod task;
 pub mod worker;
+
+pub use serve::{ServeError, ServeOptions, serve};
 
 /// An error and its causes in one line, outermost first.
 pub fn error_chain(error: &dyn std::error::Error) -> String {

@@ -1,5 +1,6 @@
 //! The one way to start a task: it has a name, and its group can be ended and awaited.
 
+use rand::{RngCore as _, SeedableRng as _};
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -82,8 +83,17 @@ pub struct Dice(Arc<std::sync::Mutex<rand_chacha::ChaCha8Rng>>);
 impl Dice {
     /// A source that gives the same numbers for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        use rand::SeedableRng as _;
         Self(Arc::new(std::sync::Mutex::new(rand_chacha::ChaCha8Rng::seed_from_u64(seed))))
+    }
+
+    /// A source seeded by the system, for production.
+    pub fn from_system() -> Self {
+        Self::seeded(rand::rngs::StdRng::from_os_rng().next_u64())
+    }
+
+    /// A seed for a part that keeps a source of its own.
+    pub fn seed(&self) -> u64 {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_u64()
     }
 
     /// A number from 0 up to, not including, 1.

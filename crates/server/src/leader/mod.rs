@@ -19,7 +19,7 @@ mod talk;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use cycle::{End, lead};
-pub use input::{Assignment, ClaimReply, Handle, LeaderGone};
+pub use input::{Assignment, ClaimReply, Handle, Inputs, LeaderGone};
 
 use gust_core::{
     ids::{QueueKey, ReplicaId, Shard, SourceName, StackName, Zone},
@@ -57,13 +57,16 @@ pub struct SourcePart {
     pub poll: (Duration, Duration),
 }
 
+/// Shards, each with its zones.
+pub type ShardZones = Vec<(Shard, Vec<Zone>)>;
+
 /// A worker with the shards it looks after.
 #[derive(Clone)]
 pub struct WorkerPart {
     /// The way to it.
     pub link: Arc<dyn Link>,
     /// Its shards, each with its zones.
-    pub shards: Vec<(Shard, Vec<Zone>)>,
+    pub shards: ShardZones,
 }
 
 /// Everything a leader is made of.

@@ -1,0 +1,210 @@
+//! From a job's tags to its plan: the request grammar, the catalog, and what the operator configured.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gust_core::{
+    catalog::Catalog,
+    ids::{ProjectId, SourceName, StackName},
+    offer::{Offer, Place, Placement, PlacementError, Site, SpotQuota, offers_or_why, resources},
+    plan::{Choice, Plan},
+    quota::{Footprint, Usage},
+    reason,
+    request::{self, Policy, Request},
+    shape::{BootDisk, STACK_LABEL, Shape},
+    snapshot::Planned,
+};
+
+use crate::{
+    config::{self, Config, Project},
+    leader,
+};
+
+/// Plans jobs from the configuration. Pure: the same tags always give the same plan.
+pub struct Planner {
+    stack: StackName,
+    catalog: Catalog,
+    policy: Policy,
+    placement: Placement,
+    projects: BTreeMap<ProjectId, Project>,
+    /// Tags that a job gets which does not carry them, with the prefix.
+    defaults: Vec<(String, String)>,
+    max_run_seconds: u64,
+    /// Metadata of every machine.
+    metadata: BTreeMap<String, String>,
+}
+
+impl Planner {
+    /// A planner for a configuration whose machines find gust through `metadata`.
+    ///
+    /// # Errors
+    /// [`PlacementError`] if a project names a region or zone that the catalog does not have.
+    pub fn new(config: &Config, metadata: BTreeMap<String, String>) -> Result<Self, PlacementError> {
+        let catalog = Catalog::builtin();
+        let policy = policy(&config.policy);
+        let sites: Vec<Site> = config.projects.iter().map(site).collect();
+        let external = config.projects.iter().any(|project| project.network.external_address);
+        let placement = Placement::new(&catalog, &sites, &policy)?.with_external_address(external);
+        let prefix = &config.policy.tag_prefix;
+        Ok(Self {
+            stack: config.stack.clone(),
+            catalog,
+            policy,
+            placement,
+            projects: config.projects.iter().map(|project| (project.id.clone(), project.clone())).collect(),
+            defaults: config.policy.defaults.iter().map(|(tag, value)| (format!("{prefix}{tag}"), value.clone())).collect(),
+            max_run_seconds: config.policy.max_run.as_secs(),
+            metadata,
+        })
+    }
+
+    /// The catalog it plans with.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn try_plan(&self, rules: &[String]) -> Result<Plan, String> {
+        let rules = self.with_defaults(rules);
+        let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
+        let offers =
+            offers_or_why(&request, &self.catalog, &self.placement).map_err(|impossible| impossible.render())?;
+        let choices: Vec<Choice> = offers
+            .iter()
+            .flat_map(|offer| offer.places.iter().filter_map(|place| self.choice(&request, offer, place)))
+            .collect();
+        if choices.is_empty() {
+            let arch = offers.first().map_or("this architecture", |offer| offer.arch.as_str());
+            return Err(format!(
+                "no project of this gust has an image for {arch}. Set image=… if the operator allows it, or ask the \
+                 operator to configure images.{arch}."
+            ));
+        }
+        Ok(Plan { key: request.canonical().into(), choices })
+    }
+
+    // An operator's default is a tag that the job did not write; one that the job did write wins.
+    fn with_defaults(&self, rules: &[String]) -> Vec<String> {
+        let mut all = rules.to_vec();
+        for (tag, value) in &self.defaults {
+            let written = rules.iter().any(|rule| rule.split_once('=').is_some_and(|(name, _)| name == tag));
+            if !written {
+                all.push(format!("{tag}={value}"));
+            }
+        }
+        all
+    }
+
+    fn choice(&self, request: &Request, offer: &Offer, place: &Place) -> Option<Choice> {
+        let project = self.projects.get(&place.shard.project)?;
+        let image = match &request.image {
+            Some(image) => image.clone(),
+            None => project.images.get(&offer.arch)?.clone(),
+        };
+        let mut labels = project.labels.clone();
+        labels.insert(STACK_LABEL.to_owned(), self.stack.to_string());
+        let shape = Shape {
+            project: place.shard.project.clone(),
+            region: place.shard.region.clone(),
+            zones: place.zones.clone(),
+            machine_type: offer.machine_type.clone(),
+            family: offer.family.to_string(),
+            cpus: offer.cpus.0,
+            memory_mib: offer.memory.0,
+            arch: offer.arch,
+            model: offer.model,
+            boot_disk: BootDisk {
+                disk_type: offer.disk.disk_type.to_string(),
+                gib: u32::try_from(offer.disk.size.0).ok()?,
+                image,
+            },
+            local_ssds: offer.local_ssds.attach,
+            network: project.network.clone(),
+            service_account: request.service_account.clone().unwrap_or_else(|| project.service_account.clone()),
+            labels,
+            metadata: self.metadata.clone(),
+            max_run_seconds: request.max_run_s.unwrap_or(self.max_run_seconds),
+        };
+        let placement = Arc::new(reason::Placement {
+            machine_type: shape.machine_type.clone(),
+            model: shape.model,
+            region: shape.region.clone(),
+            price: offer.price,
+        });
+        let usage = self.usage_of(&Footprint::from(&shape));
+        Some(Choice { shard: place.shard.clone(), price: offer.price, usage, placement, shape: Arc::new(shape) })
+    }
+
+    fn usage_of(&self, footprint: &Footprint) -> Usage {
+        resources(footprint, &self.catalog, SpotQuota::Ordinary)
+    }
+}
+
+impl leader::Planner for Planner {
+    fn plan(&self, _source: &SourceName, rules: &[String]) -> Planned {
+        self.try_plan(rules).map(Arc::new).map_err(Into::into)
+    }
+
+    fn usage(&self, footprint: &Footprint) -> Usage {
+        self.usage_of(footprint)
+    }
+}
+
+/// The zones of every shard of a configuration.
+///
+/// # Errors
+/// [`PlacementError`] if a project names a region or zone that the catalog does not have.
+pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
+    let catalog = Catalog::builtin();
+    // Matching with the catalog names what does not exist.
+    Placement::new(&catalog, &config.projects.iter().map(site).collect::<Vec<_>>(), &Policy::default())?;
+    let mut shards = Vec::new();
+    for project in &config.projects {
+        for (region, zones) in &project.regions {
+            let zones = match zones {
+                config::Zones::All => catalog.regions().get(region).cloned().unwrap_or_default(),
+                config::Zones::Only(zones) => zones.clone(),
+            };
+            let shard = gust_core::ids::Shard { project: project.id.clone(), region: region.clone() };
+            shards.push((shard, zones));
+        }
+    }
+    Ok(shards)
+}
+
+fn site(project: &Project) -> Site {
+    let regions = project
+        .regions
+        .iter()
+        .map(|(region, zones)| {
+            let zones = match zones {
+                config::Zones::All => Vec::new(),
+                config::Zones::Only(zones) => zones.clone(),
+            };
+            (region.clone(), zones)
+        })
+        .collect();
+    Site { project: project.id.clone(), regions }
+}
+
+fn policy(from: &config::RequestPolicy) -> Policy {
+    use request::{Allow, Bounds, Models, UnknownTags};
+    // In the configuration an empty list means "whatever there is", save for what runs or acts as somebody.
+    let any = |names: &[String]| if names.is_empty() { Allow::Any } else { Allow::Only(names.to_vec()) };
+    Policy {
+        tag_prefix: from.tag_prefix.clone(),
+        unknown_tags: match from.unknown_tags {
+            config::UnknownTags::Refuse => UnknownTags::Refuse,
+            config::UnknownTags::Ignore => UnknownTags::Ignore,
+        },
+        bounds: Bounds {
+            families: any(&from.allow.families),
+            machine_types: any(&from.allow.machine_types),
+            regions: any(&from.allow.regions),
+            images: Allow::Only(from.allow.images.clone()),
+            service_accounts: Allow::Only(from.allow.service_accounts.clone()),
+            models: if from.allow.spot { Models::Any } else { Models::OnDemand },
+            max_run_s: Some(from.max_run_limit.as_secs()),
+            ..Bounds::default()
+        },
+        ..Policy::default()
+    }
+}

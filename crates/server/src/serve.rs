@@ -1,0 +1,333 @@
+//! One replica, from its configuration to its last breath.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use gust_buildkite::StacksSource;
+use gust_cloud::gce::{GceCloud, GceConfig};
+use gust_core::{
+    ids::{ProjectId, ReplicaId, SourceName},
+    ports::{Cloud, Store, StoreError},
+};
+use gust_proto::v1::{machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer};
+use gust_store::{EmbeddedStore, Journal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Endpoint, Identity, Server, ServerTlsConfig};
+use tracing::{error, info};
+
+use crate::{
+    clock::Clock,
+    config::{self, Config},
+    leader::{self, End, Handle, Parts, SourcePart, WorkerPart},
+    planner::{self, Planner},
+    rpc::{GrpcLink, MachineRpc, Verifier, WorkerRpc},
+    task::{Backoff, Dice, Tasks},
+    worker::{Pace, Worker},
+};
+
+/// What `gust serve` is told beyond its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// Where every commit leaves a line.
+    pub journal: Option<PathBuf>,
+}
+
+/// Why a replica could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}; is another gust running, or is the address another machine's? `listen` in the configuration names it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A directory or file cannot be used.
+    #[error("cannot use {what} {path}; check that it exists and that gust may read and write it")]
+    File {
+        /// What it is for.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The journal cannot be written.
+    #[error("cannot keep the commit journal")]
+    Journal(#[source] gust_store::journal::JournalError),
+    /// The store does not work.
+    #[error("the store does not work")]
+    Store(#[source] StoreError),
+    /// A project names a place that does not exist.
+    #[error("the configuration names a place that does not exist")]
+    Place(#[source] gust_core::offer::PlacementError),
+    /// A source cannot be set up.
+    #[error("source `{name}` cannot be set up")]
+    Source {
+        /// Which.
+        name: SourceName,
+        /// The cause.
+        #[source]
+        source: gust_buildkite::client::ConfigError,
+    },
+    /// A project cannot be set up.
+    #[error("project `{project}` cannot be set up")]
+    Project {
+        /// Which.
+        project: ProjectId,
+        /// The cause.
+        #[source]
+        source: gust_cloud::gce::ConfigError,
+    },
+    /// The TLS files make no sense.
+    #[error("gRPC cannot be set up; check certificate and key")]
+    Grpc(#[source] tonic::transport::Error),
+    /// Leading is impossible.
+    #[error("this replica cannot lead")]
+    Lead(#[source] End),
+    /// The system refuses signal handlers.
+    #[error("cannot listen for signals")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Runs a replica until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServeError`] if it cannot start, or finds records that it cannot read.
+pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
+    let tasks = Tasks::default();
+    let replica = start(config, options, &tasks).await?;
+    let end = tokio::select! {
+        biased;
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        end = replica.lead_for_ever(&tasks) => Some(end),
+    };
+    // The order matters: first nothing is decided or begun any more, then leadership is given up.
+    tasks.stop().await;
+    if let Some(term) = replica.term() {
+        replica.parts.store.resign(term).await.map_err(ServeError::Store)?;
+    }
+    info!("stopped");
+    end.map_or(Ok(()), Err)
+}
+
+struct Replica {
+    parts: Parts,
+    handle: Handle,
+    inputs: tokio::sync::Mutex<leader::Inputs>,
+    term: std::sync::atomic::AtomicU64,
+}
+
+impl Replica {
+    async fn lead_for_ever(&self, tasks: &Tasks) -> ServeError {
+        let mut inputs = self.inputs.lock().await;
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5), &self.parts.dice);
+        loop {
+            let term = match self.parts.store.campaign(&self.parts.replica).await {
+                Ok(term) => term,
+                Err(error) => return ServeError::Store(error),
+            };
+            self.term.store(term.0, std::sync::atomic::Ordering::Relaxed);
+            match leader::lead(self.parts.clone(), term, &self.handle, &mut inputs, tasks).await {
+                End::Stopped => std::future::pending().await,
+                end @ End::Deposed(_) => info!(gust.term = term.0, end = crate::error_chain(&end), "no longer leading"),
+                end => {
+                    error!(gust.term = term.0, end = crate::error_chain(&end), "cannot lead");
+                    return ServeError::Lead(end);
+                }
+            }
+            tokio::time::sleep(backoff.step()).await;
+        }
+    }
+
+    fn term(&self) -> Option<gust_core::ids::Term> {
+        let term = self.term.load(std::sync::atomic::Ordering::Relaxed);
+        (term > 0).then_some(gust_core::ids::Term(term))
+    }
+}
+
+async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<Replica, ServeError> {
+    let clock = Clock::system();
+    let dice = Dice::from_system();
+    let shards = planner::shards(&config).map_err(ServeError::Place)?;
+    let store = open_store(&config, options.journal.as_deref(), &clock).await?;
+    let clouds = connect_clouds(&config).await?;
+    let listener = bind(config.listen.address).await?;
+    let bound = local(&listener)?;
+    let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Place)?;
+    let worker = Worker::new(config.replica.clone(), clouds.clone(), clock.clone(), dice.clone(), Pace::default(), tasks);
+    let link = serve_worker(worker, &config.replica, tasks).await?;
+    let (handle, inputs) = Handle::new();
+    serve_machines(&config, listener, &clouds, &clock, &handle, tasks)?;
+    info!(
+        gust.replica = %config.replica,
+        stack = %config.stack,
+        address = %bound,
+        shards = shards.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let parts = Parts {
+        sources: sources(&config, &dice)?,
+        workers: vec![WorkerPart { link: Arc::new(link), shards }],
+        stack: config.stack,
+        replica: config.replica,
+        settings: config.settings,
+        clock,
+        dice,
+        store,
+        planner: Arc::new(planner),
+    };
+    Ok(Replica { parts, handle, inputs: tokio::sync::Mutex::new(inputs), term: Default::default() })
+}
+
+async fn open_store(config: &Config, journal: Option<&Path>, clock: &Clock) -> Result<Arc<dyn Store>, ServeError> {
+    std::fs::create_dir_all(&config.data_dir).map_err(|source| ServeError::File {
+        what: "data_dir",
+        path: config.data_dir.clone(),
+        source,
+    })?;
+    let clock = clock.clone();
+    let wall: gust_store::WallClock = Arc::new(move || clock.now_unix_ns());
+    let journal = journal.map(|path| Journal::open(path, wall)).transpose().map_err(ServeError::Journal)?;
+    let file = gust_store::embedded::Config::new(config.data_dir.join("gust.redb"), config.stack.clone());
+    let store = EmbeddedStore::open(file, journal).await.map_err(ServeError::Store)?;
+    Ok(Arc::new(store))
+}
+
+async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn Cloud>>, ServeError> {
+    let mut clouds: BTreeMap<ProjectId, Arc<dyn Cloud>> = BTreeMap::new();
+    for project in &config.projects {
+        let user_agent = user_agent(&config.replica);
+        let gce = GceConfig {
+            endpoint: project.endpoint.clone(),
+            credentials: match project.credentials {
+                config::Credentials::Adc => gust_cloud::gce::Credentials::Adc,
+                config::Credentials::Anonymous => gust_cloud::gce::Credentials::Anonymous,
+            },
+            jwks_url: project.jwks_url.clone(),
+            family_quotas: project.family_quotas.clone(),
+            ..GceConfig::new(config.stack.clone(), user_agent)
+        };
+        let cloud = GceCloud::connect(gce)
+            .await
+            .map_err(|source| ServeError::Project { project: project.id.clone(), source })?;
+        clouds.insert(project.id.clone(), Arc::new(cloud));
+    }
+    Ok(clouds)
+}
+
+fn user_agent(replica: &ReplicaId) -> String {
+    format!("gust/{} ({replica})", env!("CARGO_PKG_VERSION"))
+}
+
+fn sources(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceName, SourcePart>, ServeError> {
+    let mut sources = BTreeMap::new();
+    for source in &config.sources {
+        let refused = |error| ServeError::Source { name: source.name.clone(), source: error };
+        let client = gust_buildkite::Client::new(gust_buildkite::Config {
+            replica: config.replica.to_string(),
+            seed: dice.seed(),
+            ..gust_buildkite::Config::new(source.endpoint.clone(), source.token.clone(), source.stack_key.as_str())
+        })
+        .map_err(refused)?;
+        let Some(first) = source.queues.first().cloned() else { continue };
+        let metadata = [("gust".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into();
+        let part = SourcePart {
+            name: source.name.clone(),
+            source: Arc::new(StacksSource::new(client, first, metadata)),
+            queues: source.queues.clone(),
+            agent_endpoint: source.agent_endpoint.as_str().trim_end_matches('/').to_owned(),
+            agent_token: source.agent_token_fallback.then(|| source.token.clone()),
+            poll: (source.poll.min, source.poll.max),
+        };
+        sources.insert(source.name.clone(), part);
+    }
+    Ok(sources)
+}
+
+fn machine_metadata(config: &Config, bound: SocketAddr) -> Result<BTreeMap<String, String>, ServeError> {
+    let addresses = if config.listen.advertise.is_empty() {
+        bound.to_string()
+    } else {
+        config.listen.advertise.join(",")
+    };
+    let mut metadata = BTreeMap::from([
+        ("gust-addresses".to_owned(), addresses),
+        ("gust-stack".to_owned(), config.stack.to_string()),
+    ]);
+    if let Some(tls) = &config.listen.tls {
+        metadata.insert("gust-ca".to_owned(), read_pem("tls.authority", &tls.authority)?);
+    }
+    Ok(metadata)
+}
+
+fn read_pem(what: &'static str, path: &Path) -> Result<String, ServeError> {
+    std::fs::read_to_string(path).map_err(|source| ServeError::File { what, path: path.to_owned(), source })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|source| ServeError::Listen { address: unknown, source })
+}
+
+/// A single replica's worker is served on loopback only: machines have no business with it.
+async fn serve_worker(worker: Worker, replica: &ReplicaId, tasks: &Tasks) -> Result<GrpcLink, ServeError> {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let address = local(&listener)?;
+    let service = WorkerServiceServer::new(WorkerRpc::new(worker, tasks)).max_decoding_message_size(64 << 20);
+    let server = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+    tasks.spawn("worker-rpc", async move {
+        if let Err(error) = server.await {
+            error!(error = crate::error_chain(&error), "the worker's server ended");
+        }
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(ServeError::Grpc)?;
+    Ok(GrpcLink::new(replica.clone(), endpoint))
+}
+
+fn serve_machines(
+    config: &Config,
+    listener: TcpListener,
+    clouds: &BTreeMap<ProjectId, Arc<dyn Cloud>>,
+    clock: &Clock,
+    handle: &Handle,
+    tasks: &Tasks,
+) -> Result<(), ServeError> {
+    let Some(cloud) = clouds.values().next() else { return Ok(()) };
+    let rpc = MachineRpc::new(config.stack.clone(), Verifier::new(Arc::clone(cloud)), clock.clone(), handle.clone());
+    let mut server = Server::builder().timeout(Duration::from_secs(60)).concurrency_limit_per_connection(16);
+    if let Some(tls) = &config.listen.tls {
+        let identity =
+            Identity::from_pem(read_pem("tls.certificate", &tls.certificate)?, read_pem("tls.key", &tls.key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(ServeError::Grpc)?;
+    }
+    let server = server
+        .add_service(MachineServiceServer::new(rpc))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tasks.spawn("machine-rpc", async move {
+        if let Err(error) = server.await {
+            error!(error = crate::error_chain(&error), "the machines' server ended");
+        }
+    });
+    Ok(())
+}
