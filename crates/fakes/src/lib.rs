@@ -15,6 +15,8 @@ pub mod fault;
 pub mod gce;
 pub mod http;
 pub mod limits;
+pub mod machines;
+pub mod metadata;
 pub mod now;
 pub mod stamp;
 pub mod standin;

@@ -10,7 +10,9 @@ use crate::buildkite::{self, Refusal};
 use crate::config::Settings;
 use crate::event::{Effects, EventLog};
 use crate::fault::Faults;
+use crate::gce;
 use crate::limits::{self, Limits};
+use crate::metadata;
 use crate::now::Now;
 
 /// The state of all fakes.
@@ -23,6 +25,10 @@ pub struct World {
     limits: Limits,
     /// Buildkite.
     pub buildkite: buildkite::Model,
+    /// Google Compute Engine.
+    pub gce: gce::Model,
+    /// The metadata server.
+    pub metadata: metadata::Model,
 }
 
 impl World {
@@ -32,21 +38,23 @@ impl World {
         Self {
             log: EventLog::default(),
             faults: Faults::new(settings.seed),
-            buildkite: buildkite::Model::new(
-                settings.seed,
-                limits.buildkite.clone(),
-                settings.buildkite.clone(),
-            ),
+            buildkite: buildkite::Model::new(settings.seed, limits.buildkite.clone(), settings.buildkite.clone()),
+            gce: gce::Model::new(settings.seed, &limits, &settings.projects),
+            metadata: metadata::Model::new(),
             limits,
         }
     }
 
     /// What happens to machines: `POST /instances/{name}/{act}` of the control surface.
-    pub fn instance_act(&mut self, _: Now, name: &str, act: &str, _: &mut Effects) -> Result<(), Refusal> {
-        Err(Refusal::new(
-            501,
-            format!("{act} of {name}: GCE is not built in this fake yet"),
-        ))
+    pub fn instance_act(&mut self, now: Now, name: &str, act: &str, out: &mut Effects) -> Result<(), Refusal> {
+        let mishap = gce::Mishap::parse(act).ok_or_else(|| Refusal::new(404, format!("{act} is not an act")))?;
+        self.gce.happen(now, name, mishap, out).map_err(|impossible| {
+            let status = match impossible {
+                gce::Impossible::NoSuchInstance(_) => 404,
+                gce::Impossible::State { .. } => 422,
+            };
+            Refusal::new(status, impossible.to_string())
+        })
     }
 
     /// The limits in force.
@@ -58,21 +66,28 @@ impl World {
     pub fn change_limits(&mut self, now: Now, change: &Value) -> Result<(), limits::Error> {
         self.limits = self.limits.merged(change)?;
         self.buildkite.set_limits(now, self.limits.buildkite.clone());
+        self.gce.set_limits(&self.limits);
         Ok(())
     }
 
     /// Does all that is due by now.
     pub fn tick(&mut self, now: Now, out: &mut Effects) {
         self.buildkite.tick(now, out);
+        self.gce.tick(now, out);
     }
 
     /// When something is due next, since start.
     pub fn next_due(&self) -> Option<Duration> {
-        self.buildkite.next_due()
+        [self.buildkite.next_due(), self.gce.next_due()].into_iter().flatten().min()
     }
 
     /// All models, whole: `GET /state`.
     pub fn to_json(&self, now: Now) -> Value {
-        json!({ "buildkite": self.buildkite.to_json(now), "faults": self.faults.to_json(now) })
+        json!({
+            "buildkite": self.buildkite.to_json(now),
+            "gce": self.gce.to_json(),
+            "metadata": self.metadata.to_json(),
+            "faults": self.faults.to_json(now),
+        })
     }
 }

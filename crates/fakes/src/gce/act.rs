@@ -263,7 +263,7 @@ impl Model {
                 self.await_turn(id, operation);
             }
             (Kind::Reset, Some(Status::Running)) => {
-                self.reboot_guest(now, id);
+                self.reboot_guest(now, id, out);
                 self.finish(now, operation, Vec::new(), out);
             }
             (Kind::SimulateMaintenance, Some(Status::Running)) => {

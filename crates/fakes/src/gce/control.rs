@@ -91,11 +91,11 @@ impl Model {
                         return impossible(format!("has no guest at work ({guest:?})"));
                     }
                     Mishap::Freeze => {
-                        self.set_guest(id, Guest::Frozen);
+                        self.set_guest(id, Guest::Frozen, out);
                         self.order(Order::Freeze { instance: id });
                     }
                     _ => {
-                        self.set_guest(id, Guest::Crashed);
+                        self.set_guest(id, Guest::Crashed, out);
                         self.order(Order::Kill { instance: id });
                     }
                 }
@@ -106,21 +106,21 @@ impl Model {
         }
     }
 
-    /// The guest program ended: `clean` (exit 0) powers the machine off, anything else is a crash and the
-    /// machine stays RUNNING.
-    pub fn guest_ended(&mut self, now: Now, id: u64, clean: bool, out: &mut Effects) {
-        let Some(instance) = self.instances.get(&id) else {
+    /// The guest program that was started in this `turn` ended: `clean` (exit 0) powers the machine off,
+    /// anything else is a crash and the machine stays RUNNING.
+    pub fn guest_ended(&mut self, now: Now, id: u64, turn: u32, clean: bool, out: &mut Effects) {
+        let Some(instance) = self.instances.get(&id).filter(|instance| instance.turn == turn) else {
             return;
         };
         if instance.status != Status::Running || !matches!(instance.guest, Guest::On | Guest::Frozen) {
             return;
         }
         if clean {
-            self.set_guest(id, Guest::Off);
+            self.set_guest(id, Guest::Off, out);
             self.power_off(now, id, out);
             self.flush(now, out);
         } else {
-            self.set_guest(id, Guest::Crashed);
+            self.set_guest(id, Guest::Crashed, out);
         }
     }
 
@@ -137,6 +137,37 @@ impl Model {
             cut += 1;
         }
         kept.drain(..cut);
+    }
+
+    /// Writes or removes a guest attribute; false if there was none to remove.
+    pub fn set_guest_attribute(&mut self, id: u64, space: &str, key: &str, value: Option<String>) -> bool {
+        let Some(instance) = self.instances.get_mut(&id) else { return false };
+        let at = (space.to_owned(), key.to_owned());
+        match value {
+            Some(value) => {
+                instance.guest_attributes.insert(at, value);
+                true
+            }
+            None => instance.guest_attributes.remove(&at).is_some(),
+        }
+    }
+
+    /// The project of an instance: its id and number.
+    pub fn project_of(&self, instance: &Instance) -> (&str, u64) {
+        let project = &self.projects[instance.project];
+        (&project.id, project.number)
+    }
+
+    /// The full host name of an instance.
+    pub fn hostname(&self, instance: &Instance) -> String {
+        let project = &self.projects[instance.project].id;
+        let internal = || format!("{}.{}.c.{project}.internal", instance.name, instance.zone);
+        instance.hostname.clone().unwrap_or_else(internal)
+    }
+
+    /// The internal address of an instance.
+    pub fn internal_address(&self, instance: &Instance) -> String {
+        super::addresses::internal(self.region_index(&instance.zone), instance.address)
     }
 
     /// The instance of that id.
@@ -198,25 +229,27 @@ impl Model {
     }
 
     /// A reset: the guest dies and starts again.
-    pub(super) fn reboot_guest(&mut self, now: Now, id: u64) {
+    pub(super) fn reboot_guest(&mut self, now: Now, id: u64, out: &mut Effects) {
         let delay = self.draw(self.limits.boot.guest_s);
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return;
-        };
-        let (turn, is_broken) = (instance.turn, instance.boot.is_broken);
-        let had_guest = std::mem::replace(&mut instance.guest, Guest::Off) != Guest::Off;
-        if had_guest {
-            self.order(Order::Kill { instance: id });
+        self.end_guest(id, out);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        // A turn of its own, so that the end of the old guest is not taken for the end of the new one.
+        instance.turn += 1;
+        let turn = instance.turn;
+        let run_left = instance.termination;
+        if !instance.boot.is_broken {
+            self.due.push(now.since_start + delay, Due::GuestStart { instance: id, turn });
         }
-        if !is_broken {
-            self.due
-                .push(now.since_start + delay, Due::GuestStart { instance: id, turn });
+        if let Some(end) = run_left {
+            self.due.push(end, Due::RunOver { instance: id, turn });
         }
     }
 
-    fn set_guest(&mut self, id: u64, guest: Guest) {
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.guest = guest;
+    pub(super) fn set_guest(&mut self, id: u64, guest: Guest, out: &mut Effects) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let from = std::mem::replace(&mut instance.guest, guest);
+        if from != guest {
+            out.push(super::events::guest_state(instance, from));
         }
     }
 

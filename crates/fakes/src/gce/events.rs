@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::error::{ApiError, OpError};
-use super::instance::{Instance, Status};
+use super::instance::{Guest, Instance, Status};
 use super::model::Place;
 use super::operation::{Operation, Progress};
 use crate::event::{Event, Host};
@@ -72,6 +72,14 @@ pub(super) fn instance_state(instance: &Instance, from: Status, cause: &str) -> 
         .with("from", from.name())
         .with("to", instance.status.name())
         .with("cause", cause)
+}
+
+/// Beyond the contract's kinds: what runs on the machine, which also wakes whoever runs it.
+pub(super) fn guest_state(instance: &Instance, from: Guest) -> Event {
+    Event::new(Host::Gce, "guest.state")
+        .with("name", &*instance.name)
+        .with("from", from.name())
+        .with("to", instance.guest.name())
 }
 
 pub(super) fn instance_refused(name: &str, error: &OpError) -> Event {

@@ -31,7 +31,7 @@ impl Model {
                 Due::OperationEnd(id) => self.finish(at, id, Vec::new(), out),
                 Due::InsertFails(id) => self.fail_insert(at, id, out),
                 Due::NextState { instance, turn } => self.next_state(at, instance, turn, out),
-                Due::GuestStart { instance, turn } => self.start_guest(instance, turn),
+                Due::GuestStart { instance, turn } => self.start_guest(instance, turn, out),
                 Due::RunOver { instance, turn } => self.run_over(at, instance, turn, out),
             }
         }

@@ -65,6 +65,18 @@ pub enum Guest {
     Crashed,
 }
 
+impl Guest {
+    /// The name in events: `off`, `on`, `frozen`, `crashed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Frozen => "frozen",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
 /// What comes after STOPPING.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {

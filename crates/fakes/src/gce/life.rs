@@ -92,16 +92,11 @@ impl Model {
         }
     }
 
-    pub(super) fn start_guest(&mut self, id: u64, turn: u32) {
-        let Some(instance) = self
-            .instances
-            .get_mut(&id)
-            .filter(|instance| instance.turn == turn)
-        else {
-            return;
-        };
-        instance.guest = Guest::On;
-        self.order(Order::Start { instance: id });
+    pub(super) fn start_guest(&mut self, id: u64, turn: u32, out: &mut Effects) {
+        if self.instances.get(&id).is_some_and(|instance| instance.turn == turn) {
+            self.set_guest(id, Guest::On, out);
+            self.order(Order::Start { instance: id, turn });
+        }
     }
 
     /// STOPPING begins. What was to come of the present state no longer comes; an operation that waited for it
@@ -159,18 +154,16 @@ impl Model {
         };
         instance.termination = None;
         let operation = instance.operation.take();
-        self.end_guest(id);
+        self.end_guest(id, out);
         self.release_cpus(id);
         if let Some(operation) = operation {
             self.finish(now, operation, Vec::new(), out);
         }
     }
 
-    fn end_guest(&mut self, id: u64) {
-        let Some(instance) = self.instances.get_mut(&id) else {
-            return;
-        };
-        if std::mem::replace(&mut instance.guest, Guest::Off) != Guest::Off {
+    pub(super) fn end_guest(&mut self, id: u64, out: &mut Effects) {
+        if self.instances.get(&id).is_some_and(|instance| instance.guest != Guest::Off) {
+            self.set_guest(id, Guest::Off, out);
             self.order(Order::Kill { instance: id });
         }
     }
@@ -187,7 +180,7 @@ impl Model {
     }
 
     fn vanish(&mut self, now: Now, id: u64, out: &mut Effects) {
-        self.end_guest(id);
+        self.end_guest(id, out);
         self.release_cpus(id);
         let Some(instance) = self.instances.remove(&id) else {
             return;
@@ -266,7 +259,7 @@ impl Model {
 
     /// Begins the boot of an instance that is down.
     pub(super) fn restart(&mut self, now: Now, id: u64, status: Status, cause: &str, out: &mut Effects) {
-        self.end_guest(id);
+        self.end_guest(id, out);
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };

@@ -52,5 +52,6 @@ pub use operation::{BulkState, Kind, Operation, Progress, Scope, Target, ZoneCou
 pub use orders::Order;
 pub use places::{Quota, Region};
 pub use quota::{Metric, Need, Release, Shortage, limit_of};
+pub(crate) use read::has_guest_attributes;
 pub use read::{GuestAttribute, GuestQuery};
 pub use switches::{NameSpace, QuotaRefusal, Switches};

@@ -10,6 +10,8 @@ pub enum Order {
     Start {
         /// The instance.
         instance: u64,
+        /// The turn of its life, to be named when the guest ends.
+        turn: u32,
     },
     /// Power off: ask the guest to end, and kill it after the grace.
     Stop {

@@ -17,7 +17,7 @@ impl Model {
                 .filter(|instance| instance.project == index)
                 .map(|instance| {
                     let mut value = show::instance(&project.id, self.region_index(&instance.zone), instance);
-                    value["guest"] = json!(format!("{:?}", instance.guest).to_lowercase());
+                    value["guest"] = json!(instance.guest.name());
                     value
                 })
                 .collect();

@@ -16,8 +16,9 @@ use crate::http::connection::listen;
 use crate::http::control::Control;
 use crate::http::shared::Shared;
 use crate::http::site::Site;
-use crate::http::sites::{Buildkite, Unbuilt};
+use crate::http::sites::{Buildkite, Gce, Jwks, Unbuilt};
 use crate::http::task;
+use crate::machines::{Runner, RunnerError};
 use crate::world::World;
 
 /// Why the fakes do not start.
@@ -38,6 +39,9 @@ pub enum ServeError {
     /// A kind of machines is not built.
     #[error("machines \"sim\" are not built yet; use \"none\" or \"exec\"")]
     Sim,
+    /// Machines of kind `exec` cannot be run.
+    #[error(transparent)]
+    Machines(#[from] RunnerError),
 }
 
 /// Where the fakes listen. Serialized, it is the ready line.
@@ -91,6 +95,10 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     if settings.machines == Machines::Sim {
         return Err(ServeError::Sim);
     }
+    let runner = match settings.machines {
+        Machines::Exec => Some(Runner::new(settings.guest.clone())?),
+        Machines::None | Machines::Sim => None,
+    };
     let ports = settings.ports;
     let control = bind("control", ports.control).await?;
     let buildkite = bind("buildkite", ports.buildkite).await?;
@@ -116,27 +124,21 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     let sites: [(TcpListener, Arc<dyn Site>); 5] = [
         (control, Arc::new(Control)),
         (buildkite, Arc::new(Buildkite)),
-        (
-            gce,
-            Arc::new(Unbuilt(Host::Gce, "GCE is not built in this fake yet")),
-        ),
+        (gce, Arc::new(Gce)),
         (
             run,
             Arc::new(Unbuilt(Host::Run, "Cloud Run is not built in this fake yet")),
         ),
-        (
-            metadata,
-            Arc::new(Unbuilt(
-                Host::Metadata,
-                "The metadata server is not built in this fake yet",
-            )),
-        ),
+        (metadata, Arc::new(Jwks)),
     ];
     for (listener, site) in sites {
         tasks.push(task::spawn(
             "listener",
             listen(listener, shared.clone(), site, cancel.clone()),
         ));
+    }
+    if let Some(runner) = runner {
+        tasks.push(task::spawn("machines", runner.run(shared.clone(), cancel.clone())));
     }
     Ok(Handle {
         addresses,
