@@ -181,7 +181,7 @@ def listed(clients, stack):
 
 def creates_three(clients, fake):
     names, request_id = ["check-a", "check-b", "check-c"], str(uuid.uuid5(uuid.NAMESPACE_URL, "check-1"))
-    request = bulk_request(names, "e2-standard-2", "check", request_id)
+    request = bulk_request(names, "t2d-standard-2", "check", request_id)
     operation = clients.regional.bulk_insert(request=request, retry=None)
     saw("bulk insert accepted", operation=operation.name)
     operation.result(timeout=OPERATION_WITHIN_S)
@@ -204,7 +204,7 @@ def creates_three(clients, fake):
     check(sorted(found) == names, f"listed {sorted(found)}")
     check(listed(clients, "other") == {}, "another label lists machines too")
     for name, (zone, instance) in found.items():
-        check(instance.machine_type.endswith(f"zones/{zone}/machineTypes/e2-standard-2"), "machineType")
+        check(instance.machine_type.endswith(f"zones/{zone}/machineTypes/t2d-standard-2"), "machineType")
         check(instance.status == "RUNNING", f"{name} is {instance.status}")
         check(not instance.network_interfaces[0].access_configs, "it has an external address")
         behind = clients.zone_operations.list(
@@ -234,7 +234,7 @@ def duplicates_a_name(clients, found):
         lambda: clients.instances.insert_unary(
             project=PROJECT,
             zone=zone,
-            instance_resource=single(name, "e2-standard-2", zone, "check"),
+            instance_resource=single(name, "t2d-standard-2", zone, "check"),
             retry=None,
         ),
         exceptions.Conflict,
@@ -245,7 +245,7 @@ def duplicates_a_name(clients, found):
     check(reason == "alreadyExists", f"the reason is {reason}")
 
     # In bulk, the taken name alone is refused, and by its own operation.
-    body = bulk_request([name, "check-d"], "e2-standard-2", "check-dup", "").bulk_insert_instance_resource_resource
+    body = bulk_request([name, "check-d"], "t2d-standard-2", "check-dup", "").bulk_insert_instance_resource_resource
     body.location_policy = None
     operation = clients.instances.bulk_insert_unary(
         project=PROJECT, zone=zone, bulk_insert_instance_resource_resource=body, retry=None
@@ -261,19 +261,19 @@ def duplicates_a_name(clients, found):
 def meets_a_quota(clients):
     region = clients.regions.get(project=PROJECT, region=REGION, retry=None)
     limits = {q.metric: (q.limit, q.usage) for q in region.quotas}
-    limit, usage = limits["E2_CPUS"]
-    check(usage == 6, f"E2_CPUS usage is {usage}, with three machines of 2")
+    limit, usage = limits["T2D_CPUS"]
+    check(usage == 6, f"T2D_CPUS usage is {usage}, with three machines of 2")
     too_many = int(limit) // 2 + 8
     names = [f"check-q{n}" for n in range(too_many)]
-    request = bulk_request(names, "e2-standard-2", "check-quota", str(uuid.uuid5(uuid.NAMESPACE_URL, "check-2")))
+    request = bulk_request(names, "t2d-standard-2", "check-quota", str(uuid.uuid5(uuid.NAMESPACE_URL, "check-2")))
     # All or nothing, so that the refusal is of the whole.
     request.bulk_insert_instance_resource_resource.min_count = too_many
 
     def create():
         clients.regional.bulk_insert(request=request, retry=None).result(timeout=OPERATION_WITHIN_S)
 
-    error = refused(create, exceptions.Forbidden, "E2_CPUS")
-    saw("refused quota, whole", code=error.code, limit=limit, message=str(error)[:120])
+    error = refused(create, exceptions.Forbidden, "T2D_CPUS")
+    saw("refused quota, whole", code=error.code, limit=limit, message=str(error)[-120:])
     check(listed(clients, "check-quota") == {}, "machines exist beyond the quota")
 
     zone = f"{REGION}-a"
@@ -282,12 +282,32 @@ def meets_a_quota(clients):
         clients.instances.insert(
             project=PROJECT,
             zone=zone,
-            instance_resource=single("check-big", "e2-standard-32", zone, "check-quota"),
+            instance_resource=single("check-big", "t2d-standard-32", zone, "check-quota"),
             retry=None,
         ).result(timeout=OPERATION_WITHIN_S)
 
-    error = refused(create_one, exceptions.Forbidden, "E2_CPUS")
-    saw("refused quota, single", code=error.code, message=str(error)[:120])
+    error = refused(create_one, exceptions.Forbidden, "T2D_CPUS")
+    saw("refused quota, single", code=error.code, message=str(error)[-120:])
+    check(listed(clients, "check-quota") == {}, "the machine exists beyond the quota")
+
+
+def meets_a_late_quota(clients, fake):
+    """Accepted, then refused by the operation: HTTP 200 alone is no success."""
+    zone = f"{REGION}-a"
+    fault = json.loads(fake.control("POST", "/faults", {"kind": "gce.late-quota", "match": {"name": "check-late"}}))
+    operation = clients.instances.insert(
+        project=PROJECT,
+        zone=zone,
+        instance_resource=single("check-late", "t2d-standard-2", zone, "check-quota"),
+        retry=None,
+    )
+    error = refused(lambda: operation.result(timeout=OPERATION_WITHIN_S), exceptions.Forbidden, "QUOTA_EXCEEDED")
+    saw("quota refused by the operation", code=error.code, message=str(error)[-120:])
+    read = clients.zone_operations.get(project=PROJECT, zone=zone, operation=operation.name, retry=None)
+    check([e.code for e in read.error.errors] == ["QUOTA_EXCEEDED"], f"errors are {read.error.errors}")
+    details = read.error.errors[0].error_details
+    check(any(d.quota_info.metric_name for d in details), f"no quotaInfo in {details}")
+    fake.control("DELETE", f"/faults/{fault['id']}")
     check(listed(clients, "check-quota") == {}, "the machine exists beyond the quota")
 
 
@@ -299,12 +319,12 @@ def refuses_bad_requests(clients):
         ).result(timeout=OPERATION_WITHIN_S)
         raise Mismatch("a machine type that does not exist was accepted")
     except exceptions.GoogleAPICallError as error:
-        saw("unknown machine type", code=error.code, message=str(error)[:120])
+        saw("unknown machine type", code=error.code, message=str(error)[-120:])
     refused(
         lambda: clients.region_operations.get(project=PROJECT, region=REGION, operation="none", retry=None),
         exceptions.NotFound,
     )
-    zero = bulk_request(["check-x"], "e2-standard-2", "check", str(uuid.UUID(int=0)))
+    zero = bulk_request(["check-x"], "t2d-standard-2", "check", str(uuid.UUID(int=0)))
     refused(lambda: clients.regional.bulk_insert_unary(request=zero, retry=None), exceptions.BadRequest)
     saw("unknown operation and zero request id refused")
 
@@ -344,7 +364,7 @@ def deletes_all(clients, fake, found):
     )
     region = clients.regions.get(project=PROJECT, region=REGION, retry=None)
     usage = {q.metric: q.usage for q in region.quotas}
-    check(usage["E2_CPUS"] == 0 and usage["INSTANCES"] == 0, "quota was not given back")
+    check(usage["T2D_CPUS"] == 0 and usage["INSTANCES"] == 0, "quota was not given back")
     saw("deleted", machines=deleted)
 
 
@@ -358,6 +378,7 @@ def main(path):
         found, request, operation = creates_three(clients, fake)
         repeats_the_request(clients, request, operation)
         meets_a_quota(clients)
+        meets_a_late_quota(clients, fake)
         duplicates_a_name(clients, found)
         refuses_bad_requests(clients)
         deletes_all(clients, fake, found)
