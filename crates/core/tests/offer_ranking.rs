@@ -148,6 +148,17 @@ fn spot_is_first_choice_only_where_it_is_wished() {
 }
 
 #[test]
+fn a_wide_range_of_spot_sizes_leaves_room_for_those_on_demand() {
+    let catalog = Catalog::builtin();
+    let found = offers(&request("cpu=2+ memory=8 spot=prefer"), &catalog, &iowa(&catalog));
+    let on_demand = found
+        .iter()
+        .filter(|o| o.model == ProvisioningModel::Standard)
+        .count();
+    assert_eq!((found.len(), on_demand), (128, 64));
+}
+
+#[test]
 fn places_are_those_of_the_operator_the_request_and_the_family() {
     let catalog = Catalog::builtin();
     let half = Site {

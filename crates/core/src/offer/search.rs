@@ -10,8 +10,9 @@ use crate::ids::{MachineTypeName, Zone};
 use crate::request::{Backend, Bounds, Cpus, Gib, Mib, Request, Spot};
 use crate::shape::{Price, ProvisioningModel};
 
-/// More offers than anybody tries; a wide range of sizes could make thousands.
-const MOST_OFFERS: usize = 256;
+/// More offers than anybody tries, of first and of second choice each; a wide range of sizes could make
+/// thousands.
+const MOST_OFFERS: usize = 64;
 
 /// An offer before it is written out.
 #[derive(Clone, Debug)]
@@ -127,7 +128,13 @@ pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement
     let mut candidates = survey(request, catalog, placement).candidates;
     if candidates.len() > MOST_OFFERS {
         candidates.sort_unstable_by(|a, b| a.rank().cmp(&b.rank()));
-        candidates.truncate(MOST_OFFERS);
+        // Each kind has its own share: cheap Spot sizes must not crowd out all that is on demand.
+        let mut kept = [0; 2];
+        candidates.retain(|candidate| {
+            let count = &mut kept[usize::from(candidate.second_choice)];
+            *count += 1;
+            *count <= MOST_OFFERS
+        });
     }
     // Offers of a group share their places.
     let mut places: Vec<(*const Group, Arc<[Place]>)> = Vec::new();
