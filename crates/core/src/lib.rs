@@ -9,6 +9,7 @@ pub mod claim;
 pub mod decide;
 pub mod evolve;
 pub mod ids;
+pub mod offer;
 pub mod plan;
 pub mod ports;
 pub mod quota;
