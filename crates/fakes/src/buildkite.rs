@@ -42,3 +42,6 @@ pub use stacks::{
     IssuedToken, JobDetail, ListView, ListedJob, Page, Reserved, StackFinish, StackInfo, StackRegistration,
     Tokens,
 };
+
+#[cfg(test)]
+mod tests;

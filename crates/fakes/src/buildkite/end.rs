@@ -56,18 +56,11 @@ impl Model {
         job.finished_at = Some(now.unix_ns);
         job.reservation = None;
         let agent = job.agent;
-        let event = Event::new(Host::Buildkite, "job.finished")
-            .with("job", job.uuid.to_string())
-            .with("exit_status", job.exit_status.clone())
-            .with("signal_reason", job.signal_reason.clone())
-            .with("by", end.by)
-            .with("detail", end.detail)
-            .with("state", end.state.name());
         if let Some(agent) = agent {
             self.agents[agent.0].job = None;
         }
         self.set_state(now, key, end.state, &end.cause, out);
-        out.push(event);
+        self.tell_end(key, end.by, end.detail, out);
         let (step, build) = (self.jobs[key.0].step, self.jobs[key.0].build);
         if !self.retry_by_rule(now, key, out) {
             self.steps[step.0].open_jobs -= 1;
@@ -78,6 +71,20 @@ impl Model {
         }
         self.fill_groups(now, out);
         self.end_build_if_done(now, build, out);
+    }
+
+    /// The end in the log: once for every job.
+    pub(super) fn tell_end(&self, key: JobKey, by: &'static str, detail: Option<String>, out: &mut Effects) {
+        let job = &self.jobs[key.0];
+        out.push(
+            Event::new(Host::Buildkite, "job.finished")
+                .with("job", job.uuid.to_string())
+                .with("exit_status", job.exit_status.clone())
+                .with("signal_reason", job.signal_reason.clone())
+                .with("by", by)
+                .with("detail", detail)
+                .with("state", job.state.name()),
+        );
     }
 
     fn retry_by_rule(&mut self, now: Now, key: JobKey, out: &mut Effects) -> bool {

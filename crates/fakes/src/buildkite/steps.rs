@@ -333,6 +333,7 @@ impl Model {
             if skip {
                 self.jobs[job.0].ended = Some(now.since_start);
                 self.set_state(now, job, State::Skipped, "skip", out);
+                self.tell_end(job, "server", None, out);
                 self.steps[step.0].open_jobs -= 1;
             } else {
                 self.enlist(now, job, "ready", out);
