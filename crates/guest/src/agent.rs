@@ -144,7 +144,6 @@ impl Agent {
             }
         }
         command
-            .envs(&plan.env)
             .env("BUILDKITE_AGENT_TOKEN", token.reveal())
             .kill_on_drop(true);
         command.spawn().map(Self)

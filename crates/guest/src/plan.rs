@@ -4,7 +4,7 @@
 //! plan: it goes into the agent's environment, from where the agent removes it before any job runs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -68,8 +68,6 @@ pub struct Plan {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// What is added to the environment, besides the token.
-    pub env: BTreeMap<String, String>,
 }
 
 /// What a plan is made of.
@@ -117,7 +115,6 @@ impl Plan {
         Self {
             program: of.agent.to_owned(),
             args,
-            env: BTreeMap::new(),
         }
     }
 }

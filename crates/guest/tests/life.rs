@@ -1,8 +1,10 @@
 //! The real program against a metadata server and a gust: one test, one world.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
 mod world;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use rustix::process::Signal;
 use world::{MACHINE, Reply, TOKEN, World, fake_gust::JOB};
@@ -302,4 +304,103 @@ async fn a_claim_without_any_answer_is_given_up() {
     assert!(said.contains("no answer to the claim"), "{said}");
     assert!(said.contains("the connection broke"), "{said}");
     assert!(world.gust.claims().len() > 1);
+}
+
+#[tokio::test]
+async fn gust_is_believed_only_with_a_certificate_of_its_authority() {
+    let mut world = World::new("exit 0").await;
+    world.gust = world::FakeGust::start_with_tls().await;
+    world
+        .metadata
+        .set("gust-addresses", &format!("https://{}", world.gust.address()));
+    world.metadata.set("gust-ca", world::fake_gust::AUTHORITY);
+    let ended = world.live().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(
+        (world.gust.claims().len(), world.gust.dones().len()),
+        (1, 1),
+        "{}",
+        ended.log
+    );
+
+    // The system's authorities did not sign it.
+    world.metadata.remove("gust-ca");
+    let guest = world.boot();
+    let served = world.gust.connections();
+    world
+        .until("it tries", |world| world.gust.connections() > served)
+        .await;
+    guest.signal(Signal::TERM);
+    let ended = guest.ended().await;
+    assert_eq!(world.gust.claims().len(), 1, "{}", ended.log);
+}
+
+#[tokio::test]
+async fn an_authority_that_is_no_certificate_is_reported() {
+    let world = World::new("exit 0").await;
+    world.metadata.set("gust-addresses", "gust.example:7000");
+    world.metadata.set(
+        "gust-ca",
+        "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----",
+    );
+    let ended = world.live().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(
+        ended.log.contains("cannot connect to https://gust.example:7000"),
+        "{}",
+        ended.log
+    );
+}
+
+#[tokio::test]
+async fn the_job_gets_a_user_of_its_own_where_the_guest_is_root() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can run a job as another user");
+        return;
+    }
+    // As the agent does: it calls the script, which becomes the agent's own bootstrap.
+    let world = World::new(
+        "touch env.sh env.json; export BUILDKITE_ENV_FILE=$PWD/env.sh BUILDKITE_ENV_JSON_FILE=$PWD/env.json\n\
+         while [ $# -gt 0 ]; do [ \"$1\" = --bootstrap-script ] && exec \"$2\"; shift; done",
+    )
+    .await;
+    let agent = world.work_dir().join("agent");
+    let script = fs::read_to_string(&agent).unwrap();
+    let bootstrap =
+        "if [ \"$1\" = bootstrap ]; then id -un > builds/user; stat -c %U env.sh >> builds/user; exit 0; fi";
+    let script = script.replacen("#!/bin/sh\n", &format!("#!/bin/sh\n{bootstrap}\n"), 1);
+    fs::write(
+        &agent,
+        script.replace("--acquire-job --name", "--acquire-job --bootstrap-script --name"),
+    )
+    .unwrap();
+    fs::set_permissions(world.work_dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    world.metadata.set("gust-job-user", "nobody");
+    let ended = world.live().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(world.noted("builds/user"), "nobody\nnobody\n", "{}", ended.log);
+}
+
+#[tokio::test]
+async fn a_job_user_that_the_image_lacks_fails_the_machine_not_the_guest() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can run a job as another user");
+        return;
+    }
+    let world = World::new("exit 0").await;
+    world.metadata.set("gust-job-user", "nobody-of-that-name");
+    let ended = world.live().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(
+        ended
+            .log
+            .contains("the machine has no user `nobody-of-that-name`"),
+        "{}",
+        ended.log
+    );
+    assert!(
+        world.noted("args").is_empty(),
+        "the job must not run as root instead"
+    );
+    assert_eq!(world.gust.dones()[0].agent_exit_code, None);
 }

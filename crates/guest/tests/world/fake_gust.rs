@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
@@ -18,13 +21,19 @@ use gust_proto::{
     },
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{
+    Request, Response, Status,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 use uuid::Uuid;
 
 use super::TOKEN;
 
 pub const JOB: Uuid = Uuid::from_u128(0x0192_f0c1_0000_7000_8000_0000_0000_0001);
+
+/// The authority that signed the certificate of [`FakeGust::start_with_tls`].
+pub const AUTHORITY: &str = include_str!("../data/test-ca.pem");
 
 /// What gust answers to the next claim, or to the next done.
 #[derive(Clone, Copy, Debug)]
@@ -52,26 +61,51 @@ struct State {
     claims: Mutex<Vec<ClaimRequest>>,
     dones: Mutex<Vec<DoneRequest>>,
     beacons: Mutex<Vec<BeaconRequest>>,
+    connections: AtomicU32,
     claim_replies: Mutex<VecDeque<Reply>>,
     done_replies: Mutex<VecDeque<Reply>>,
 }
 
 impl FakeGust {
     pub async fn start() -> Self {
+        Self::start_on(Server::builder()).await
+    }
+
+    /// With a certificate of the test's own authority.
+    pub async fn start_with_tls() -> Self {
+        // The key of this certificate guards nothing: it exists for this test.
+        let certificate = include_str!("../data/test-server.pem");
+        let key = include_str!("../data/test-server.key");
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+        // Only fails if one is installed, and then there is one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Self::start_on(Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn start_on(mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self {
             address: listener.local_addr().unwrap(),
             state: Arc::default(),
         };
         let service = MachineServiceServer::new(Service(Arc::clone(&fake.state)));
+        let state = Arc::clone(&fake.state);
+        let incoming = TcpListenerStream::new(listener).map(move |stream| {
+            state.connections.fetch_add(1, Ordering::SeqCst);
+            stream
+        });
         super::serve(async move {
-            Server::builder()
+            server
                 .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener))
+                .serve_with_incoming(incoming)
                 .await
                 .unwrap();
         });
         fake
+    }
+
+    pub fn connections(&self) -> u32 {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     pub fn address(&self) -> String {
