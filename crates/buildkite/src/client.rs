@@ -111,8 +111,8 @@ pub(crate) struct Call<'a> {
 }
 
 /// A reply, and whether an earlier exchange of the same call may have taken effect unseen.
-pub(crate) struct Answer {
-    pub result: Result<Reply, Error>,
+pub(crate) struct Answer<T> {
+    pub result: Result<T, Error>,
     pub earlier_unknown: bool,
 }
 
@@ -179,12 +179,22 @@ impl Client {
             .earliest(scope, now)
     }
 
-    /// Sends a call, repeated as far as its kind, the budget and the deadline allow.
-    pub(crate) async fn send(&self, call: Call<'_>, deadline: Instant) -> Answer {
+    /// Sends a call and reads its reply, repeated as far as its kind, the budget and the deadline allow. A
+    /// reply that cannot be read is as good as none, so it counts as a failure here.
+    pub(crate) async fn send<T>(
+        &self,
+        call: Call<'_>,
+        deadline: Instant,
+        read: impl Fn(&Reply) -> Result<T, Error>,
+    ) -> Answer<T> {
         let mut earlier_unknown = false;
         let mut attempt = 1;
         loop {
-            let error = match self.exchange(&call, deadline).await {
+            let error = match self
+                .exchange(&call, deadline)
+                .await
+                .and_then(|reply| read(&reply))
+            {
                 Ok(reply) => {
                     return Answer {
                         result: Ok(reply),

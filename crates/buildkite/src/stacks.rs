@@ -16,7 +16,7 @@ use gust_core::{
     time::Timestamp,
 };
 use reqwest::Method;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -59,8 +59,7 @@ impl Client {
         };
         let path = ["stacks", "register"];
         self.write(Scope::Register, Method::POST, &path, &request, deadline)
-            .await?
-            .json()
+            .await
     }
 
     /// Frees the stack's place in the organization's limit. Not for hand-overs: the next leader uses the same key.
@@ -76,7 +75,7 @@ impl Client {
             query: &[],
             body: None,
         };
-        self.send(call, deadline).await.result.map(drop)
+        self.send(call, deadline, |_| Ok(())).await.result
     }
 
     /// Whose token this is: the cheapest question whether it is good.
@@ -84,7 +83,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn token_identity(&self, deadline: Instant) -> Result<wire::TokenIdentity, Error> {
-        self.read(Scope::Token, &["token"], &[], deadline).await?.json()
+        self.read(Scope::Token, &["token"], &[], deadline, Reply::json)
+            .await
     }
 
     /// One page of a queue's scheduled jobs, from the head or after a cursor, `limit` (1 to 1,000) at most.
@@ -103,8 +103,10 @@ impl Client {
         let mut query = vec![("queue_key", queue.as_str()), ("limit", limit.as_str())];
         query.extend(cursor.map(|cursor| ("after", cursor)));
         let path = ["stacks", self.stack_key.as_str(), "scheduled-jobs"];
-        let reply = self.read(Scope::List, &path, &query, deadline).await?;
-        read_listing(queue, &reply)
+        self.read(Scope::List, &path, &query, deadline, |reply| {
+            read_listing(queue, reply)
+        })
+        .await
     }
 
     /// Reserves jobs for this stack, or extends reservations it holds.
@@ -133,10 +135,7 @@ impl Client {
             "scheduled-jobs",
             "batch-reserve",
         ];
-        let reply: wire::ReserveReply = self
-            .write(scope, Method::PUT, &path, &request, deadline)
-            .await?
-            .json()?;
+        let reply: wire::ReserveReply = self.write(scope, Method::PUT, &path, &request, deadline).await?;
         // Only what was asked for and named counts as ours; a job in neither list is not.
         let ours: BTreeSet<Uuid> = reply.reserved.into_iter().collect();
         let (reserved, not_reserved) = jobs.iter().partition(|job| ours.contains(&job.0));
@@ -153,7 +152,7 @@ impl Client {
     pub async fn job(&self, job: JobId, deadline: Instant) -> Result<wire::JobDetail, Error> {
         let id = job.to_string();
         let path = ["stacks", self.stack_key.as_str(), "jobs", id.as_str()];
-        self.read(Scope::ShowJob, &path, &[], deadline).await?.json()
+        self.read(Scope::ShowJob, &path, &[], deadline, Reply::json).await
     }
 
     /// States of jobs; those Buildkite does not know are missing.
@@ -173,8 +172,7 @@ impl Client {
         let path = ["stacks", self.stack_key.as_str(), "jobs", "get-states"];
         let reply: wire::StatesReply = self
             .write(Scope::States, Method::POST, &path, &request, deadline)
-            .await?
-            .json()?;
+            .await?;
         let states = reply.states.into_iter();
         Ok(states
             .filter_map(|(id, state)| Some((JobId(id), JobState::parse(&state?))))
@@ -217,7 +215,7 @@ impl Client {
         let Answer {
             result,
             earlier_unknown,
-        } = self.send(call, deadline).await;
+        } = self.send(call, deadline, |_| Ok(())).await;
         match result {
             Ok(_) => Ok(FinishOutcome::Finished),
             Err(Error::Status {
@@ -259,8 +257,7 @@ impl Client {
         let path = ["stacks", self.stack_key.as_str(), "notifications"];
         let reply: wire::NotifyReply = self
             .write(Scope::Notify, Method::POST, &path, &request, deadline)
-            .await?
-            .json()?;
+            .await?;
         for error in reply.errors {
             let places = error.indexes.iter().filter_map(|place| sent.get(*place));
             rejected.extend(places.map(|(index, _)| RejectedNote {
@@ -294,10 +291,7 @@ impl Client {
             token_lifetime_seconds: seconds,
         };
         let path = ["stacks", self.stack_key.as_str(), "job-acquisition-tokens"];
-        let reply: wire::TokensReply = self
-            .write(scope, Method::POST, &path, &request, deadline)
-            .await?
-            .json()?;
+        let reply: wire::TokensReply = self.write(scope, Method::POST, &path, &request, deadline).await?;
         let asked: BTreeSet<Uuid> = ids.iter().copied().collect();
         let issued: Vec<AcquisitionToken> = reply
             .job_acquisition_tokens
@@ -315,13 +309,14 @@ impl Client {
         Ok(Tokens { issued, not_issued })
     }
 
-    async fn read(
+    async fn read<T>(
         &self,
         scope: Scope,
         path: &[&str],
         query: &[(&str, &str)],
         deadline: Instant,
-    ) -> Result<Reply, Error> {
+        read: impl Fn(&Reply) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let call = Call {
             scope,
             method: Method::GET,
@@ -329,17 +324,17 @@ impl Client {
             query,
             body: None,
         };
-        self.send(call, deadline).await.result
+        self.send(call, deadline, read).await.result
     }
 
-    async fn write<T: Serialize>(
+    async fn write<T: DeserializeOwned>(
         &self,
         scope: Scope,
         method: Method,
         path: &[&str],
-        request: &T,
+        request: &impl Serialize,
         deadline: Instant,
-    ) -> Result<Reply, Error> {
+    ) -> Result<T, Error> {
         let call = Call {
             scope,
             method,
@@ -347,7 +342,7 @@ impl Client {
             query: &[],
             body: Some(encode(request)),
         };
-        self.send(call, deadline).await.result
+        self.send(call, deadline, Reply::json).await.result
     }
 }
 
