@@ -141,7 +141,9 @@ impl Model {
 
     /// Writes or removes a guest attribute; false if there was none to remove.
     pub fn set_guest_attribute(&mut self, id: u64, space: &str, key: &str, value: Option<String>) -> bool {
-        let Some(instance) = self.instances.get_mut(&id) else { return false };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return false;
+        };
         let at = (space.to_owned(), key.to_owned());
         match value {
             Some(value) => {
@@ -232,13 +234,16 @@ impl Model {
     pub(super) fn reboot_guest(&mut self, now: Now, id: u64, out: &mut Effects) {
         let delay = self.draw(self.limits.boot.guest_s);
         self.end_guest(id, out);
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         // A turn of its own, so that the end of the old guest is not taken for the end of the new one.
         instance.turn += 1;
         let turn = instance.turn;
         let run_left = instance.termination;
         if !instance.boot.is_broken {
-            self.due.push(now.since_start + delay, Due::GuestStart { instance: id, turn });
+            self.due
+                .push(now.since_start + delay, Due::GuestStart { instance: id, turn });
         }
         if let Some(end) = run_left {
             self.due.push(end, Due::RunOver { instance: id, turn });
@@ -246,7 +251,9 @@ impl Model {
     }
 
     pub(super) fn set_guest(&mut self, id: u64, guest: Guest, out: &mut Effects) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
         let from = std::mem::replace(&mut instance.guest, guest);
         if from != guest {
             out.push(super::events::guest_state(instance, from));

@@ -93,7 +93,11 @@ impl Model {
     }
 
     pub(super) fn start_guest(&mut self, id: u64, turn: u32, out: &mut Effects) {
-        if self.instances.get(&id).is_some_and(|instance| instance.turn == turn) {
+        if self
+            .instances
+            .get(&id)
+            .is_some_and(|instance| instance.turn == turn)
+        {
             self.set_guest(id, Guest::On, out);
             self.order(Order::Start { instance: id, turn });
         }
@@ -162,7 +166,11 @@ impl Model {
     }
 
     pub(super) fn end_guest(&mut self, id: u64, out: &mut Effects) {
-        if self.instances.get(&id).is_some_and(|instance| instance.guest != Guest::Off) {
+        if self
+            .instances
+            .get(&id)
+            .is_some_and(|instance| instance.guest != Guest::Off)
+        {
             self.set_guest(id, Guest::Off, out);
             self.order(Order::Kill { instance: id });
         }

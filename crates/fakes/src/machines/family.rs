@@ -21,7 +21,10 @@ impl Family {
     /// The family of a guest that leads a process group; `address` is its `GCE_METADATA_HOST`.
     pub fn new(root: u32, address: &str) -> Self {
         let root = i32::try_from(root).unwrap_or_default();
-        Self { root, marker: format!("GCE_METADATA_HOST={address}\0").into_bytes() }
+        Self {
+            root,
+            marker: format!("GCE_METADATA_HOST={address}\0").into_bytes(),
+        }
     }
 
     /// Asks the guest's own group.
@@ -56,11 +59,16 @@ impl Family {
         let all = processes().unwrap_or_default();
         let mut members: BTreeSet<i32> = all
             .iter()
-            .filter(|process| process.pid == self.root || process.group == self.root || self.is_marked(process.pid))
+            .filter(|process| {
+                process.pid == self.root || process.group == self.root || self.is_marked(process.pid)
+            })
             .map(|process| process.pid)
             .collect();
         loop {
-            let children = all.iter().filter(|process| members.contains(&process.parent)).map(|process| process.pid);
+            let children = all
+                .iter()
+                .filter(|process| members.contains(&process.parent))
+                .map(|process| process.pid);
             let grown: BTreeSet<i32> = children.chain(members.iter().copied()).collect();
             if grown.len() == members.len() {
                 break;
@@ -74,7 +82,9 @@ impl Family {
 
     fn is_marked(&self, pid: i32) -> bool {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.windows(self.marker.len()).any(|window| window == self.marker)
+        environment
+            .windows(self.marker.len())
+            .any(|window| window == self.marker)
     }
 }
 
@@ -88,10 +98,20 @@ struct Process {
 fn processes() -> io::Result<Vec<Process>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
         // The name in parentheses may hold anything: the fields begin after the last one.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        let Some((_, fields)) = stat.rsplit_once(')') else {
+            continue;
+        };
         let mut fields = fields.split_whitespace();
         let (state, parent, group) = (fields.next(), fields.next(), fields.next());
         let number = |field: Option<&str>| field.and_then(|text| text.parse().ok());

@@ -57,7 +57,11 @@ pub(super) async fn run(shared: Shared, start: Start, mut asks: mpsc::Receiver<A
             let told = tail(&start.folder.join(LOG), TOLD);
             match clean {
                 true => info!(instance = start.name, "guest powered off"),
-                false => warn!(instance = start.name, output = told, "guest ended badly or was killed"),
+                false => warn!(
+                    instance = start.name,
+                    output = told,
+                    "guest ended badly or was killed"
+                ),
             }
             shared.with(None, |world, now, out| {
                 world.gce.console(start.instance, &told);
@@ -68,7 +72,9 @@ pub(super) async fn run(shared: Shared, start: Start, mut asks: mpsc::Receiver<A
             // A machine whose guest cannot start is a machine that stays silent.
             warn!(instance = start.name, program = %start.program.display(), %error, "guest does not start");
             shared.with(None, |world, now, out| {
-                world.gce.console(start.instance, &format!("guest does not start: {error}\n"));
+                world
+                    .gce
+                    .console(start.instance, &format!("guest does not start: {error}\n"));
                 world.gce.guest_ended(now, start.instance, start.turn, false, out);
             });
         }
@@ -80,9 +86,16 @@ pub(super) async fn run(shared: Shared, start: Start, mut asks: mpsc::Receiver<A
 async fn begin(shared: &Shared, start: &Start, quiet: &CancellationToken) -> io::Result<(Child, Family)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?.to_string();
-    let site = Arc::new(MetadataSite { instance: start.instance });
-    spawn("metadata listener", listen(listener, shared.clone(), site, quiet.clone()));
-    shared.with(None, |world, _, _| world.metadata.listens(start.instance, address.clone()));
+    let site = Arc::new(MetadataSite {
+        instance: start.instance,
+    });
+    spawn(
+        "metadata listener",
+        listen(listener, shared.clone(), site, quiet.clone()),
+    );
+    shared.with(None, |world, _, _| {
+        world.metadata.listens(start.instance, address.clone())
+    });
 
     std::fs::create_dir_all(&start.folder)?;
     let log = File::create(start.folder.join(LOG))?;
@@ -90,7 +103,10 @@ async fn begin(shared: &Shared, start: &Start, quiet: &CancellationToken) -> io:
     command
         .current_dir(&start.folder)
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()))
+        .env(
+            "PATH",
+            std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
+        )
         .env("HOME", &start.folder)
         .env("GCE_METADATA_HOST", &address)
         .env("GUST_POWER_OFF", "exit")

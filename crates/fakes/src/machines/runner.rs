@@ -51,9 +51,20 @@ impl Runner {
         };
         let path = guest.unwrap_or_else(beside);
         let program = path.canonicalize().map_err(|_| RunnerError::NoGuest { path })?;
-        let root = tempfile::Builder::new().prefix("gust-machines-").tempdir().map_err(RunnerError::Folder)?;
-        let agent = std::env::var_os("GUST_BUILDKITE_AGENT").filter(|path| !path.is_empty()).map(PathBuf::from);
-        Ok(Self { program, agent, root, running: BTreeMap::new(), ending: Vec::new() })
+        let root = tempfile::Builder::new()
+            .prefix("gust-machines-")
+            .tempdir()
+            .map_err(RunnerError::Folder)?;
+        let agent = std::env::var_os("GUST_BUILDKITE_AGENT")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
+        Ok(Self {
+            program,
+            agent,
+            root,
+            running: BTreeMap::new(),
+            ending: Vec::new(),
+        })
     }
 
     /// Does what the model orders until cancelled; then kills every machine and waits for its end.
@@ -109,12 +120,21 @@ impl Runner {
             self.ending.push(old.task);
         }
         let name = shared.with(None, |world, _, _| {
-            world.gce.instance(instance).map(|instance| instance.name.to_string())
+            world
+                .gce
+                .instance(instance)
+                .map(|instance| instance.name.to_string())
         });
         let Some(name) = name else { return };
         let folder = self.root.path().join(format!("{name}-{instance}-{turn}"));
-        let start =
-            Start { instance, turn, name, program: self.program.clone(), folder, agent: self.agent.clone() };
+        let start = Start {
+            instance,
+            turn,
+            name,
+            program: self.program.clone(),
+            folder,
+            agent: self.agent.clone(),
+        };
         let (asks, inbox) = mpsc::channel(16);
         let task = spawn("machine", guest::run(shared.clone(), start, inbox));
         self.running.insert(instance, Machine { asks, task });

@@ -22,24 +22,38 @@ pub(crate) struct Keys {
 impl Keys {
     pub fn builtin() -> Self {
         let identity = key(IDENTITY);
-        let mut public = Jwk::from_encoding_key(&identity, Algorithm::RS256).expect("the test key is an RSA key");
+        let mut public =
+            Jwk::from_encoding_key(&identity, Algorithm::RS256).expect("the test key is an RSA key");
         public.common.key_id = Some(KEY_ID.into());
         let mut public = serde_json::to_value(public).expect("a JWK has string keys");
         public["use"] = json!("sig");
         public["alg"] = json!("RS256");
-        Self { identity, wrong: key(WRONG), jwks: json!({ "keys": [public] }) }
+        Self {
+            identity,
+            wrong: key(WRONG),
+            jwks: json!({ "keys": [public] }),
+        }
     }
 
     /// A signed token.
     pub fn sign(&self, claims: &impl Serialize, with_wrong_key: bool) -> String {
-        let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::RS256) };
-        let key = if with_wrong_key { &self.wrong } else { &self.identity };
+        let header = Header {
+            kid: Some(KEY_ID.into()),
+            ..Header::new(Algorithm::RS256)
+        };
+        let key = if with_wrong_key {
+            &self.wrong
+        } else {
+            &self.identity
+        };
         jsonwebtoken::encode(&header, claims, key).expect("own claims serialize and the test keys sign")
     }
 }
 
 fn key(pem: &str) -> EncodingKey {
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = STANDARD.decode(body).expect("the test keys are part of the program");
+    let der = STANDARD
+        .decode(body)
+        .expect("the test keys are part of the program");
     EncodingKey::from_rsa_der(&der)
 }

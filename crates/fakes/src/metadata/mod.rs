@@ -6,10 +6,10 @@
 //! wait.
 
 mod keys;
-mod tree;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tree;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -31,7 +31,9 @@ pub struct Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,7 +46,12 @@ impl Default for Model {
 impl Model {
     /// A metadata server with the built-in test keys.
     pub fn new() -> Self {
-        Self { keys: Keys::builtin(), addresses: BTreeMap::new(), waiting: BTreeMap::new(), next_waiting: 0 }
+        Self {
+            keys: Keys::builtin(),
+            addresses: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next_waiting: 0,
+        }
     }
 
     /// The public keys, as `/oauth2/v3/certs` shows them.
@@ -69,7 +76,10 @@ impl Model {
 
     /// The listeners by instance id, for `GET /state`.
     pub fn to_json(&self) -> Value {
-        let listeners = self.addresses.iter().map(|(id, address)| (id.to_string(), address.clone().into()));
+        let listeners = self
+            .addresses
+            .iter()
+            .map(|(id, address)| (id.to_string(), address.clone().into()));
         serde_json::json!({ "listeners": Value::Object(listeners.collect()) })
     }
 }

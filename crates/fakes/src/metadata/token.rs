@@ -79,7 +79,10 @@ pub(crate) struct Ask<'a> {
 pub(crate) fn account(gce: &gce::Model, instance: &gce::Instance) -> Option<String> {
     let (email, _) = instance.shape.template.service_account.as_ref()?;
     Some(match email.as_str() {
-        "default" => format!("{}-compute@developer.gserviceaccount.com", gce.project_of(instance).1),
+        "default" => format!(
+            "{}-compute@developer.gserviceaccount.com",
+            gce.project_of(instance).1
+        ),
         email => email.to_owned(),
     })
 }
@@ -146,7 +149,9 @@ impl Model {
                 .with("audience", ask.audience)
                 .with("format", if ask.is_full { "full" } else { "standard" }),
         );
-        let delay = slow.and_then(|slow| Duration::try_from_secs_f64(slow).ok()).unwrap_or_default();
+        let delay = slow
+            .and_then(|slow| Duration::try_from_secs_f64(slow).ok())
+            .unwrap_or_default();
         Some((self.keys.sign(&claims, with_wrong_key), delay))
     }
 
@@ -160,7 +165,11 @@ impl Model {
         audience: &str,
     ) -> Option<(String, Duration)> {
         let instance = gce.instance(instance)?;
-        let ask = Ask { audience, is_full: true, licenses: false };
+        let ask = Ask {
+            audience,
+            is_full: true,
+            licenses: false,
+        };
         self.mint(gce, call.faults, call.now, instance, ask, call.out)
     }
 }

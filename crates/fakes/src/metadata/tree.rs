@@ -10,8 +10,11 @@ use crate::gce;
 pub(super) fn tree(gce: &gce::Model, instance: &gce::Instance) -> Value {
     let (project, number) = gce.project_of(instance);
     let zone = &instance.zone;
-    let attributes: Map<String, Value> =
-        instance.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let attributes: Map<String, Value> = instance
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
     let scheduling = &instance.shape.template.scheduling;
     let yes = |flag: bool| if flag { "TRUE" } else { "FALSE" };
     let mut out = json!({
@@ -37,7 +40,9 @@ pub(super) fn tree(gce: &gce::Model, instance: &gce::Instance) -> Value {
         "project": { "attributes": {}, "numeric-project-id": number, "project-id": project },
         "universe": { "universe-domain": "googleapis.com" },
     });
-    if let (Some(email), Some((_, scopes))) = (account(gce, instance), &instance.shape.template.service_account) {
+    if let (Some(email), Some((_, scopes))) =
+        (account(gce, instance), &instance.shape.template.service_account)
+    {
         let one = json!({ "aliases": ["default"], "email": email, "scopes": scopes });
         out["instance"]["service-accounts"] = json!({ email: one, "default": one });
     } else {
@@ -56,7 +61,9 @@ pub(super) fn tree(gce: &gce::Model, instance: &gce::Instance) -> Value {
 
 /// What stands at a path, if anything does.
 pub(super) fn at<'t>(tree: &'t Value, path: &[&str]) -> Option<&'t Value> {
-    path.iter().filter(|part| !part.is_empty()).try_fold(tree, |value, part| value.get(part))
+    path.iter()
+        .filter(|part| !part.is_empty())
+        .try_fold(tree, |value, part| value.get(part))
 }
 
 /// A leaf as text; a folder as its entries, folders with a slash.
@@ -65,9 +72,19 @@ pub(super) fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Object(entries) => entries
             .iter()
-            .map(|(key, value)| if value.is_object() { format!("{key}/\n") } else { format!("{key}\n") })
+            .map(|(key, value)| {
+                if value.is_object() {
+                    format!("{key}/\n")
+                } else {
+                    format!("{key}\n")
+                }
+            })
             .collect(),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).map(|item| format!("{item}\n")).collect(),
+        Value::Array(items) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|item| format!("{item}\n"))
+            .collect(),
         other => other.to_string(),
     }
 }
@@ -78,10 +95,19 @@ pub(super) fn camel(value: &Value, is_named_by_people: bool) -> Value {
         Value::Object(entries) => entries
             .iter()
             .map(|(key, value)| {
-                let people = matches!(key.as_str(), "attributes" | "guest-attributes" | "service-accounts")
-                    || (is_named_by_people && value.is_object());
-                let name = if is_named_by_people { key.clone() } else { camel_name(key) };
-                (name, camel(value, people && key != "default" && !key.contains('@')))
+                let people = matches!(
+                    key.as_str(),
+                    "attributes" | "guest-attributes" | "service-accounts"
+                ) || (is_named_by_people && value.is_object());
+                let name = if is_named_by_people {
+                    key.clone()
+                } else {
+                    camel_name(key)
+                };
+                (
+                    name,
+                    camel(value, people && key != "default" && !key.contains('@')),
+                )
             })
             .collect::<Map<_, _>>()
             .into(),

@@ -63,9 +63,19 @@ pub fn handle(site: Site<'_>, instance: u64, now: Now, request: &Request, out: &
         [first, second, rest @ ..] if [*first, *second] == PREFIX => rest,
         _ => return Outcome::Now(missing()),
     };
-    let Some(asking) = site.gce.instance(instance).cloned() else { return Outcome::Now(missing()) };
+    let Some(asking) = site.gce.instance(instance).cloned() else {
+        return Outcome::Now(missing());
+    };
     match (request.method.as_str(), path) {
-        ("GET", ["instance", "service-accounts", account, act @ ("identity" | "token")]) => {
+        (
+            "GET",
+            [
+                "instance",
+                "service-accounts",
+                account,
+                act @ ("identity" | "token"),
+            ],
+        ) => {
             let email = super::token::account(site.gce, &asking);
             if email.is_none() || (*account != "default" && email.as_deref() != Some(*account)) {
                 return Outcome::Now(missing());
@@ -79,7 +89,11 @@ pub fn handle(site: Site<'_>, instance: u64, now: Now, request: &Request, out: &
         ("PUT" | "DELETE", ["instance", "guest-attributes", space, key]) => {
             Outcome::Now(write(site.gce, &asking, request, space, key))
         }
-        ("PUT" | "DELETE" | "POST", _) => Outcome::Now(plain(405, "text/html; charset=UTF-8", "Method not allowed".into())),
+        ("PUT" | "DELETE" | "POST", _) => Outcome::Now(plain(
+            405,
+            "text/html; charset=UTF-8",
+            "Method not allowed".into(),
+        )),
         _ => Outcome::Now(missing()),
     }
 }
@@ -87,17 +101,32 @@ pub fn handle(site: Site<'_>, instance: u64, now: Now, request: &Request, out: &
 /// The answer of a held call: a token that a fault delays, or a value that was waited for.
 pub fn held(model: &mut Model, gce: &gce::Model, key: &str, last: bool) -> Option<Response> {
     if let Some(number) = key.strip_prefix("slow:") {
-        return last.then(|| model.waiting.remove(&number.parse().ok()?)).flatten();
+        return last
+            .then(|| model.waiting.remove(&number.parse().ok()?))
+            .flatten();
     }
     let wait: Value = serde_json::from_str(key).unwrap_or_default();
-    let Some(instance) = wait["instance"].as_u64().and_then(|id| gce.instance(id)) else { return Some(missing()) };
-    let path: Vec<&str> = wait["path"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let Some(instance) = wait["instance"].as_u64().and_then(|id| gce.instance(id)) else {
+        return Some(missing());
+    };
+    let path: Vec<&str> = wait["path"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let found = find(gce, instance, &path, wait["recursive"] == true);
     let is_changed = etag(&found) != wait["etag"].as_str().unwrap_or_default();
     (is_changed || last).then_some(found)
 }
 
-fn identity(site: Site<'_>, now: Now, asking: &gce::Instance, request: &Request, out: &mut Effects) -> Outcome {
+fn identity(
+    site: Site<'_>,
+    now: Now,
+    asking: &gce::Instance,
+    request: &Request,
+    out: &mut Effects,
+) -> Outcome {
     let Some(audience) = request.query("audience").filter(|audience| !audience.is_empty()) else {
         let why = "non-empty audience parameter required";
         return Outcome::Now(plain(400, "text/html; charset=UTF-8", why.into()));
@@ -105,10 +134,22 @@ fn identity(site: Site<'_>, now: Now, asking: &gce::Instance, request: &Request,
     let is_full = match request.query("format").unwrap_or("standard") {
         "full" => true,
         "standard" | "" => false,
-        _ => return Outcome::Now(plain(400, "text/html; charset=UTF-8", "invalid format parameter".into())),
+        _ => {
+            return Outcome::Now(plain(
+                400,
+                "text/html; charset=UTF-8",
+                "invalid format parameter".into(),
+            ));
+        }
     };
-    let licenses = request.query("licenses").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let ask = Ask { audience, is_full, licenses };
+    let licenses = request
+        .query("licenses")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let ask = Ask {
+        audience,
+        is_full,
+        licenses,
+    };
     match site.model.mint(site.gce, site.faults, now, asking, ask, out) {
         None => Outcome::Now(missing()),
         Some((token, delay)) => {
@@ -119,7 +160,10 @@ fn identity(site: Site<'_>, now: Now, asking: &gce::Instance, request: &Request,
             site.model.next_waiting += 1;
             let number = site.model.next_waiting;
             site.model.waiting.insert(number, reply);
-            Outcome::Hold { key: format!("slow:{number}"), until: now.since_start + delay }
+            Outcome::Hold {
+                key: format!("slow:{number}"),
+                until: now.since_start + delay,
+            }
         }
     }
 }
@@ -132,7 +176,11 @@ fn token(asking: &gce::Instance) -> Response {
 }
 
 fn read(site: &Site<'_>, now: Now, asking: &gce::Instance, request: &Request, path: &[&str]) -> Outcome {
-    let is_set = |name: &str| request.query(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let is_set = |name: &str| {
+        request
+            .query(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    };
     let recursive = is_set("recursive") || request.query("alt") == Some("json");
     let found = find(site.gce, asking, path, recursive);
     if !is_set("wait_for_change") || found.status != 200 {
@@ -143,15 +191,23 @@ fn read(site: &Site<'_>, now: Now, asking: &gce::Instance, request: &Request, pa
     if known.is_some_and(|known| known != now_is) {
         return Outcome::Now(found);
     }
-    let timeout = request.query("timeout_sec").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
+    let timeout = request
+        .query("timeout_sec")
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| *seconds > 0);
     let timeout = timeout.map_or(LONG_POLL, Duration::from_secs);
     let key = json!({ "instance": asking.id, "path": path, "recursive": recursive, "etag": now_is });
-    Outcome::Hold { key: key.to_string(), until: now.since_start + timeout }
+    Outcome::Hold {
+        key: key.to_string(),
+        until: now.since_start + timeout,
+    }
 }
 
 fn find(gce: &gce::Model, asking: &gce::Instance, path: &[&str], recursive: bool) -> Response {
     let tree = tree::tree(gce, asking);
-    let Some(value) = tree::at(&tree, path) else { return missing() };
+    let Some(value) = tree::at(&tree, path) else {
+        return missing();
+    };
     // A folder is read with a slash at its end; without one the real server redirects to it.
     let is_folder = value.is_object();
     if is_folder && !recursive && path.last().is_some_and(|last| !last.is_empty()) {
@@ -159,7 +215,9 @@ fn find(gce: &gce::Model, asking: &gce::Instance, path: &[&str], recursive: bool
         return plain(301, "text/html; charset=UTF-8", String::new()).with("location", to);
     }
     let (kind, body) = if recursive {
-        let people = path.iter().any(|part| matches!(*part, "attributes" | "guest-attributes"));
+        let people = path
+            .iter()
+            .any(|part| matches!(*part, "attributes" | "guest-attributes"));
         ("application/json", tree::camel(value, people).to_string())
     } else {
         ("application/text", tree::text(value))
@@ -168,9 +226,19 @@ fn find(gce: &gce::Model, asking: &gce::Instance, path: &[&str], recursive: bool
     plain(200, kind, body).with("etag", tag)
 }
 
-fn write(gce: &mut gce::Model, asking: &gce::Instance, request: &Request, space: &str, key: &str) -> Response {
+fn write(
+    gce: &mut gce::Model,
+    asking: &gce::Instance,
+    request: &Request,
+    space: &str,
+    key: &str,
+) -> Response {
     if !gce::has_guest_attributes(asking) {
-        return plain(403, "text/html; charset=UTF-8", "Guest attributes endpoint access is disabled.".into());
+        return plain(
+            403,
+            "text/html; charset=UTF-8",
+            "Guest attributes endpoint access is disabled.".into(),
+        );
     }
     let value = (request.method == "PUT").then(|| String::from_utf8_lossy(&request.body).into_owned());
     if key.is_empty() || key.len() > 128 || value.as_ref().is_some_and(|value| value.len() > 262_144) {
@@ -195,10 +263,13 @@ fn tag_of(body: &str) -> String {
 }
 
 fn plain(status: u16, kind: &str, body: String) -> Response {
-    Response { body: body.into(), ..Response::empty(status) }
-        .with("content-type", kind)
-        .with("metadata-flavor", "Google")
-        .with("server", "Metadata Server for VM")
+    Response {
+        body: body.into(),
+        ..Response::empty(status)
+    }
+    .with("content-type", kind)
+    .with("metadata-flavor", "Google")
+    .with("server", "Metadata Server for VM")
 }
 
 fn missing() -> Response {

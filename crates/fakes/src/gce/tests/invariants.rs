@@ -9,8 +9,15 @@ use crate::gce::{Mishap, limit_of};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Bulk { machine: usize, count: usize, all: bool, spot: bool },
-    Insert { machine: usize },
+    Bulk {
+        machine: usize,
+        count: usize,
+        all: bool,
+        spot: bool,
+    },
+    Insert {
+        machine: usize,
+    },
     Delete(usize),
     Stop(usize),
     Start(usize),
@@ -19,7 +26,13 @@ enum Step {
     Pass(u32),
 }
 
-const MACHINES: [&str; 5] = ["n2d-standard-8", "e2-standard-4", "c4a-standard-16", "c3d-standard-8-lssd", "n2-standard-32"];
+const MACHINES: [&str; 5] = [
+    "n2d-standard-8",
+    "e2-standard-4",
+    "c4a-standard-16",
+    "c3d-standard-8-lssd",
+    "n2-standard-32",
+];
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -37,23 +50,45 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn take(world: &mut World, step: &Step, serial: &mut u32) {
     let some = |world: &World, which: usize| {
-        let all: Vec<_> = world.model.instances.values().map(|one| (one.zone.clone(), one.name.clone())).collect();
+        let all: Vec<_> = world
+            .model
+            .instances
+            .values()
+            .map(|one| (one.zone.clone(), one.name.clone()))
+            .collect();
         (!all.is_empty()).then(|| all[which % all.len()].clone())
     };
     match step {
-        Step::Bulk { machine, count, all, spot: is_spot } => {
-            let names: Vec<String> = (0..*count).map(|_| { *serial += 1; format!("m-{serial}") }).collect();
+        Step::Bulk {
+            machine,
+            count,
+            all,
+            spot: is_spot,
+        } => {
+            let names: Vec<String> = (0..*count)
+                .map(|_| {
+                    *serial += 1;
+                    format!("m-{serial}")
+                })
+                .collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let mut asked = bulk(MACHINES[*machine], &names);
             if *is_spot {
-                asked.template = Template { disks: asked.template.disks, ..spot(MACHINES[*machine]) };
+                asked.template = Template {
+                    disks: asked.template.disks,
+                    ..spot(MACHINES[*machine])
+                };
             }
             asked.min_count = (!all).then_some(1);
             let _ = world.bulk(asked);
         }
         Step::Insert { machine } => {
             *serial += 1;
-            let one = single(&format!("m-{serial}"), "us-central1-a", template(MACHINES[*machine]));
+            let one = single(
+                &format!("m-{serial}"),
+                "us-central1-a",
+                template(MACHINES[*machine]),
+            );
             let _ = world.call(|model, call| model.insert(call, DEFAULT_PROJECT, "us-central1-a", None, one));
         }
         Step::Delete(which) => {
@@ -72,7 +107,13 @@ fn take(world: &mut World, step: &Step, serial: &mut u32) {
             }
         }
         Step::Befall(which, what) => {
-            let mishaps = [Mishap::Preempt, Mishap::HostError, Mishap::Freeze, Mishap::Crash, Mishap::PowerOff];
+            let mishaps = [
+                Mishap::Preempt,
+                Mishap::HostError,
+                Mishap::Freeze,
+                Mishap::Crash,
+                Mishap::PowerOff,
+            ];
             if let Some((_, name)) = some(world, *which) {
                 let now = world.now();
                 let _ = world.model.happen(now, &name, mishaps[*what], &mut world.out);
@@ -80,7 +121,14 @@ fn take(world: &mut World, step: &Step, serial: &mut u32) {
             }
         }
         Step::Fault(which) => {
-            let kind = ["gce.stockout", "gce.quota", "gce.late-quota", "gce.ip-exhausted", "gce.slow-boot", "gce.broken-boot"];
+            let kind = [
+                "gce.stockout",
+                "gce.quota",
+                "gce.late-quota",
+                "gce.ip-exhausted",
+                "gce.slow-boot",
+                "gce.broken-boot",
+            ];
             world.fault(json!({ "kind": kind[*which], "for_s": 20, "probability": 0.5 }));
         }
         Step::Pass(tenths) => world.pass(f64::from(*tenths) / 10.0),
@@ -99,18 +147,25 @@ fn check(world: &World) {
                 alive.insert(text(event, "name"), "PROVISIONING".into());
             }
             "instance.state" => {
-                let state = alive.get_mut(&text(event, "name")).expect("only what was inserted changes");
+                let state = alive
+                    .get_mut(&text(event, "name"))
+                    .expect("only what was inserted changes");
                 assert_eq!(*state, text(event, "from"));
                 *state = text(event, "to");
             }
             "instance.refused" => assert!(!ever.contains(&text(event, "name")), "refused and inserted"),
             "instance.deleted" => assert!(alive.remove(&text(event, "name")).is_some(), "deleted twice"),
             "operation.state" => {
-                let before = operations.insert(text(event, "operation"), text(event, "to")).unwrap_or_default();
+                let before = operations
+                    .insert(text(event, "operation"), text(event, "to"))
+                    .unwrap_or_default();
                 assert_eq!(before, text(event, "from"), "{event:?}");
             }
             "quota.used" => {
-                let (usage, limit) = (event.fields["usage"].as_f64().unwrap(), event.fields["limit"].as_f64().unwrap());
+                let (usage, limit) = (
+                    event.fields["usage"].as_f64().unwrap(),
+                    event.fields["limit"].as_f64().unwrap(),
+                );
                 assert!(usage <= limit, "over the limit: {event:?}");
             }
             _ => {}

@@ -2,7 +2,12 @@ use super::*;
 use crate::gce::{Guest, Impossible, Mishap, Order};
 
 fn up(world: &mut World, template: Template) -> String {
-    world.bulk(Bulk { template, ..bulk("", &["a"]) }).unwrap();
+    world
+        .bulk(Bulk {
+            template,
+            ..bulk("", &["a"])
+        })
+        .unwrap();
     world.pass(30.0);
     let instance = world.named("a");
     assert!(is_up(&instance));
@@ -35,17 +40,33 @@ fn a_machine_boots_runs_and_is_deleted_once() {
     world.model.want_orders();
     let zone = up(&mut world, template("e2-standard-2"));
     let id = world.named("a").id;
-    assert_eq!(world.model.take_orders(), [Order::Start { instance: id, turn: 0 }]);
+    assert_eq!(
+        world.model.take_orders(),
+        [Order::Start {
+            instance: id,
+            turn: 0
+        }]
+    );
     let delete = |world: &mut World| world.call(|model, call| model.delete(call, at(&zone, "a"), None));
     let operation = delete(&mut world).unwrap();
     assert_eq!(delete(&mut world).unwrap_err().reason, "resourceNotReady");
     world.pass(30.0);
     assert!(done(&world.operation(&operation)));
-    assert_eq!(states(&world), [pair("STAGING", "boot"), pair("RUNNING", "boot"), pair("STOPPING", "delete")]);
+    assert_eq!(
+        states(&world),
+        [
+            pair("STAGING", "boot"),
+            pair("RUNNING", "boot"),
+            pair("STOPPING", "delete")
+        ]
+    );
     assert_eq!(world.events("instance.deleted").len(), 1);
     assert_eq!(delete(&mut world).unwrap_err().status, 404);
     let orders = world.model.take_orders();
-    assert!(matches!(orders[..], [Order::Stop { .. }, Order::Kill { .. }]), "{orders:?}");
+    assert!(
+        matches!(orders[..], [Order::Stop { .. }, Order::Kill { .. }]),
+        "{orders:?}"
+    );
 }
 
 #[test]
@@ -54,7 +75,9 @@ fn a_delete_while_the_machine_is_being_made_wins() {
     let operation = world.bulk(bulk("e2-standard-2", &["a"])).unwrap();
     world.pass(0.6);
     let zone = world.named("a").zone.to_string();
-    world.call(|model, call| model.delete(call, at(&zone, "a"), None)).unwrap();
+    world
+        .call(|model, call| model.delete(call, at(&zone, "a"), None))
+        .unwrap();
     world.pass(30.0);
     assert!(done(&world.operation(&operation)));
     assert!(world.list().is_empty());
@@ -67,11 +90,16 @@ fn a_guest_that_ends_well_powers_the_machine_off_and_disks_stay() {
     up(&mut world, template("e2-standard-2"));
     let instance = world.named("a");
     let now = world.now();
-    world.model.guest_ended(now, instance.id, instance.turn, true, &mut world.out);
+    world
+        .model
+        .guest_ended(now, instance.id, instance.turn, true, &mut world.out);
     world.pass(10.0);
     let instance = world.named("a");
     assert_eq!(instance.status, Status::Terminated);
-    assert_eq!(states(&world)[2..], [pair("STOPPING", "guest"), pair("TERMINATED", "stopped")]);
+    assert_eq!(
+        states(&world)[2..],
+        [pair("STOPPING", "guest"), pair("TERMINATED", "stopped")]
+    );
     assert_eq!(world.used("DISKS_TOTAL_GB"), 20);
 }
 
@@ -81,10 +109,15 @@ fn a_guest_that_ends_badly_leaves_the_machine_running() {
     up(&mut world, template("e2-standard-2"));
     let instance = world.named("a");
     let now = world.now();
-    world.model.guest_ended(now, instance.id, instance.turn, false, &mut world.out);
+    world
+        .model
+        .guest_ended(now, instance.id, instance.turn, false, &mut world.out);
     world.pass(100.0);
     let instance = world.named("a");
-    assert_eq!((instance.status, instance.guest), (Status::Running, Guest::Crashed));
+    assert_eq!(
+        (instance.status, instance.guest),
+        (Status::Running, Guest::Crashed)
+    );
 }
 
 #[test]
@@ -98,23 +131,39 @@ fn a_preemption_gives_notice_and_then_deletes_or_stops() {
     assert_eq!(world.list().len(), 1);
     world.pass(2.0);
     assert!(world.list().is_empty());
-    let trace = world.model.operations.iter().find(|one| one.kind.name() == "compute.instances.preempted").unwrap();
+    let trace = world
+        .model
+        .operations
+        .iter()
+        .find(|one| one.kind.name() == "compute.instances.preempted")
+        .unwrap();
     assert!(trace.name.starts_with("systemevent-") && done(trace));
     assert_eq!(trace.target.as_ref().unwrap().id, instance.id);
 
     let mut world = World::demo();
     up(&mut world, template("e2-standard-2"));
-    assert!(matches!(happen(&mut world, Mishap::Preempt), Err(Impossible::State { .. })));
+    assert!(matches!(
+        happen(&mut world, Mishap::Preempt),
+        Err(Impossible::State { .. })
+    ));
 }
 
 #[test]
 fn a_preemption_while_being_made_fails_the_insert() {
     let mut world = World::demo();
-    let operation = world.bulk(Bulk { template: spot("e2-standard-2"), ..bulk("", &["a"]) }).unwrap();
+    let operation = world
+        .bulk(Bulk {
+            template: spot("e2-standard-2"),
+            ..bulk("", &["a"])
+        })
+        .unwrap();
     world.pass(0.6);
     happen(&mut world, Mishap::Preempt).unwrap();
     world.pass(60.0);
-    assert_eq!(codes(&world.operation(&operation)), ["VM_MIN_COUNT_NOT_REACHED", "UNSUPPORTED_OPERATION"]);
+    assert_eq!(
+        codes(&world.operation(&operation)),
+        ["VM_MIN_COUNT_NOT_REACHED", "UNSUPPORTED_OPERATION"]
+    );
     assert!(world.list().is_empty());
 }
 
@@ -131,7 +180,10 @@ fn a_host_error_restarts_what_restarts_and_ends_what_does_not() {
     happen(&mut world, Mishap::HostError).unwrap();
     assert_eq!(world.named("a").status, Status::Terminated);
     assert_eq!(world.used("CPUS"), 0);
-    assert!(matches!(happen(&mut world, Mishap::Crash), Err(Impossible::State { .. })));
+    assert!(matches!(
+        happen(&mut world, Mishap::Crash),
+        Err(Impossible::State { .. })
+    ));
 }
 
 #[test]
@@ -152,17 +204,24 @@ fn the_run_time_ends_a_machine_and_a_stop_clears_it() {
     happen(&mut world, Mishap::PowerOff).unwrap();
     world.pass(600.0);
     let instance = world.named("a");
-    assert_eq!((instance.status, instance.termination), (Status::Terminated, None));
+    assert_eq!(
+        (instance.status, instance.termination),
+        (Status::Terminated, None)
+    );
 }
 
 #[test]
 fn a_stopped_machine_starts_again_and_takes_its_vcpus() {
     let mut world = World::demo();
     let zone = up(&mut world, template("e2-standard-2"));
-    world.call(|model, call| model.stop(call, at(&zone, "a"), None)).unwrap();
+    world
+        .call(|model, call| model.stop(call, at(&zone, "a"), None))
+        .unwrap();
     world.pass(10.0);
     assert_eq!(world.used("CPUS"), 0);
-    world.call(|model, call| model.start(call, at(&zone, "a"), None)).unwrap();
+    world
+        .call(|model, call| model.start(call, at(&zone, "a"), None))
+        .unwrap();
     world.pass(30.0);
     assert!(is_up(&world.named("a")));
     assert_eq!(world.used("CPUS"), 2);
@@ -175,7 +234,10 @@ fn slow_and_broken_boots_are_slow_and_broken() {
     world.fault(json!({ "kind": "gce.broken-boot", "match": { "name": "b" } }));
     world.bulk(bulk("e2-standard-2", &["a", "b"])).unwrap();
     world.pass(50.0);
-    assert_eq!((world.named("a").status, world.named("b").status), (Status::Staging, Status::Running));
+    assert_eq!(
+        (world.named("a").status, world.named("b").status),
+        (Status::Staging, Status::Running)
+    );
     assert_eq!(world.named("b").guest, Guest::Off);
     world.pass(60.0);
     assert_eq!(world.named("a").guest, Guest::On);
@@ -191,7 +253,10 @@ fn labels_and_metadata_need_the_present_fingerprint() {
     };
     let first = shown(&mut world);
     let fingerprint = first["labelFingerprint"].as_str().unwrap().to_owned();
-    assert!(fingerprint.len() == 12 && fingerprint.ends_with('='), "URL-safe base64 with padding");
+    assert!(
+        fingerprint.len() == 12 && fingerprint.ends_with('='),
+        "URL-safe base64 with padding"
+    );
     let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
     let set = |world: &mut World, fingerprint: &str| {
         let labels = labels.clone();
@@ -210,15 +275,27 @@ fn lists_lag_behind_what_get_shows() {
     let mut world = World::new(&limits);
     world.pass(60.0);
     let one = single("a", "us-central1-a", template("e2-standard-2"));
-    world.call(|model, call| model.insert(call, DEFAULT_PROJECT, "us-central1-a", None, one)).unwrap();
+    world
+        .call(|model, call| model.insert(call, DEFAULT_PROJECT, "us-central1-a", None, one))
+        .unwrap();
     world.pass(2.0);
-    assert!(world.call(|model, call| model.get_instance(call, at("us-central1-a", "a"))).is_ok());
+    assert!(
+        world
+            .call(|model, call| model.get_instance(call, at("us-central1-a", "a")))
+            .is_ok()
+    );
     assert!(world.list().is_empty());
     world.pass(20.0);
     assert!(is_up(&world.named("a")));
-    world.call(|model, call| model.delete(call, at("us-central1-a", "a"), None)).unwrap();
+    world
+        .call(|model, call| model.delete(call, at("us-central1-a", "a"), None))
+        .unwrap();
     world.pass(4.0);
-    assert!(world.call(|model, call| model.get_instance(call, at("us-central1-a", "a"))).is_err());
+    assert!(
+        world
+            .call(|model, call| model.get_instance(call, at("us-central1-a", "a")))
+            .is_err()
+    );
     assert_eq!(world.list().len(), 1, "gone, and still listed");
     world.pass(5.0);
     assert!(world.list().is_empty());
@@ -246,19 +323,38 @@ fn pages_hold_at_most_500_and_go_on_when_their_last_name_is_gone() {
     world.bulk(bulk("e2-standard-2", &names)).unwrap();
     world.pass(30.0);
     let page = |world: &mut World, token: Option<&str>| {
-        let query = Query { max_results: Some("3"), page_token: token, filter: Some("status = RUNNING"), ..Query::default() };
-        world.call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, query)).unwrap()
+        let query = Query {
+            max_results: Some("3"),
+            page_token: token,
+            filter: Some("status = RUNNING"),
+            ..Query::default()
+        };
+        world
+            .call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, query))
+            .unwrap()
     };
     let first = page(&mut world, None);
     let last = first.items.last().unwrap().clone();
-    world.call(|model, call| model.delete(call, at(&last.zone, &last.name), None)).unwrap();
+    world
+        .call(|model, call| model.delete(call, at(&last.zone, &last.name), None))
+        .unwrap();
     world.pass(30.0);
     let second = page(&mut world, first.next.as_deref());
     let third = page(&mut world, second.next.as_deref());
-    assert_eq!((first.items.len(), second.items.len(), third.items.len()), (3, 3, 1));
+    assert_eq!(
+        (first.items.len(), second.items.len(), third.items.len()),
+        (3, 3, 1)
+    );
     assert_eq!(third.next, None);
     for bad in ["501", "-1", "x"] {
-        let query = Query { max_results: Some(bad), ..Query::default() };
-        assert!(world.call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, query)).is_err());
+        let query = Query {
+            max_results: Some(bad),
+            ..Query::default()
+        };
+        assert!(
+            world
+                .call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, query))
+                .is_err()
+        );
     }
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::spec::{Bulk, Disk, LocationPolicy, Names, Network, Scheduling, Single, TargetShape, Template};
-use super::{ApiError, At, Call, DEFAULT_PROJECT, Instance, Model, Operation, Place, Progress, Query, Status};
+use super::{
+    ApiError, At, Call, DEFAULT_PROJECT, Instance, Model, Operation, Place, Progress, Query, Status,
+};
 use crate::event::{Effects, Event};
 use crate::fault::Faults;
 use crate::limits::Limits;
@@ -50,7 +52,10 @@ impl World {
     /// One call of the model.
     pub fn call<T>(&mut self, act: impl FnOnce(&mut Model, &mut Call<'_>) -> T) -> T {
         let now = self.now();
-        let value = act(&mut self.model, &mut Call::new(now, &mut self.faults, &mut self.out));
+        let value = act(
+            &mut self.model,
+            &mut Call::new(now, &mut self.faults, &mut self.out),
+        );
         self.log.extend(self.out.take());
         value
     }
@@ -77,20 +82,29 @@ impl World {
     }
 
     pub fn operation(&mut self, operation: &Operation) -> Operation {
-        self.model.operation_by_id(operation.id).expect("the operation is kept")
+        self.model
+            .operation_by_id(operation.id)
+            .expect("the operation is kept")
     }
 
     pub fn list(&mut self) -> Vec<Instance> {
-        self.call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, Query::default())).unwrap().items
+        self.call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, Query::default()))
+            .unwrap()
+            .items
     }
 
     pub fn named(&mut self, name: &str) -> Instance {
-        self.list().into_iter().find(|instance| &*instance.name == name).unwrap_or_else(|| panic!("no {name}"))
+        self.list()
+            .into_iter()
+            .find(|instance| &*instance.name == name)
+            .unwrap_or_else(|| panic!("no {name}"))
     }
 
     pub fn fault(&mut self, order: Value) {
         let now = self.now();
-        self.faults.add(now, serde_json::from_value(order).unwrap()).unwrap();
+        self.faults
+            .add(now, serde_json::from_value(order).unwrap())
+            .unwrap();
     }
 
     pub fn events(&self, kind: &str) -> Vec<&Event> {
@@ -104,7 +118,11 @@ impl World {
 }
 
 pub(super) fn at<'a>(zone: &'a str, name: &'a str) -> At<'a> {
-    At { project: DEFAULT_PROJECT, zone, name }
+    At {
+        project: DEFAULT_PROJECT,
+        zone,
+        name,
+    }
 }
 
 /// A template that Google takes: one machine type, a boot disk, the default network.
@@ -123,7 +141,10 @@ pub(super) fn template(machine_type: &str) -> Template {
             size_gib: Some(20),
             ..Disk::default()
         }],
-        networks: vec![Network { network: Some("global/networks/default".into()), ..Network::default() }],
+        networks: vec![Network {
+            network: Some("global/networks/default".into()),
+            ..Network::default()
+        }],
         ..Template::default()
     }
 }
@@ -150,14 +171,24 @@ pub(super) fn bulk(machine_type: &str, each: &[&str]) -> Bulk {
         min_count: Some(1),
         names: names(each),
         template: template(machine_type),
-        policy: LocationPolicy { shape: TargetShape::Any, ..LocationPolicy::default() },
+        policy: LocationPolicy {
+            shape: TargetShape::Any,
+            ..LocationPolicy::default()
+        },
         flexibility: Vec::new(),
     }
 }
 
 pub(super) fn single(name: &str, zone: &str, template: Template) -> Single {
     let machine_type = format!("zones/{zone}/machineTypes/{}", template.machine_type);
-    Single { name: name.into(), hostname: None, template: Template { machine_type, ..template } }
+    Single {
+        name: name.into(),
+        hostname: None,
+        template: Template {
+            machine_type,
+            ..template
+        },
+    }
 }
 
 pub(super) fn codes(operation: &Operation) -> Vec<&'static str> {
