@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -146,7 +147,11 @@ impl Agent {
         command
             .env("BUILDKITE_AGENT_TOKEN", token.reveal())
             .kill_on_drop(true);
-        command.spawn().map(Self)
+        let child = command.spawn()?;
+        if let Some(id) = child.id() {
+            share_the_fate_of_others(id);
+        }
+        Ok(Self(child))
     }
 
     /// Waits for its end.
@@ -177,14 +182,21 @@ impl Agent {
     }
 }
 
+/// The image's unit protects the guest from the kernel's out-of-memory killer, and children inherit that:
+/// a job that eats all memory must be the one to die.
+fn share_the_fate_of_others(id: u32) {
+    let protected = fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|score| score.starts_with('-'));
+    if protected && let Err(error) = fs::write(format!("/proc/{id}/oom_score_adj"), "0") {
+        tracing::warn!(%error, "the job is as protected from running out of memory as the guest");
+    }
+}
+
 fn is_ours(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("GUST_"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::settings::{Patience, PowerOff};
 

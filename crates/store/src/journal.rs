@@ -2,7 +2,8 @@
 //! was durable before them.
 //!
 //! A line is written after its commit became durable and before the caller hears of it. So every effect that
-//! a commit allows comes after its line; a crash in between costs the line of a commit nobody acted on.
+//! a commit allows comes after its line. A crash in between leaves the line out; the embedded store adds it when it
+//! is opened again, which is before anybody acts on what it holds.
 
 use std::{
     fmt,
@@ -48,6 +49,25 @@ pub(crate) struct Durable {
     pub phases: Vec<CommitPhase>,
 }
 
+impl Durable {
+    /// Its line, but for the time.
+    pub(crate) fn entry(&self, prefix: &str) -> Entry {
+        let phases: Vec<_> = self.phases.iter().map(|phase| phase.as_str()).collect();
+        Entry {
+            unix_ns: 0,
+            replica: self
+                .replica
+                .as_ref()
+                .map(ReplicaId::to_string)
+                .unwrap_or_default(),
+            term: self.term.0,
+            revision: self.revision.0,
+            keys: self.keys.iter().map(|key| format!("{prefix}{key}")).collect(),
+            phase: phases.join("+"),
+        }
+    }
+}
+
 /// A journal that cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 #[error("commit journal {} cannot be {act}", path.display())]
@@ -75,6 +95,7 @@ pub struct Journal {
     path: PathBuf,
     medium: Medium,
     clock: WallClock,
+    last_revision: Option<u64>,
 }
 
 impl Journal {
@@ -88,11 +109,12 @@ impl Journal {
             act: "opened",
             source,
         })?;
-        let (file, whole) = opened;
+        let (file, whole, last) = opened;
         Ok(Self {
             path: path.to_owned(),
             medium: Medium::File { file, whole },
             clock,
+            last_revision: last.map(|entry| entry.revision),
         })
     }
 
@@ -102,19 +124,22 @@ impl Journal {
             path: PathBuf::from("(writer)"),
             medium: Medium::Writer(Box::new(writer)),
             clock,
+            last_revision: None,
         }
     }
 
+    /// The revision of the last line; nothing if there is no line.
+    pub(crate) fn last_revision(&self) -> Option<u64> {
+        self.last_revision
+    }
+
     /// Adds one line a commit. Either all are there and flushed, or none of this call counts.
-    pub(crate) fn append(
-        &mut self,
-        prefix: &str,
-        commits: impl IntoIterator<Item = Durable>,
-    ) -> Result<(), JournalError> {
+    pub(crate) fn append(&mut self, entries: Vec<Entry>) -> Result<(), JournalError> {
         let unix_ns = (self.clock)();
         let mut lines = Vec::new();
-        for commit in commits {
-            let entry = commit.entry(unix_ns, prefix);
+        for entry in entries {
+            let entry = Entry { unix_ns, ..entry };
+            self.last_revision = Some(entry.revision);
             serde_json::to_writer(&mut lines, &entry).expect("text and numbers are always JSON");
             lines.push(b'\n');
         }
@@ -136,24 +161,7 @@ impl fmt::Debug for Journal {
     }
 }
 
-impl Durable {
-    fn entry(self, unix_ns: u64, prefix: &str) -> Entry {
-        let phases: Vec<_> = self.phases.iter().map(|phase| phase.as_str()).collect();
-        Entry {
-            unix_ns,
-            replica: self
-                .replica
-                .map(|replica| replica.to_string())
-                .unwrap_or_default(),
-            term: self.term.0,
-            revision: self.revision.0,
-            keys: self.keys.iter().map(|key| format!("{prefix}{key}")).collect(),
-            phase: phases.join("+"),
-        }
-    }
-}
-
-fn open_at_end(path: &Path) -> io::Result<(File, u64)> {
+fn open_at_end(path: &Path) -> io::Result<(File, u64, Option<Entry>)> {
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -166,7 +174,16 @@ fn open_at_end(path: &Path) -> io::Result<(File, u64)> {
         tracing::warn!(journal = %path.display(), bytes = length - whole, "cut off an unfinished line");
         file.set_len(whole)?;
     }
-    Ok((file, whole))
+    let last = last_entry(&mut file, whole)?;
+    Ok((file, whole, last))
+}
+
+fn last_entry(file: &mut File, whole: u64) -> io::Result<Option<Entry>> {
+    let start = end_of_last_line(file, whole.saturating_sub(1))?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut line = Vec::new();
+    Read::by_ref(file).take(whole - start).read_to_end(&mut line)?;
+    Ok(serde_json::from_slice(&line).ok())
 }
 
 /// Length of the file up to and including its last line end.
@@ -203,14 +220,15 @@ mod tests {
 
     use super::*;
 
-    fn durable(revision: u64) -> Durable {
-        Durable {
+    fn entry(revision: u64) -> Entry {
+        let durable = Durable {
             replica: Some(ReplicaId::new("a")),
             term: Term(3),
             revision: Revision(revision),
             keys: vec!["jobs/main/1".to_owned(), "batches/2".to_owned()],
             phases: vec![CommitPhase::Booked, CommitPhase::Batch],
-        }
+        };
+        durable.entry("/gust/v1/s/")
     }
 
     #[test]
@@ -218,7 +236,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut journal = Journal::open(&path, Arc::new(|| 17)).unwrap();
-        journal.append("/gust/v1/s/", [durable(5)]).unwrap();
+        journal.append(vec![entry(5)]).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             concat!(
@@ -236,7 +254,7 @@ mod tests {
         for torn in ["", "{\"unix_ns\":", &"x".repeat(200_000)] {
             fs::write(&path, format!("{{}}\n{torn}")).unwrap();
             let mut journal = Journal::open(&path, Arc::new(|| 1)).unwrap();
-            journal.append("", [durable(1), durable(2)]).unwrap();
+            journal.append(vec![entry(1), entry(2)]).unwrap();
             let text = fs::read_to_string(&path).unwrap();
             let revisions: Vec<_> = text
                 .lines()
@@ -244,6 +262,8 @@ mod tests {
                 .map(|line| serde_json::from_str::<Entry>(line).unwrap().revision)
                 .collect();
             assert_eq!(revisions, [1, 2]);
+            let again = Journal::open(&path, Arc::new(|| 1)).unwrap();
+            assert_eq!(again.last_revision(), Some(2));
         }
     }
 

@@ -203,7 +203,7 @@ impl State {
             phases: commit.phases.clone(),
         };
         journal
-            .append(prefix, [line])
+            .append(vec![line.entry(prefix)])
             .map_err(|error| CommitError::Unclear(Box::new(error)))
     }
 }

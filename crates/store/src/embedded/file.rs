@@ -9,6 +9,7 @@ use redb::{
 };
 
 use super::{Config, hint::store_error};
+use crate::journal::Entry;
 
 /// Key below the stack's prefix to the record as JSON; all records but history.
 pub(super) const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
@@ -19,13 +20,14 @@ pub(super) const HISTORY_BY_END: TableDefinition<'_, (i64, &str), ()> =
     TableDefinition::new("history_by_end");
 /// Format, revision and term.
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
-/// Stack.
+/// Stack, and the journal lines of the last group.
 pub(super) const NAMES: TableDefinition<'_, &str, &str> = TableDefinition::new("names");
 
 pub(super) const REVISION: &str = "revision";
 pub(super) const TERM: &str = "term";
 const FORMAT_KEY: &str = "format";
 const STACK: &str = "stack";
+const LAST_LINES: &str = "last_lines";
 
 /// What this version reads and writes. Raised whenever an older gust would misread the file.
 const FORMAT: u64 = 1;
@@ -154,6 +156,22 @@ pub(super) fn put_position(txn: &WriteTransaction, position: Position) -> Result
     numbers.insert(REVISION, position.revision)?;
     numbers.insert(TERM, position.term)?;
     Ok(())
+}
+
+/// Keeps the journal lines of a group, as part of its transaction.
+pub(super) fn put_last_lines(txn: &WriteTransaction, lines: &[Entry]) -> Result<(), redb::Error> {
+    let text = serde_json::to_string(lines).expect("text and numbers are always JSON");
+    txn.open_table(NAMES)?.insert(LAST_LINES, &*text)?;
+    Ok(())
+}
+
+/// The journal lines of the last group that was committed with a journal.
+pub(super) fn last_lines(txn: &ReadTransaction) -> Result<Vec<Entry>, redb::Error> {
+    let names = txn.open_table(NAMES)?;
+    let text = names.get(LAST_LINES)?;
+    Ok(text
+        .and_then(|text| serde_json::from_str(text.value()).ok())
+        .unwrap_or_default())
 }
 
 /// All records but history.

@@ -325,6 +325,34 @@ async fn every_acknowledged_commit_is_in_the_journal_and_survives() {
 }
 
 #[tokio::test]
+async fn a_line_that_a_crash_left_out_is_added_before_anybody_leads() {
+    let disk = OnDisk::new();
+    let path = disk.0.path().join("journal");
+    let open = async |now: u64| {
+        let journal = Journal::open(&path, Arc::new(move || now)).unwrap();
+        EmbeddedStore::open(disk.config(), Some(journal)).await.unwrap()
+    };
+    let store = open(1).await;
+    let term = lead(&store).await;
+    store.commit(&put(term, 1)).await.unwrap();
+    store.commit(&put(term, 2)).await.unwrap();
+    drop(store);
+    // As if the crash had come after the second commit and before its line.
+    let whole = fs::read_to_string(&path).unwrap();
+    let (first, second) = whole.split_once('\n').unwrap();
+    fs::write(&path, format!("{first}\n")).unwrap();
+    drop(open(2).await);
+    let expected = format!("{first}\n{}", second.replace("\"unix_ns\":1", "\"unix_ns\":2"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    drop(open(3).await);
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        expected,
+        "no line comes twice"
+    );
+}
+
+#[tokio::test]
 async fn a_commit_that_cannot_be_journaled_is_not_acknowledged() {
     struct Broken;
     impl io::Write for Broken {

@@ -18,7 +18,11 @@ use super::{
     file::{self, Opener, Position},
     hint::{hint, store_error},
 };
-use crate::{Journal, journal::Durable, key_prefix};
+use crate::{
+    Journal,
+    journal::{Durable, Entry},
+    key_prefix,
+};
 
 /// Most commits that share one fsync.
 const MOST_IN_GROUP: usize = 256;
@@ -71,7 +75,7 @@ impl Writer {
             term = position.term,
             "store open"
         );
-        Ok(Self {
+        let mut writer = Self {
             prefix: key_prefix(&config.stack),
             config,
             journal,
@@ -79,7 +83,27 @@ impl Writer {
             database: Some(database),
             position,
             leader: None,
-        })
+        };
+        writer.complete_journal()?;
+        Ok(writer)
+    }
+
+    /// Adds the lines that a crash left out, if it fell between a commit and its line.
+    fn complete_journal(&mut self) -> Result<(), StoreError> {
+        // A journal without lines is new; the last lines then belong to an older one.
+        let Some(last) = self.journal.as_ref().and_then(Journal::last_revision) else {
+            return Ok(());
+        };
+        let mut lines = self.read("opening the store", file::last_lines)?;
+        lines.retain(|line| line.revision > last);
+        match &mut self.journal {
+            Some(journal) if !lines.is_empty() => journal.append(lines).map_err(|error| StoreError {
+                act: "opening the store",
+                hint: "the commit journal cannot be written".to_owned(),
+                source: Some(Box::new(error)),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Serves until all senders are gone.
@@ -159,7 +183,7 @@ impl Writer {
     fn commit(&mut self, group: Vec<(Prepared, CommitReply)>) {
         let theirs = Term(self.position.term);
         let leads = self.leader.as_ref().map(|leader| leader.term);
-        let mut group: Vec<_> = group
+        let group: Vec<_> = group
             .into_iter()
             .filter_map(|(commit, reply)| {
                 if Some(commit.term) == leads {
@@ -174,9 +198,11 @@ impl Writer {
             return;
         }
         let first = self.position.revision + 1;
-        let outcome = self.write_group(group.iter().map(|(commit, _)| commit).collect());
-        let outcome =
-            outcome.and_then(|()| self.write_journal(first, group.iter_mut().map(|(commit, _)| commit)));
+        let commits: Vec<_> = group.iter().map(|(commit, _)| commit).collect();
+        let lines = self.lines(first, &commits);
+        let outcome = self
+            .write_group(&commits, &lines)
+            .and_then(|()| self.write_journal(lines));
         for (n, (_, reply)) in group.into_iter().enumerate() {
             drop(reply.send(match &outcome {
                 Ok(()) => Ok(Revision(first + n as u64)),
@@ -185,46 +211,56 @@ impl Writer {
         }
     }
 
-    fn write_group(&mut self, commits: Vec<&Prepared>) -> Result<(), Failure> {
+    /// The journal's lines for commits that get revisions from `first` on; none without a journal.
+    fn lines(&self, first: u64, commits: &[&Prepared]) -> Vec<Entry> {
+        if self.journal.is_none() {
+            return Vec::new();
+        }
+        let line = |(n, commit): (usize, &&Prepared)| {
+            let durable = Durable {
+                replica: self.leader.as_ref().map(|leader| leader.replica.clone()),
+                term: commit.term,
+                revision: Revision(first + n as u64),
+                keys: commit.writes.iter().map(|write| write.key().to_owned()).collect(),
+                phases: commit.phases.clone(),
+            };
+            durable.entry(&self.prefix)
+        };
+        commits.iter().enumerate().map(line).collect()
+    }
+
+    fn write_group(&mut self, commits: &[&Prepared], lines: &[Entry]) -> Result<(), Failure> {
         let before = self.position.revision;
         let position = Position {
             revision: before + commits.len() as u64,
             ..self.position
         };
         let bounds = self.config.history;
-        let Err(cause) = self.transact(position, |txn| apply::apply(txn, &commits, bounds)) else {
+        let journaled = self.journal.is_some();
+        let Err(cause) = self.transact(position, |txn| {
+            if journaled {
+                file::put_last_lines(txn, lines)?;
+            }
+            apply::apply(txn, commits, bounds)
+        }) else {
             return Ok(());
         };
         tracing::error!(error = %cause, commits = commits.len(), "the store failed a commit");
         if self.database.is_some() && self.position.revision == before {
             let hint = hint(&self.config.path, &cause);
-            Err(Failure::Refused {
-                hint,
-                cause: Shared(Arc::new(cause)),
-            })
+            let cause = Shared(Arc::new(cause));
+            Err(Failure::Refused { hint, cause })
         } else {
             Err(Failure::Unclear(Shared(Arc::new(cause))))
         }
     }
 
     /// A commit that is not in the journal counts as unclear, although it took place: its repeat does no harm.
-    fn write_journal<'a>(
-        &mut self,
-        first: u64,
-        commits: impl Iterator<Item = &'a mut Prepared>,
-    ) -> Result<(), Failure> {
+    fn write_journal(&mut self, lines: Vec<Entry>) -> Result<(), Failure> {
         let Some(journal) = &mut self.journal else {
             return Ok(());
         };
-        let replica = self.leader.as_ref().map(|leader| leader.replica.clone());
-        let lines = commits.enumerate().map(|(n, commit)| Durable {
-            replica: replica.clone(),
-            term: commit.term,
-            revision: Revision(first + n as u64),
-            keys: commit.writes.iter().map(|write| write.key().to_owned()).collect(),
-            phases: std::mem::take(&mut commit.phases),
-        });
-        journal.append(&self.prefix, lines).map_err(|error| {
+        journal.append(lines).map_err(|error| {
             tracing::error!(%error, cause = %error.source, "the commit journal cannot be written");
             Failure::Unclear(Shared(Arc::new(error)))
         })
