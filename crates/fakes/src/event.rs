@@ -70,6 +70,11 @@ impl Effects {
         }
     }
 
+    /// What was pushed so far.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// Whether nothing was pushed.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

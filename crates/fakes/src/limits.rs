@@ -32,7 +32,7 @@ pub enum Error {
         source: toml::de::Error,
     },
     /// A change does not fit the shape of the limits.
-    #[error("limits would not be valid: {0}")]
+    #[error("the limits would not be valid")]
     Change(#[source] serde_json::Error),
 }
 

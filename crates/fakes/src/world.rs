@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::buildkite::{self, Refusal};
-use crate::config::Settings;
-use crate::event::{Effects, EventLog};
+use crate::config::{Machines, Settings};
+use crate::event::{Effects, Event, EventLog, Host};
 use crate::fault::Faults;
 use crate::gce;
 use crate::limits::{self, Limits};
@@ -23,6 +23,7 @@ pub struct World {
     /// The faults that are set.
     pub faults: Faults,
     limits: Limits,
+    machines: Machines,
     /// Buildkite.
     pub buildkite: buildkite::Model,
     /// Google Compute Engine.
@@ -38,16 +39,28 @@ impl World {
         Self {
             log: EventLog::default(),
             faults: Faults::new(settings.seed),
-            buildkite: buildkite::Model::new(settings.seed, limits.buildkite.clone(), settings.buildkite.clone()),
+            buildkite: buildkite::Model::new(
+                settings.seed,
+                limits.buildkite.clone(),
+                settings.buildkite.clone(),
+            ),
             gce: gce::Model::new(settings.seed, &limits, &settings.projects),
             metadata: metadata::Model::new(),
+            machines: settings.machines,
             limits,
         }
     }
 
     /// What happens to machines: `POST /instances/{name}/{act}` of the control surface.
-    pub fn instance_act(&mut self, now: Now, name: &str, act: &str, out: &mut Effects) -> Result<(), Refusal> {
-        let mishap = gce::Mishap::parse(act).ok_or_else(|| Refusal::new(404, format!("{act} is not an act")))?;
+    pub fn instance_act(
+        &mut self,
+        now: Now,
+        name: &str,
+        act: &str,
+        out: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let mishap =
+            gce::Mishap::parse(act).ok_or_else(|| Refusal::new(404, format!("{act} is not an act")))?;
         self.gce.happen(now, name, mishap, out).map_err(|impossible| {
             let status = match impossible {
                 gce::Impossible::NoSuchInstance(_) => 404,
@@ -55,6 +68,41 @@ impl World {
             };
             Refusal::new(status, impossible.to_string())
         })
+    }
+
+    /// Tells which machine took which job, from what Buildkite just saw: a guest names its agent after its
+    /// instance. Where machines run nothing, there is nothing to tie.
+    pub fn tie_machines(&self, out: &mut Effects) {
+        if self.machines == Machines::None {
+            return;
+        }
+        let text =
+            |event: &Event, name: &str| event.fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        let claims: Vec<Event> = out
+            .events()
+            .iter()
+            .filter_map(|event| {
+                let (instance, job) = (text(event, "agent_name")?, text(event, "job")?);
+                let token_id = match event.kind {
+                    // With a job acquisition token the job is known as soon as the agent registers.
+                    "agent.registered" => text(event, "token_id")?,
+                    "job.acquired" => self
+                        .buildkite
+                        .cluster_token_of(&text(event, "agent")?)?
+                        .to_string(),
+                    _ => return None,
+                };
+                self.gce.instance_named(&instance)?;
+                let claim = Event::new(Host::Gce, "machine.claimed");
+                Some(
+                    claim
+                        .with("instance", instance)
+                        .with("job", job)
+                        .with("token_id", token_id),
+                )
+            })
+            .collect();
+        claims.into_iter().for_each(|claim| out.push(claim));
     }
 
     /// The limits in force.
@@ -78,7 +126,10 @@ impl World {
 
     /// When something is due next, since start.
     pub fn next_due(&self) -> Option<Duration> {
-        [self.buildkite.next_due(), self.gce.next_due()].into_iter().flatten().min()
+        [self.buildkite.next_due(), self.gce.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// All models, whole: `GET /state`.

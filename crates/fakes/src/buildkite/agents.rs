@@ -216,6 +216,18 @@ impl Model {
         Ok(())
     }
 
+    /// The UUID of the cluster token that an agent (by its UUID) registered with; none if it was a job
+    /// acquisition token.
+    pub fn cluster_token_of(&self, agent: &str) -> Option<Uuid> {
+        // The agent that acquires is most likely a young one.
+        let agent = self
+            .agents
+            .iter()
+            .rev()
+            .find(|known| known.uuid.to_string() == agent)?;
+        (agent.token_kind == TokenKind::Cluster).then_some(agent.token_id)
+    }
+
     /// What a fault can aim at when this session sends a heartbeat: agent, its name, its job.
     pub(super) fn describe_session(&self, session: &str) -> Option<(String, String, Option<String>, String)> {
         let agent = &self.agents[self.agent_of_session(session).ok()?.0];

@@ -50,7 +50,11 @@ impl Bench {
             ..Config::default()
         };
         let model = Model::new(seed, Limits::standard().buildkite, config);
-        let mut bench = Self { model, log: EventLog::default(), at: Duration::ZERO };
+        let mut bench = Self {
+            model,
+            log: EventLog::default(),
+            at: Duration::ZERO,
+        };
         bench.register("g");
         bench
     }
@@ -89,14 +93,24 @@ impl Bench {
     }
 
     fn build(&mut self, yaml: &str) -> CreatedBuild {
-        let new = NewBuild { pipeline: "p".into(), yaml: yaml.into(), ..NewBuild::default() };
-        self.act(|model, now, out| model.create_build(now, &new, out)).unwrap()
+        let new = NewBuild {
+            pipeline: "p".into(),
+            yaml: yaml.into(),
+            ..NewBuild::default()
+        };
+        self.act(|model, now, out| model.create_build(now, &new, out))
+            .unwrap()
     }
 
     fn refused(&mut self, yaml: &str) -> String {
-        let new = NewBuild { yaml: yaml.into(), ..NewBuild::default() };
+        let new = NewBuild {
+            yaml: yaml.into(),
+            ..NewBuild::default()
+        };
         let before = self.log.len();
-        let refusal = self.act(|model, now, out| model.create_build(now, &new, out)).unwrap_err();
+        let refusal = self
+            .act(|model, now, out| model.create_build(now, &new, out))
+            .unwrap_err();
         assert_eq!(self.log.len(), before, "a refused build leaves no trace");
         refusal.to_string()
     }
@@ -107,32 +121,45 @@ impl Bench {
 
     fn reserve(&mut self, stack: &str, job: Uuid, seconds: i64) -> bool {
         let jobs = [job.to_string()];
-        let answer = self.act(|model, now, out| model.reserve(now, 0, stack, &jobs, Some(seconds), out)).unwrap();
+        let answer = self
+            .act(|model, now, out| model.reserve(now, 0, stack, &jobs, Some(seconds), out))
+            .unwrap();
         answer.reserved == [job]
     }
 
     /// A connected agent; its session.
     fn agent(&mut self, token: &str) -> String {
-        let new = Registration { name: "vm".into(), ..Registration::default() };
-        let agent = self.act(|model, now, out| model.register_agent(now, token, new, out)).unwrap();
-        self.act(|model, now, _| model.connect(now, &agent.access_token)).unwrap();
+        let new = Registration {
+            name: "vm".into(),
+            ..Registration::default()
+        };
+        let agent = self
+            .act(|model, now, out| model.register_agent(now, token, new, out))
+            .unwrap();
+        self.act(|model, now, _| model.connect(now, &agent.access_token))
+            .unwrap();
         agent.access_token
     }
 
     fn acquire(&mut self, job: Uuid) -> Acquired {
         let session = self.agent("bkct_fake");
-        self.act(|model, now, out| model.acquire(now, &session, job, out)).unwrap()
+        self.act(|model, now, out| model.acquire(now, &session, job, out))
+            .unwrap()
     }
 
     /// A job with an agent, running; its token.
     fn run(&mut self, job: Uuid) -> String {
         let token = self.acquire(job).token;
-        self.act(|model, now, out| model.start(now, &token, job, out)).unwrap();
+        self.act(|model, now, out| model.start(now, &token, job, out))
+            .unwrap();
         token
     }
 
     fn finish(&mut self, job: Uuid, token: &str, exit_status: &str) -> Result<(), super::Refusal> {
-        let end = JobEnd { exit_status: exit_status.into(), ..JobEnd::default() };
+        let end = JobEnd {
+            exit_status: exit_status.into(),
+            ..JobEnd::default()
+        };
         self.act(|model, now, out| model.finish_job(now, token, job, end, out))
     }
 
@@ -152,28 +179,47 @@ impl Bench {
     /// Jobs in the list.
     fn listed(&mut self) -> Vec<Uuid> {
         let page = self
-            .act(|model, now, _| model.list_scheduled(now, 0, "g", "gust", (1000, None), super::ListView::default()))
+            .act(|model, now, _| {
+                model.list_scheduled(now, 0, "g", "gust", (1000, None), super::ListView::default())
+            })
             .unwrap();
         page.jobs.iter().map(|job| job.uuid).collect()
     }
 
     fn events(&self, kind: &str) -> Vec<&Entry> {
-        self.log.after(0).iter().filter(|entry| entry.event.kind == kind).collect()
+        self.log
+            .after(0)
+            .iter()
+            .filter(|entry| entry.event.kind == kind)
+            .collect()
     }
 
     /// All jobs of a step, retries included, in the order they were made.
     fn jobs_of(&self, key: &str) -> Vec<Uuid> {
-        let jobs = self.events("job.created").into_iter().filter(|entry| entry.event.fields["key"] == key);
-        jobs.map(|entry| Uuid::parse_str(entry.event.fields["job"].as_str().unwrap()).unwrap()).collect()
+        let jobs = self
+            .events("job.created")
+            .into_iter()
+            .filter(|entry| entry.event.fields["key"] == key);
+        jobs.map(|entry| Uuid::parse_str(entry.event.fields["job"].as_str().unwrap()).unwrap())
+            .collect()
     }
 
     /// `from>to` of one job.
     fn path(&self, job: Uuid) -> String {
         let name = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let job = job.to_string();
-        let states = self.events("job.state").into_iter().filter(|entry| entry.event.fields["job"] == job.as_str());
+        let states = self
+            .events("job.state")
+            .into_iter()
+            .filter(|entry| entry.event.fields["job"] == job.as_str());
         states
-            .map(|entry| format!("{}>{}", name(&entry.event.fields["from"]), name(&entry.event.fields["to"])))
+            .map(|entry| {
+                format!(
+                    "{}>{}",
+                    name(&entry.event.fields["from"]),
+                    name(&entry.event.fields["to"])
+                )
+            })
             .collect::<Vec<_>>()
             .join(" ")
     }

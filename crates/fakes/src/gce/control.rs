@@ -172,6 +172,11 @@ impl Model {
         super::addresses::internal(self.region_index(&instance.zone), instance.address)
     }
 
+    /// An instance of that name, in any project and zone.
+    pub fn instance_named(&self, name: &str) -> Option<&Instance> {
+        self.instances.values().find(|instance| &*instance.name == name)
+    }
+
     /// The instance of that id.
     pub fn instance(&self, id: u64) -> Option<&Instance> {
         self.instances.get(&id)

@@ -138,7 +138,10 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         ));
     }
     if let Some(runner) = runner {
-        tasks.push(task::spawn("machines", runner.run(shared.clone(), cancel.clone())));
+        tasks.push(task::spawn(
+            "machines",
+            runner.run(shared.clone(), cancel.clone()),
+        ));
     }
     Ok(Handle {
         addresses,

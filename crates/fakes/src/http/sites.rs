@@ -22,7 +22,9 @@ impl Site for Buildkite {
     }
 
     fn handle(&self, world: &mut World, now: Now, request: &Request, out: &mut Effects) -> Outcome {
-        buildkite::wire::handle(&mut world.buildkite, &mut world.faults, now, request, out)
+        let outcome = buildkite::wire::handle(&mut world.buildkite, &mut world.faults, now, request, out);
+        world.tie_machines(out);
+        outcome
     }
 }
 

@@ -69,8 +69,13 @@ impl Run {
     fn act(&mut self, act: &Act) {
         match *act {
             Act::Build(index) => {
-                let new = NewBuild { yaml: PIPELINES[index].into(), ..NewBuild::default() };
-                self.bench.act(|model, now, out| model.create_build(now, &new, out)).unwrap();
+                let new = NewBuild {
+                    yaml: PIPELINES[index].into(),
+                    ..NewBuild::default()
+                };
+                self.bench
+                    .act(|model, now, out| model.create_build(now, &new, out))
+                    .unwrap();
             }
             Act::Reserve(job, h, seconds) => {
                 let Some(job) = self.job(job) else { return };
@@ -78,55 +83,89 @@ impl Run {
             }
             Act::Acquire(job, agent, by_token) => {
                 let Some(job) = self.job(job) else { return };
-                let session = if by_token { self.session_by_token(job) } else { self.session(agent) };
-                let acquired = self.bench.act(|model, now, out| model.acquire(now, &session, job, out));
+                let session = if by_token {
+                    self.session_by_token(job)
+                } else {
+                    self.session(agent)
+                };
+                let acquired = self
+                    .bench
+                    .act(|model, now, out| model.acquire(now, &session, job, out));
                 if let Ok(acquired) = acquired {
                     self.tokens.insert(job, acquired.token);
                 }
             }
             Act::Start(job) => {
-                let Some((job, token)) = self.job(job).and_then(|job| Some((job, self.tokens.get(&job)?.clone())))
+                let Some((job, token)) = self
+                    .job(job)
+                    .and_then(|job| Some((job, self.tokens.get(&job)?.clone())))
                 else {
                     return;
                 };
-                let _ = self.bench.act(|model, now, out| model.start(now, &token, job, out));
+                let _ = self
+                    .bench
+                    .act(|model, now, out| model.start(now, &token, job, out));
             }
             Act::Finish(job, status) => {
-                let Some((job, token)) = self.job(job).and_then(|job| Some((job, self.tokens.get(&job)?.clone())))
+                let Some((job, token)) = self
+                    .job(job)
+                    .and_then(|job| Some((job, self.tokens.get(&job)?.clone())))
                 else {
                     return;
                 };
-                let end = JobEnd { exit_status: status.to_string(), ..JobEnd::default() };
-                let _ = self.bench.act(|model, now, out| model.finish_job(now, &token, job, end, out));
+                let end = JobEnd {
+                    exit_status: status.to_string(),
+                    ..JobEnd::default()
+                };
+                let _ = self
+                    .bench
+                    .act(|model, now, out| model.finish_job(now, &token, job, end, out));
             }
             Act::StackFinish(job) => {
                 let Some(job) = self.job(job) else { return };
-                let finish = StackFinish { exit_status: -1, detail: "x".into(), signal_reason: None };
-                let _ = self.bench.act(|model, now, out| model.finish(now, 0, "g", &job.to_string(), &finish, out));
+                let finish = StackFinish {
+                    exit_status: -1,
+                    detail: "x".into(),
+                    signal_reason: None,
+                };
+                let _ = self
+                    .bench
+                    .act(|model, now, out| model.finish(now, 0, "g", &job.to_string(), &finish, out));
             }
             Act::Cancel(job) => {
                 let Some(job) = self.job(job) else { return };
                 let _ = self.bench.cancel(job);
             }
             Act::CancelBuild(number) => {
-                let _ = self.bench.act(|model, now, out| model.cancel_build(now, number as u64 + 1, out));
+                let _ = self
+                    .bench
+                    .act(|model, now, out| model.cancel_build(now, number as u64 + 1, out));
             }
             Act::Retry(job) => {
                 let Some(job) = self.job(job) else { return };
                 let _ = self.bench.retry(job);
             }
             Act::Upload(job, replace) => {
-                let Some((job, token)) = self.job(job).and_then(|job| Some((job, self.tokens.get(&job)?.clone())))
+                let Some((job, token)) = self
+                    .job(job)
+                    .and_then(|job| Some((job, self.tokens.get(&job)?.clone())))
                 else {
                     return;
                 };
-                let what = (serde_json::json!({"steps": [{"command": "u"}, "wait", {"command": "v"}]}), replace);
+                let what = (
+                    serde_json::json!({"steps": [{"command": "u"}, "wait", {"command": "v"}]}),
+                    replace,
+                );
                 let id = Uuid::from_u128(self.bench.log.len().into());
-                let _ = self.bench.act(|model, now, _| model.upload_pipeline(now, &token, job, id, what));
+                let _ = self
+                    .bench
+                    .act(|model, now, _| model.upload_pipeline(now, &token, job, id, what));
             }
             Act::Disconnect(agent) => {
                 let session = self.session(agent);
-                let _ = self.bench.act(|model, now, out| model.disconnect(now, &session, out));
+                let _ = self
+                    .bench
+                    .act(|model, now, out| model.disconnect(now, &session, out));
             }
             Act::Pass(seconds) => self.bench.pass(seconds.into()),
         }
@@ -151,9 +190,17 @@ impl Run {
             .bench
             .act(|model, now, out| model.issue_acquisition_tokens(now, 0, "g", &jobs, None, out))
             .unwrap();
-        let Some(token) = tokens.issued.first().map(|token| token.token.clone()) else { return String::new() };
-        let new = Registration { name: "one".into(), ..Registration::default() };
-        let agent = self.bench.act(|model, now, out| model.register_agent(now, &token, new, out)).unwrap();
+        let Some(token) = tokens.issued.first().map(|token| token.token.clone()) else {
+            return String::new();
+        };
+        let new = Registration {
+            name: "one".into(),
+            ..Registration::default()
+        };
+        let agent = self
+            .bench
+            .act(|model, now, out| model.register_agent(now, &token, new, out))
+            .unwrap();
         agent.access_token
     }
 }
@@ -178,7 +225,11 @@ fn check(bench: &Bench) {
             "job.state" => {
                 assert!(created.contains(&job), "a job is created before it has a state");
                 assert!(!ended.contains(&job), "an ended job changes no more");
-                assert_eq!(text(&fields["from"]), states.get(&job).cloned(), "from is the to before it");
+                assert_eq!(
+                    text(&fields["from"]),
+                    states.get(&job).cloned(),
+                    "from is the to before it"
+                );
                 let to = text(&fields["to"]).unwrap();
                 assert_eq!(fields.contains_key("runnable"), to == "scheduled");
                 states.insert(job, to);
@@ -199,13 +250,24 @@ fn check(bench: &Bench) {
         assert_eq!(bench.state(job).name(), state);
     }
     let active = |job: &&String| {
-        ["scheduled", "reserved", "accepted", "running", "canceling", "timing_out"].contains(&states[*job].as_str())
+        [
+            "scheduled",
+            "reserved",
+            "accepted",
+            "running",
+            "canceling",
+            "timing_out",
+        ]
+        .contains(&states[*job].as_str())
     };
     let limited = states.keys().filter(|job| {
         let job = bench.model.job_key(Uuid::parse_str(job).unwrap()).unwrap();
         bench.model.group_of(bench.model.jobs[job.0].step).is_some()
     });
-    assert!(limited.filter(active).count() <= 2, "a concurrency group is never over its limit");
+    assert!(
+        limited.filter(active).count() <= 2,
+        "a concurrency group is never over its limit"
+    );
 }
 
 proptest! {

@@ -15,7 +15,9 @@ fn a_job_runs_from_the_list_to_its_end() {
     let job = bench.build(ONE).jobs[0].uuid;
     assert!(bench.reserve("g", job, 60));
     let token = bench.run(job);
-    bench.act(|model, now, out| model.start(now, &token, job, out)).expect("a repeated start changes nothing");
+    bench
+        .act(|model, now, out| model.start(now, &token, job, out))
+        .expect("a repeated start changes nothing");
     bench.finish(job, &token, "0").unwrap();
     assert_eq!(bench.finish(job, &token, "0").unwrap_err().status, 422);
     assert_eq!(bench.model.job_state(&token, job).unwrap_err().status, 401);
@@ -33,12 +35,21 @@ fn the_environment_is_text_and_carries_what_the_agent_insists_on() {
     let job = bench.build(ONE).jobs[0].uuid;
     let env = bench.acquire(job).env;
     for name in [
-        "BUILDKITE_JOB_ID", "BUILDKITE_REPO", "BUILDKITE_COMMIT", "BUILDKITE_BRANCH", "BUILDKITE_AGENT_NAME",
-        "BUILDKITE_ORGANIZATION_SLUG", "BUILDKITE_PIPELINE_SLUG", "BUILDKITE_PIPELINE_PROVIDER",
+        "BUILDKITE_JOB_ID",
+        "BUILDKITE_REPO",
+        "BUILDKITE_COMMIT",
+        "BUILDKITE_BRANCH",
+        "BUILDKITE_AGENT_NAME",
+        "BUILDKITE_ORGANIZATION_SLUG",
+        "BUILDKITE_PIPELINE_SLUG",
+        "BUILDKITE_PIPELINE_PROVIDER",
     ] {
         assert!(env.get(name).is_some_and(|value| !value.is_empty()), "{name}");
     }
-    assert_eq!((env["TOP"].as_str(), env["MINE"].as_str(), env["FLAG"].as_str()), ("1", "2.5", "true"));
+    assert_eq!(
+        (env["TOP"].as_str(), env["MINE"].as_str(), env["FLAG"].as_str()),
+        ("1", "2.5", "true")
+    );
     assert_eq!(env["BUILDKITE_SKIP_CHECKOUT"], "true");
     assert_eq!(env["BUILDKITE_AGENT_NAME"], "vm");
     assert_eq!(env["BUILDKITE_COMMAND"], "a");
@@ -51,12 +62,21 @@ fn a_log_is_put_together_by_offset_whatever_arrives_when_and_how_often() {
     let token = bench.run(job);
     let text = "grüße, log\n".as_bytes();
     for (from, to) in [(5, 11), (0, 3), (5, 11), (3, 5), (11, text.len()), (0, 3)] {
-        let chunk = Chunk { offset: from as u64, bytes: Bytes::copy_from_slice(&text[from..to]) };
+        let chunk = Chunk {
+            offset: from as u64,
+            bytes: Bytes::copy_from_slice(&text[from..to]),
+        };
         bench.model.append_log(&token, job, chunk).unwrap();
     }
     assert_eq!(bench.model.show_job(job).unwrap()["log"], "grüße, log\n");
-    let large = Chunk { offset: 100, bytes: vec![b'x'; 102_401].into() };
-    assert_eq!(bench.model.append_log(&token, job, large).unwrap_err().status, 413);
+    let large = Chunk {
+        offset: 100,
+        bytes: vec![b'x'; 102_401].into(),
+    };
+    assert_eq!(
+        bench.model.append_log(&token, job, large).unwrap_err().status,
+        413
+    );
 }
 
 #[test]
@@ -74,7 +94,13 @@ fn a_cancel_is_immediate_without_an_agent_and_waits_for_the_agent_with_one() {
     let token = bench.acquire(accepted).token;
     bench.cancel(accepted).unwrap();
     assert_eq!(bench.state(accepted), State::Canceling);
-    assert_eq!(bench.act(|model, now, out| model.start(now, &token, accepted, out)).unwrap_err().status, 422);
+    assert_eq!(
+        bench
+            .act(|model, now, out| model.start(now, &token, accepted, out))
+            .unwrap_err()
+            .status,
+        422
+    );
 
     let token = bench.run(running);
     bench.cancel(running).unwrap();
@@ -90,11 +116,16 @@ fn a_cancel_is_immediate_without_an_agent_and_waits_for_the_agent_with_one() {
 #[test]
 fn a_job_over_its_time_is_told_and_ends_as_timed_out() {
     let mut bench = Bench::with_patient_agents();
-    let job = bench.build("steps:\n- {command: a, key: a, timeout_in_minutes: 2}").jobs[0].uuid;
+    let job = bench
+        .build("steps:\n- {command: a, key: a, timeout_in_minutes: 2}")
+        .jobs[0]
+        .uuid;
     bench.pass(60.0);
     let token = bench.run(job);
     bench.pass(60.0);
-    bench.act(|model, now, _| model.set_timeout(now, &token, job, 3)).unwrap();
+    bench
+        .act(|model, now, _| model.set_timeout(now, &token, job, 3))
+        .unwrap();
     bench.pass(119.0);
     assert_eq!(bench.state(job), State::Running);
     bench.pass(1.0);
@@ -136,10 +167,18 @@ fn annotations_append_by_context_and_show_on_the_job() {
     };
     annotate(&mut bench, "one", false, Some("info")).unwrap();
     annotate(&mut bench, " two", true, None).unwrap();
-    assert_eq!(annotate(&mut bench, "x", false, Some("loud")).unwrap_err().status, 422);
+    assert_eq!(
+        annotate(&mut bench, "x", false, Some("loud")).unwrap_err().status,
+        422
+    );
     let shown = bench.model.show_job(job).unwrap();
-    assert_eq!(shown["annotations"], json!([{"context":"gust","style":"info","body":"one two","scope":"build"}]));
-    bench.act(|model, _, out| model.remove_annotation(&token, job, "gust", "build", out)).unwrap();
+    assert_eq!(
+        shown["annotations"],
+        json!([{"context":"gust","style":"info","body":"one two","scope":"build"}])
+    );
+    bench
+        .act(|model, _, out| model.remove_annotation(&token, job, "gust", "build", out))
+        .unwrap();
     assert_eq!(bench.model.show_job(job).unwrap()["annotations"], json!([]));
 }
 
@@ -149,12 +188,32 @@ fn meta_data_is_shared_by_the_build_and_read_by_its_id_too() {
     let build = bench.build("steps:\n- {command: a, key: a}\n- {command: b, key: b}");
     let (one, two) = (bench.run(build.jobs[0].uuid), bench.run(build.jobs[1].uuid));
     let of = |index: usize| MetaDataOf::Job(build.jobs[index].uuid);
-    bench.model.set_meta_data(&one, of(0), vec![("k".into(), "v".into())]).unwrap();
-    assert_eq!(bench.model.meta_data(&two, of(1), "k").unwrap().as_deref(), Some("v"));
-    assert_eq!(bench.model.meta_data(&two, MetaDataOf::Build(build.uuid), "k").unwrap().as_deref(), Some("v"));
+    bench
+        .model
+        .set_meta_data(&one, of(0), vec![("k".into(), "v".into())])
+        .unwrap();
+    assert_eq!(
+        bench.model.meta_data(&two, of(1), "k").unwrap().as_deref(),
+        Some("v")
+    );
+    assert_eq!(
+        bench
+            .model
+            .meta_data(&two, MetaDataOf::Build(build.uuid), "k")
+            .unwrap()
+            .as_deref(),
+        Some("v")
+    );
     assert_eq!(bench.model.meta_data(&two, of(1), "x").unwrap(), None);
     assert_eq!(bench.model.meta_data_keys(&one, of(0)).unwrap(), ["k"]);
-    assert_eq!(bench.model.set_meta_data(&one, of(0), vec![("k".into(), String::new())]).unwrap_err().status, 422);
+    assert_eq!(
+        bench
+            .model
+            .set_meta_data(&one, of(0), vec![("k".into(), String::new())])
+            .unwrap_err()
+            .status,
+        422
+    );
 }
 
 #[test]
@@ -165,20 +224,39 @@ fn an_upload_is_applied_a_little_later_and_its_jobs_inherit_the_place_in_the_lis
     let token = bench.run(up);
     bench.pass(5.0);
     let upload = Uuid::from_u128(1);
-    let pipeline = json!({"steps": [{"command": "new", "key": "new", "agents": {"cpu": 8, "big": true, "r": 1.1}}]});
+    let pipeline =
+        json!({"steps": [{"command": "new", "key": "new", "agents": {"cpu": 8, "big": true, "r": 1.1}}]});
     for _ in 0..2 {
         let what = (pipeline.clone(), false);
-        bench.act(|model, now, _| model.upload_pipeline(now, &token, up, upload, what)).unwrap();
+        bench
+            .act(|model, now, _| model.upload_pipeline(now, &token, up, upload, what))
+            .unwrap();
     }
-    assert_eq!(bench.model.upload_state(&token, up, upload).unwrap(), UploadState::Pending);
+    assert_eq!(
+        bench.model.upload_state(&token, up, upload).unwrap(),
+        UploadState::Pending
+    );
     bench.pass(0.2);
-    assert_eq!(bench.model.upload_state(&token, up, upload).unwrap(), UploadState::Applied);
+    assert_eq!(
+        bench.model.upload_state(&token, up, upload).unwrap(),
+        UploadState::Applied
+    );
     let new = bench.jobs_of("new");
     assert_eq!(new.len(), 1, "the repeat was the same upload");
-    assert_eq!(bench.model.job(new[0]).unwrap().rules, ["cpu=8", "big=true", "r=1.1"]);
-    assert_eq!(bench.model.job(new[0]).unwrap().scheduled_at, bench.model.job(up).unwrap().scheduled_at);
+    assert_eq!(
+        bench.model.job(new[0]).unwrap().rules,
+        ["cpu=8", "big=true", "r=1.1"]
+    );
+    assert_eq!(
+        bench.model.job(new[0]).unwrap().scheduled_at,
+        bench.model.job(up).unwrap().scheduled_at
+    );
     bench.finish(up, &token, "0").unwrap();
-    assert_eq!(bench.state(after), State::Waiting, "the wait step waits for what was uploaded before it");
+    assert_eq!(
+        bench.state(after),
+        State::Waiting,
+        "the wait step waits for what was uploaded before it"
+    );
     bench.run_to(new[0], "0");
     assert_eq!(bench.state(after), State::Scheduled);
 }
@@ -189,10 +267,15 @@ fn an_upload_that_cannot_be_applied_is_rejected_with_the_reason() {
     let job = bench.build(ONE).jobs[0].uuid;
     let token = bench.run(job);
     let what = (json!({"steps": [{"block": "stop"}]}), false);
-    bench.act(|model, now, _| model.upload_pipeline(now, &token, job, Uuid::from_u128(2), what)).unwrap();
+    bench
+        .act(|model, now, _| model.upload_pipeline(now, &token, job, Uuid::from_u128(2), what))
+        .unwrap();
     bench.pass(1.0);
     let state = bench.model.upload_state(&token, job, Uuid::from_u128(2)).unwrap();
-    assert_eq!(state, UploadState::Rejected("A block step is not supported".into()));
+    assert_eq!(
+        state,
+        UploadState::Rejected("A block step is not supported".into())
+    );
 }
 
 #[test]
@@ -201,17 +284,37 @@ fn artifacts_are_found_once_uploaded_and_downloaded_as_they_were() {
     let build = bench.build(ONE);
     let job = build.jobs[0].uuid;
     let token = bench.run(job);
-    let new = NewArtifact { path: "out/a.txt".into(), file_size: 2, ..NewArtifact::default() };
+    let new = NewArtifact {
+        path: "out/a.txt".into(),
+        file_size: 2,
+        ..NewArtifact::default()
+    };
     let batch = Uuid::from_u128(3);
-    let created = bench.model.create_artifacts(&token, job, batch, vec![new], true).unwrap();
+    let created = bench
+        .model
+        .create_artifacts(&token, job, batch, vec![new], true)
+        .unwrap();
     assert!(!created[0].1, "a small file goes by form");
-    bench.model.upload_form(batch, "out/a.txt", Bytes::from("hi")).unwrap();
-    bench.model.update_artifacts(&token, job, vec![(created[0].0, "finished".into())]).unwrap();
-    let found =
-        bench.model.search_artifacts(&token, build.uuid, "out/*", (Some("finished"), None), false).unwrap();
+    bench
+        .model
+        .upload_form(batch, "out/a.txt", Bytes::from("hi"))
+        .unwrap();
+    bench
+        .model
+        .update_artifacts(&token, job, vec![(created[0].0, "finished".into())])
+        .unwrap();
+    let found = bench
+        .model
+        .search_artifacts(&token, build.uuid, "out/*", (Some("finished"), None), false)
+        .unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!(bench.model.artifact_content(created[0].0).unwrap().1, Bytes::from("hi"));
-    let elsewhere = bench.model.search_artifacts(&token, Uuid::from_u128(9), "*", (None, None), false);
+    assert_eq!(
+        bench.model.artifact_content(created[0].0).unwrap().1,
+        Bytes::from("hi")
+    );
+    let elsewhere = bench
+        .model
+        .search_artifacts(&token, Uuid::from_u128(9), "*", (None, None), false);
     assert_eq!(elsewhere.unwrap_err().status, 404);
 }
 
@@ -222,9 +325,32 @@ fn secrets_steps_and_tokens_answer_a_running_job() {
     let token = bench.run(job);
     assert_eq!(bench.model.secret(&token, job, "KEY").unwrap().0, "value");
     assert_eq!(bench.model.secret(&token, job, "NONE").unwrap_err().status, 404);
-    assert_eq!(bench.model.step_attribute(&token, None, "a", Some("state")).unwrap(), "ready");
-    bench.model.update_step(&token, None, "a", ("label", "new"), false).unwrap();
-    assert_eq!(bench.model.step_attribute(&token, None, "a", Some("label")).unwrap(), "new");
+    assert_eq!(
+        bench
+            .model
+            .step_attribute(&token, None, "a", Some("state"))
+            .unwrap(),
+        "ready"
+    );
+    bench
+        .model
+        .update_step(&token, None, "a", ("label", "new"), false)
+        .unwrap();
+    assert_eq!(
+        bench
+            .model
+            .step_attribute(&token, None, "a", Some("label"))
+            .unwrap(),
+        "new"
+    );
     let now = bench.now();
-    assert_eq!(bench.model.oidc_token(now, &token, job, None, 0).unwrap().split('.').count(), 3);
+    assert_eq!(
+        bench
+            .model
+            .oidc_token(now, &token, job, None, 0)
+            .unwrap()
+            .split('.')
+            .count(),
+        3
+    );
 }

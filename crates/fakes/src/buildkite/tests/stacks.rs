@@ -3,7 +3,8 @@
 use super::{Bench, State};
 use crate::buildkite::{ListView, Notification, StackFinish};
 
-const THREE: &str = "steps:\n- {command: a, key: a}\n- {command: b, key: b, priority: 9}\n- {command: c, key: c}";
+const THREE: &str =
+    "steps:\n- {command: a, key: a}\n- {command: b, key: b, priority: 9}\n- {command: c, key: c}";
 
 #[test]
 fn the_list_is_by_scheduled_at_and_reserved_jobs_are_hidden() {
@@ -11,15 +12,32 @@ fn the_list_is_by_scheduled_at_and_reserved_jobs_are_hidden() {
     let first = bench.build(THREE);
     bench.pass(1.0);
     let second = bench.build(THREE);
-    let all: Vec<_> = first.jobs.iter().chain(&second.jobs).map(|job| job.uuid).collect();
+    let all: Vec<_> = first
+        .jobs
+        .iter()
+        .chain(&second.jobs)
+        .map(|job| job.uuid)
+        .collect();
     assert_eq!(bench.listed(), all);
     assert!(bench.reserve("g", all[0], 60));
     assert_eq!(bench.listed(), all[1..]);
-    let page = bench.model.list_scheduled(bench.now(), 0, "g", "~", (2, None), ListView::default()).unwrap();
+    let page = bench
+        .model
+        .list_scheduled(bench.now(), 0, "g", "~", (2, None), ListView::default())
+        .unwrap();
     assert!(page.has_next_page);
     let cursor = page.end_cursor.unwrap();
-    let rest =
-        bench.model.list_scheduled(bench.now(), 0, "g", "gust", (1000, Some(&cursor)), ListView::default()).unwrap();
+    let rest = bench
+        .model
+        .list_scheduled(
+            bench.now(),
+            0,
+            "g",
+            "gust",
+            (1000, Some(&cursor)),
+            ListView::default(),
+        )
+        .unwrap();
     assert_eq!(rest.jobs.iter().map(|job| job.uuid).collect::<Vec<_>>(), all[3..]);
     assert!(!rest.has_next_page);
     assert_eq!(rest.jobs[0].priority, 0);
@@ -33,15 +51,23 @@ fn a_reservation_is_owned_by_its_key_prolonged_by_it_and_runs_out() {
     assert!(bench.reserve("g", job, 60));
     assert!(!bench.reserve("h", job, 60));
     bench.pass(50.0);
-    assert!(bench.reserve("g", job, 60), "the same key holds it, so it is prolonged");
+    assert!(
+        bench.reserve("g", job, 60),
+        "the same key holds it, so it is prolonged"
+    );
     bench.pass(59.0);
     assert_eq!(bench.state(job), State::Reserved);
     bench.pass(1.0);
     assert_eq!(bench.state(job), State::Scheduled);
     assert_eq!(bench.listed(), [job]);
     assert!(bench.reserve("h", job, 60));
-    assert_eq!(bench.path(job), "->scheduled scheduled>reserved reserved>scheduled scheduled>reserved");
-    let refusal = bench.act(|model, now, out| model.reserve(now, 0, "g", &[], Some(3601), out)).unwrap_err();
+    assert_eq!(
+        bench.path(job),
+        "->scheduled scheduled>reserved reserved>scheduled scheduled>reserved"
+    );
+    let refusal = bench
+        .act(|model, now, out| model.reserve(now, 0, "g", &[], Some(3601), out))
+        .unwrap_err();
     assert_eq!(refusal.status, 422);
 }
 
@@ -50,9 +76,17 @@ fn a_lagging_list_hides_new_jobs_and_shows_reserved_ones_still() {
     let mut bench = Bench::new();
     bench.pass(100.0);
     let job = bench.build("steps:\n- {command: a, key: a}").jobs[0].uuid;
-    let lag = ListView { lag: std::time::Duration::from_secs(5), paused: false };
+    let lag = ListView {
+        lag: std::time::Duration::from_secs(5),
+        paused: false,
+    };
     let seen = |bench: &mut Bench| {
-        bench.model.list_scheduled(bench.now(), 0, "g", "gust", (10, None), lag).unwrap().jobs.len()
+        bench
+            .model
+            .list_scheduled(bench.now(), 0, "g", "gust", (10, None), lag)
+            .unwrap()
+            .jobs
+            .len()
     };
     bench.pass(4.0);
     assert_eq!(seen(&mut bench), 0);
@@ -70,7 +104,11 @@ fn a_stack_finishes_a_job_once_and_its_retry_rules_apply() {
     let mut bench = Bench::new();
     let yaml = "steps:\n- {command: a, key: a, retry: {automatic: [{signal_reason: stack_error, limit: 1}]}}";
     let job = bench.build(yaml).jobs[0].uuid;
-    let finish = StackFinish { exit_status: -1, detail: "no such machine".into(), signal_reason: None };
+    let finish = StackFinish {
+        exit_status: -1,
+        detail: "no such machine".into(),
+        signal_reason: None,
+    };
     let text = job.to_string();
     let act = |bench: &mut Bench, text: &str| {
         bench.act(|model, now, out| model.finish(now, 0, "g", text, &finish, out))
@@ -79,7 +117,10 @@ fn a_stack_finishes_a_job_once_and_its_retry_rules_apply() {
     assert_eq!(act(&mut bench, &text).unwrap_err().status, 422);
     let end = &bench.events("job.finished")[0].event.fields;
     assert_eq!(end["signal_reason"], "stack_error");
-    assert_eq!((end["by"].as_str(), end["exit_status"].as_str()), (Some("stack"), Some("-1")));
+    assert_eq!(
+        (end["by"].as_str(), end["exit_status"].as_str()),
+        (Some("stack"), Some("-1"))
+    );
     let jobs = bench.jobs_of("a");
     assert_eq!(jobs.len(), 2, "the rule made one retry");
     act(&mut bench, &jobs[1].to_string()).unwrap();
@@ -91,7 +132,9 @@ fn a_stack_finishes_a_job_once_and_its_retry_rules_apply() {
 #[test]
 fn wrong_notifications_are_reported_by_place_and_the_others_kept() {
     let mut bench = Bench::new();
-    let job = bench.build("steps:\n- {command: a, key: a}").jobs[0].uuid.to_string();
+    let job = bench.build("steps:\n- {command: a, key: a}").jobs[0]
+        .uuid
+        .to_string();
     let note = |job: &str, detail: &str, timestamp: Option<&str>| Notification {
         job: job.into(),
         detail: detail.into(),
@@ -110,8 +153,13 @@ fn wrong_notifications_are_reported_by_place_and_the_others_kept() {
         note(&job, "when", Some("yesterday")),
         note(&job, &"é".repeat(256), None),
     ];
-    let errors = bench.act(|model, now, out| model.notify(now, 0, "g", &batch, out)).unwrap();
-    let shown: Vec<String> = errors.iter().map(|error| format!("{}: {:?}", error.error, error.indexes)).collect();
+    let errors = bench
+        .act(|model, now, out| model.notify(now, 0, "g", &batch, out))
+        .unwrap();
+    let shown: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}: {:?}", error.error, error.indexes))
+        .collect();
     insta::assert_snapshot!(shown.join("\n"), @r"
     detail is required: [1, 6]
     detail is too long (maximum is 256 characters): [2]
@@ -122,7 +170,9 @@ fn wrong_notifications_are_reported_by_place_and_the_others_kept() {
     ");
     assert_eq!(bench.events("job.notified").len(), 2);
     let many = vec![note(&job, "again", None); 99];
-    let errors = bench.act(|model, now, out| model.notify(now, 0, "g", &many, out)).unwrap();
+    let errors = bench
+        .act(|model, now, out| model.notify(now, 0, "g", &many, out))
+        .unwrap();
     assert_eq!(errors[0].error, "job stack notification count exceeded");
     assert_eq!(errors[0].indexes, [98]);
 }
@@ -132,20 +182,44 @@ fn a_job_takes_no_notifications_long_after_its_end() {
     let mut bench = Bench::new();
     let job = bench.build("steps:\n- {command: a, key: a}").jobs[0].uuid;
     bench.run_to(job, "0");
-    let note = [Notification { job: job.to_string(), detail: "late".into(), timestamp: None }];
+    let note = [Notification {
+        job: job.to_string(),
+        detail: "late".into(),
+        timestamp: None,
+    }];
     bench.pass(300.0);
-    assert!(bench.act(|model, now, out| model.notify(now, 0, "g", &note, out)).unwrap().is_empty());
+    assert!(
+        bench
+            .act(|model, now, out| model.notify(now, 0, "g", &note, out))
+            .unwrap()
+            .is_empty()
+    );
     bench.pass(0.1);
-    assert_eq!(bench.act(|model, now, out| model.notify(now, 0, "g", &note, out)).unwrap().len(), 1);
+    assert_eq!(
+        bench
+            .act(|model, now, out| model.notify(now, 0, "g", &note, out))
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
 fn acquisition_tokens_are_for_jobs_this_stack_has_reserved() {
     let mut bench = Bench::new();
     bench.register("h");
-    let jobs: Vec<String> = bench.build(THREE).jobs.iter().map(|job| job.uuid.to_string()).collect();
-    bench.act(|model, now, out| model.reserve(now, 0, "g", &jobs[..1], None, out)).unwrap();
-    bench.act(|model, now, out| model.reserve(now, 0, "h", &jobs[1..2], None, out)).unwrap();
+    let jobs: Vec<String> = bench
+        .build(THREE)
+        .jobs
+        .iter()
+        .map(|job| job.uuid.to_string())
+        .collect();
+    bench
+        .act(|model, now, out| model.reserve(now, 0, "g", &jobs[..1], None, out))
+        .unwrap();
+    bench
+        .act(|model, now, out| model.reserve(now, 0, "h", &jobs[1..2], None, out))
+        .unwrap();
     let issue = |bench: &mut Bench, jobs: &[String], seconds| {
         bench.act(|model, now, out| model.issue_acquisition_tokens(now, 0, "g", jobs, seconds, out))
     };

@@ -8,7 +8,11 @@ fn wait_holds_back_until_all_before_it_ended_well() {
     let yaml = "steps:\n- {command: a, key: a, parallelism: 2}\n- wait\n- {command: b, key: b}\n- {command: c, key: c, depends_on: []}";
     let build = bench.build(yaml);
     let jobs: Vec<_> = build.jobs.iter().map(|job| job.uuid).collect();
-    assert_eq!(bench.listed(), [jobs[0], jobs[1], jobs[3]], "an empty depends_on ignores the wait");
+    assert_eq!(
+        bench.listed(),
+        [jobs[0], jobs[1], jobs[3]],
+        "an empty depends_on ignores the wait"
+    );
     bench.run_to(jobs[0], "0");
     assert_eq!(bench.state(jobs[2]), State::Waiting);
     bench.run_to(jobs[1], "0");
@@ -32,7 +36,13 @@ fn a_failure_stops_what_waits_for_it_unless_allowed() {
     let states: Vec<_> = jobs.iter().map(|job| bench.state(*job)).collect();
     assert_eq!(
         states,
-        [State::Finished, State::WaitingFailed, State::Scheduled, State::WaitingFailed, State::Waiting]
+        [
+            State::Finished,
+            State::WaitingFailed,
+            State::Scheduled,
+            State::WaitingFailed,
+            State::Waiting
+        ]
     );
     bench.run_to(jobs[2], "0");
     bench.run_to(jobs[4], "0");
@@ -72,9 +82,16 @@ fn a_manual_retry_opens_what_failed_with_it() {
     assert_eq!(bench.state(b), State::Waiting);
     bench.run_to(again, "0");
     bench.run_to(b, "0");
-    let ends: Vec<_> = bench.events("build.finished").iter().map(|entry| entry.event.fields["state"].clone()).collect();
+    let ends: Vec<_> = bench
+        .events("build.finished")
+        .iter()
+        .map(|entry| entry.event.fields["state"].clone())
+        .collect();
     assert_eq!(ends, ["failed", "passed"]);
-    assert_eq!(bench.path(b), "->waiting waiting>waiting_failed waiting_failed>waiting waiting>scheduled scheduled>accepted accepted>running running>finished");
+    assert_eq!(
+        bench.path(b),
+        "->waiting waiting>waiting_failed waiting_failed>waiting waiting>scheduled scheduled>accepted accepted>running running>finished"
+    );
 }
 
 #[test]
@@ -109,7 +126,8 @@ fn a_concurrency_group_lets_in_as_many_as_it_says() {
 #[test]
 fn skipped_steps_end_at_once_and_pass() {
     let mut bench = Bench::new();
-    let build = bench.build("steps:\n- {command: a, key: a, skip: not today}\n- wait\n- {command: b, key: b}");
+    let build =
+        bench.build("steps:\n- {command: a, key: a, skip: not today}\n- wait\n- {command: b, key: b}");
     assert_eq!(bench.state(build.jobs[0].uuid), State::Skipped);
     assert_eq!(bench.state(build.jobs[1].uuid), State::Scheduled);
     assert_eq!(bench.events("job.finished").len(), 1);
@@ -118,17 +136,32 @@ fn skipped_steps_end_at_once_and_pass() {
 #[test]
 fn a_build_cancel_ends_everything_and_keeps_what_runs_until_its_agent_answers() {
     let mut bench = Bench::new();
-    let build = bench.build("steps:\n- {command: a, key: a}\n- {command: x, key: x}\n- wait\n- {command: b, key: b}");
+    let build =
+        bench.build("steps:\n- {command: a, key: a}\n- {command: x, key: x}\n- wait\n- {command: b, key: b}");
     let [a, x, b] = [build.jobs[0].uuid, build.jobs[1].uuid, build.jobs[2].uuid];
     let token = bench.run(a);
-    bench.act(|model, now, out| model.cancel_build(now, build.number, out)).unwrap();
-    assert_eq!([bench.state(a), bench.state(x), bench.state(b)], [State::Canceling, State::Canceled, State::Canceled]);
+    bench
+        .act(|model, now, out| model.cancel_build(now, build.number, out))
+        .unwrap();
+    assert_eq!(
+        [bench.state(a), bench.state(x), bench.state(b)],
+        [State::Canceling, State::Canceled, State::Canceled]
+    );
     assert!(bench.events("build.finished").is_empty());
     bench.finish(a, &token, "-1").unwrap();
-    assert_eq!(bench.events("build.finished")[0].event.fields["state"], "canceled");
+    assert_eq!(
+        bench.events("build.finished")[0].event.fields["state"],
+        "canceled"
+    );
     let again = bench.act(|model, now, out| model.cancel_build(now, build.number, out));
     assert_eq!(again.unwrap_err().status, 422);
-    assert_eq!(bench.act(|model, now, out| model.cancel_build(now, 99, out)).unwrap_err().status, 404);
+    assert_eq!(
+        bench
+            .act(|model, now, out| model.cancel_build(now, 99, out))
+            .unwrap_err()
+            .status,
+        404
+    );
 }
 
 #[test]
@@ -143,8 +176,19 @@ steps:
   agents: {memory: 64Gi}";
     let build = bench.build(yaml);
     let rules: Vec<_> = build.jobs.iter().map(|job| job.rules.join(" ")).collect();
-    assert_eq!(rules, ["z=1 cpu=8 big=true half=0.5 empty=", "queue=gust cpu=2", "queue=other x=y=z", "memory=64Gi"]);
-    let detail = bench.model.get_job(0, "g", &build.jobs[3].uuid.to_string()).unwrap();
+    assert_eq!(
+        rules,
+        [
+            "z=1 cpu=8 big=true half=0.5 empty=",
+            "queue=gust cpu=2",
+            "queue=other x=y=z",
+            "memory=64Gi"
+        ]
+    );
+    let detail = bench
+        .model
+        .get_job(0, "g", &build.jobs[3].uuid.to_string())
+        .unwrap();
     assert_eq!(detail.command, "d\ne");
 }
 
