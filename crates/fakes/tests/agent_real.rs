@@ -85,3 +85,17 @@ async fn a_quit_agent_says_so_before_it_goes() {
         agents::a_quit_agent_says_so_before_it_goes(&agent).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_finish_reply_is_made_good() {
+    if let Some(agent) = real("lost finish reply") {
+        agents::a_lost_finish_reply_is_made_good(&agent).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_agents_one_gets_the_job() {
+    if let Some(agent) = real("race for a job") {
+        agents::of_two_agents_one_gets_the_job(&agent).await;
+    }
+}

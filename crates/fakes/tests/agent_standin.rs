@@ -43,6 +43,16 @@ async fn a_quit_agent_says_so_before_it_goes() {
     agents::a_quit_agent_says_so_before_it_goes(&standin()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_finish_reply_is_made_good() {
+    agents::a_lost_finish_reply_is_made_good(&standin()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_agents_one_gets_the_job() {
+    agents::of_two_agents_one_gets_the_job(&standin()).await;
+}
+
 #[tokio::test]
 async fn wrong_command_lines_are_refused_with_1() {
     let lines: [&[&str]; 5] = [

@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{artifacts, cli::BootstrapOptions};
@@ -35,6 +35,9 @@ const REQUIRED: [&str; 8] = [
 const CHECKOUT_FAILED: u8 = 128;
 /// What a command ends with that a signal killed.
 const KILLED: u8 = 255;
+
+/// Any time above zero makes the runtime look for signals once more.
+const LAST_LOOK: Duration = Duration::from_millis(2);
 
 /// Runs the job's command and returns the exit code.
 pub async fn run(options: &BootstrapOptions) -> u8 {
@@ -125,10 +128,16 @@ async fn command(options: &BootstrapOptions, script: &str, directory: PathBuf) -
         .env("BUILDKITE_BUILD_CHECKOUT_PATH", &directory)
         .stdin(Stdio::null())
         .spawn()?;
-    tokio::select! {
+    let status = tokio::select! {
         biased;
-        status = child.wait() => Ok(code_of(status?)),
-        _ = term.recv() => Err(end_by_signal(&mut child).await),
+        _ = term.recv() => return Err(end_by_signal(&mut child).await),
+        status = child.wait() => status?,
+    };
+    // A signal to the whole group may show here only after it has ended the command: the handler has run by
+    // now, so one more look at what it left behind settles the matter.
+    match timeout(LAST_LOOK, term.recv()).await {
+        Ok(_) => Err(end_by_signal(&mut child).await),
+        Err(_) => Ok(code_of(status)),
     }
 }
 

@@ -98,19 +98,19 @@ mod tests {
         fn pieces_make_no_difference(cuts in proptest::collection::vec(0_usize..40, 0..6)) {
             let text = b"xx job-token yy abcabcd zz job-toke".as_slice();
             let mut whole = Vec::new();
-            let mut redactor = self::redactor();
-            redactor.push(text, &mut whole);
-            redactor.end(&mut whole);
+            let mut fresh = redactor();
+            fresh.push(text, &mut whole);
+            fresh.end(&mut whole);
             let mut pieces = Vec::new();
-            let mut redactor = self::redactor();
+            let mut fresh = redactor();
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.sort_unstable();
             let mut from = 0;
             for cut in cuts.into_iter().chain([text.len()]) {
-                redactor.push(&text[from..cut], &mut pieces);
+                fresh.push(&text[from..cut], &mut pieces);
                 from = cut;
             }
-            redactor.end(&mut pieces);
+            fresh.end(&mut pieces);
             prop_assert_eq!(whole, pieces);
         }
     }

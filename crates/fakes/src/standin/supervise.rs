@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::{fs::symlink, process::ExitStatusExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -130,6 +130,12 @@ impl Run<'_> {
                     kill_at = Some(Instant::now() + grace);
                     continue;
                 }
+                _ = flushes.tick() => {
+                    log.flush();
+                    continue;
+                }
+                status = child.wait() => return (status, reason),
+                // Last, so that endless output cannot hold up anything above.
                 read = output.read(&mut buffer), if open => {
                     match read {
                         Ok(0) | Err(_) => open = false,
@@ -137,11 +143,6 @@ impl Run<'_> {
                     }
                     continue;
                 }
-                _ = flushes.tick() => {
-                    log.flush();
-                    continue;
-                }
-                status = child.wait() => return (status, reason),
             }
             // Just told to end: the whole group hears it once, whichever reason came first.
             if kill_at.is_none() {
@@ -270,12 +271,25 @@ struct Workshop {
 
 impl Workshop {
     fn new() -> io::Result<Self> {
-        let root = std::env::temp_dir().join(format!("gust-agent-standin-{}", std::process::id()));
+        // Made anew, never taken over: somebody else may have put one there.
+        let name =
+            |n: u32| std::env::temp_dir().join(format!("gust-agent-standin-{}-{n}", std::process::id()));
+        let mut tries = 0..100;
+        let root = loop {
+            let root = name(
+                tries
+                    .next()
+                    .ok_or_else(|| io::Error::other("no free name in the temporary directory"))?,
+            );
+            match fs::create_dir(&root) {
+                Ok(()) => break root,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
         let bin = root.join("bin");
-        fs::create_dir_all(&bin)?;
-        let link = bin.join("buildkite-agent");
-        remove_if_there(&link)?;
-        symlink(std::env::current_exe()?, link)?;
+        fs::create_dir(&bin)?;
+        symlink(std::env::current_exe()?, bin.join("buildkite-agent"))?;
         Ok(Self { root, bin })
     }
 }
@@ -284,12 +298,5 @@ impl Drop for Workshop {
     fn drop(&mut self) {
         // Left-overs in the temporary directory harm nobody.
         let _ = fs::remove_dir_all(&self.root);
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

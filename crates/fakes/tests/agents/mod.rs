@@ -414,3 +414,41 @@ pub async fn a_quit_agent_says_so_before_it_goes(agent: &Agent) {
     );
     assert_eq!(world.events("", "agent.disconnected").await.len(), 1);
 }
+
+/// A reply that is lost after it took effect makes the agent repeat its finish; the job ends once all the same.
+pub async fn a_lost_finish_reply_is_made_good(agent: &Agent) {
+    let world = World::new().await;
+    let job = world.build("steps:\n  - command: exit 4\n").await.remove(0);
+    let path = format!("/v3/jobs/{job}/finish");
+    let fault = json!({ "kind": "reply.lost", "match": { "host": "buildkite", "path": path }, "count": 1 });
+    let url = format!("{}/faults", world.fakes.addresses.control);
+    read(
+        world
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .body(fault.to_string()),
+        201,
+    )
+    .await;
+    assert_eq!(world.run(agent, &job).await, 0);
+    assert_eq!(world.job(&job).await["exit_status"], "4");
+    assert_eq!(world.events(&job, "job.finished").await.len(), 1);
+    assert_eq!(world.events("", "fault.applied").await.len(), 1);
+}
+
+/// Two agents race for one job: one runs it, the other ends with 27.
+pub async fn of_two_agents_one_gets_the_job(agent: &Agent) {
+    let world = World::new().await;
+    let job = world.build("steps:\n  - command: sleep 1\n").await.remove(0);
+    let (one, two) = (
+        world.start(agent, &job, CLUSTER_TOKEN),
+        world.start(agent, &job, CLUSTER_TOKEN),
+    );
+    let (one, two) = tokio::join!(world.end(one), world.end(two));
+    let mut codes = [one, two];
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 27]);
+    assert_eq!(world.events(&job, "job.acquired").await.len(), 1);
+    assert_eq!(world.job(&job).await["exit_status"], "0");
+}
