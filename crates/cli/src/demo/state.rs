@@ -299,7 +299,12 @@ impl State {
         known.is_none().then(|| News {
             at,
             job: Some(job.name.clone()),
-            text: job.outcome(),
+            text: match &job.end {
+                Some(End::Refused(detail)) => {
+                    format!("refused: {}", detail.lines().next().unwrap_or_default())
+                }
+                _ => job.outcome(),
+            },
         })
     }
 
