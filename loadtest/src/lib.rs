@@ -1,1 +1,4 @@
-//! gust-loadtest
+//! The load test: scenarios, run in virtual time against the fakes' models or on real processes over the wire.
+
+pub mod virtual_gear;
+pub mod wire;

@@ -1,0 +1,83 @@
+//! `gust-loadtest`: proves gust under stress. Data goes to stdout, progress to stderr.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use gust_loadtest::wire::{KillOptions, kill};
+
+/// Load tests and chaos for gust, against the fakes.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
+    /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
+    Kill {
+        /// How many kills; the six phases take turns.
+        #[arg(long, default_value_t = 50)]
+        count: usize,
+        /// Seed of the fakes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that a build may take after a restart.
+        #[arg(long, default_value_t = 120)]
+        patience: u64,
+        /// Directory for logs, records and the journal; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: Args) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    match args.command {
+        Command::Kill { count, seed, patience, dir } => {
+            let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+            let dir = dir.unwrap_or_else(|| temporary.path().to_owned());
+            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            let options = KillOptions { count, seed, patience: Duration::from_secs(patience) };
+            let killed = runtime.block_on(kill(&options, &dir, &mut |line| eprintln!("{line}")));
+            if killed.is_err() {
+                let kept = temporary.keep();
+                eprintln!("logs, records and journal are in {}", if kept.exists() { kept.display() } else { dir.display() });
+            }
+            report(&killed?)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's product")]
+fn report(killed: &gust_loadtest::wire::Killed) -> Result<bool> {
+    for (phase, count) in &killed.phases {
+        println!("{phase:<16} {count:>3} kills");
+    }
+    let verdict = &killed.verdict;
+    println!(
+        "{} jobs, {} machines, {} tokens issued anew to the machine that had claimed, {} violations",
+        verdict.jobs,
+        verdict.machines,
+        verdict.reissued,
+        verdict.violations.len()
+    );
+    for violation in &verdict.violations {
+        println!("violation: {violation}");
+    }
+    Ok(verdict.violations.is_empty())
+}

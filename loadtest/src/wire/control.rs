@@ -1,0 +1,71 @@
+//! The fakes' control surface, as a client.
+
+use anyhow::{Context as _, Result, bail};
+use reqwest::Client;
+use serde_json::Value;
+
+/// A client of the control surface.
+pub struct Control {
+    base: String,
+    http: Client,
+}
+
+impl Control {
+    /// A client of the control surface at `base`.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn new(base: &str) -> Result<Self> {
+        let http = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
+        Ok(Self { base: base.to_owned(), http })
+    }
+
+    /// Creates a build and returns its jobs' UUIDs.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn build(&self, yaml: &str) -> Result<Vec<String>> {
+        let request = self.http.post(format!("{}/builds?pipeline=loadtest&branch=main", self.base));
+        let answer = self.send(request.header("content-type", "text/yaml").body(yaml.to_owned())).await?;
+        let jobs = answer["jobs"].as_array().context("no jobs in the answer")?;
+        Ok(jobs.iter().filter_map(|job| job["uuid"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Sets a fault and returns its id.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn fault(&self, fault: &Value) -> Result<String> {
+        let request = self.http.post(format!("{}/faults", self.base));
+        let answer = self.send(request.header("content-type", "application/json").body(fault.to_string())).await?;
+        Ok(answer["id"].as_str().map_or_else(|| answer["id"].to_string(), str::to_owned))
+    }
+
+    /// All events after `seq`.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn events(&self, seq: u64) -> Result<Vec<Value>> {
+        let text = self
+            .http
+            .get(format!("{}/events?after={seq}", self.base))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .context("cannot read the event log")?
+            .text()
+            .await
+            .context("the event log broke off")?;
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let reply = request.send().await.context("the control surface does not answer")?;
+        let status = reply.status();
+        let text = reply.text().await.context("the answer broke off")?;
+        if !status.is_success() {
+            bail!("refused ({status}): {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))
+    }
+}

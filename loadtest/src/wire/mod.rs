@@ -1,0 +1,12 @@
+//! The wire gear: real processes of this build, on loopback, judged by what the fakes saw and by the
+//! commit journal.
+
+mod control;
+mod kill;
+mod processes;
+mod verdict;
+
+pub use control::Control;
+pub use kill::{KillOptions, Killed, kill};
+pub use processes::{Fakes, Programs, Replica};
+pub use verdict::{Evidence, Verdict, judge};

@@ -1,0 +1,214 @@
+//! Starting, killing and stopping the processes of a run, by their ids.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// The programs of this build.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    dir: PathBuf,
+}
+
+impl Programs {
+    /// Finds the programs beside the running one (tests run one folder below).
+    ///
+    /// # Errors
+    /// One is missing; the message says how to build them.
+    pub fn find() -> Result<Self> {
+        let own = std::env::current_exe().context("cannot tell where this program is")?;
+        let dir = own
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .find(|dir| dir.join("gust").is_file())
+            .map(Path::to_owned);
+        let Some(dir) = dir else {
+            bail!("gust is not beside {}; build all programs with: cargo build --workspace", own.display());
+        };
+        for name in ["gust-fakes", "gust-guest", "gust-agent-standin"] {
+            ensure!(
+                dir.join(name).is_file(),
+                "{name} is not in {}; build all programs with: cargo build --workspace",
+                dir.display()
+            );
+        }
+        Ok(Self { dir })
+    }
+
+    fn command(&self, name: &str, log: &Path) -> Result<Command> {
+        let file = File::options().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = Command::new(self.dir.join(name));
+        command.stdin(Stdio::null()).stderr(file).kill_on_drop(true).process_group(0);
+        for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(proxy);
+        }
+        Ok(command)
+    }
+}
+
+/// The fakes, in a process of their own.
+pub struct Fakes {
+    child: Child,
+    /// Base URL of the control surface.
+    pub control: String,
+    buildkite: String,
+    gce: String,
+    metadata: String,
+    /// When they started, nanoseconds since the Unix epoch: times in the event log count from it.
+    pub started_unix_ns: u64,
+}
+
+impl Fakes {
+    /// Starts them with machines that run this build's guest.
+    ///
+    /// # Errors
+    /// They are not ready within 30 s.
+    pub async fn start(programs: &Programs, dir: &Path, seed: u64) -> Result<Self> {
+        let mut command = programs.command("gust-fakes", &dir.join("fakes.log"))?;
+        command
+            .args(["--machines", "exec", "--limits", "demo", "--seed", &seed.to_string(), "--guest"])
+            .arg(programs.dir.join("gust-guest"))
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start gust-fakes")?;
+        let stdout = child.stdout.take().context("gust-fakes has no stdout")?;
+        let mut line = String::new();
+        let mut reader = BufReader::new(stdout);
+        timeout(Duration::from_secs(30), reader.read_line(&mut line))
+            .await
+            .context("gust-fakes was not ready within 30 s")?
+            .context("gust-fakes cannot be read")?;
+        let ready: Value = serde_json::from_str(&line).context("gust-fakes' first line is no JSON; see fakes.log")?;
+        let text = |key: &str| ready[key].as_str().map(str::to_owned).with_context(|| format!("no `{key}` in {line}"));
+        Ok(Self {
+            child,
+            control: text("control")?,
+            buildkite: text("buildkite")?,
+            gce: text("gce")?,
+            metadata: text("metadata")?,
+            started_unix_ns: ready["started_unix_ns"].as_u64().context("no start time")?,
+        })
+    }
+
+    /// Ends them.
+    ///
+    /// # Errors
+    /// They do not end with 0 within 10 s.
+    pub async fn stop(mut self) -> Result<()> {
+        signal(&self.child, Signal::TERM)?;
+        let status = timeout(Duration::from_secs(10), self.child.wait()).await.context("gust-fakes does not end")??;
+        ensure!(status.success(), "gust-fakes ended with {status}");
+        Ok(())
+    }
+}
+
+/// One `gust serve`, which may be killed and started again over the same records.
+pub struct Replica {
+    programs: Programs,
+    dir: PathBuf,
+    child: Child,
+}
+
+impl Replica {
+    /// Writes a configuration into `dir` and starts a replica with it.
+    ///
+    /// # Errors
+    /// The file cannot be written or the process not started.
+    pub fn start(programs: &Programs, dir: &Path, fakes: &Fakes) -> Result<Self> {
+        std::fs::write(dir.join("gust.toml"), configuration(fakes)).context("cannot write gust.toml")?;
+        let child = Self::spawn(programs, dir)?;
+        Ok(Self { programs: programs.clone(), dir: dir.to_owned(), child })
+    }
+
+    fn spawn(programs: &Programs, dir: &Path) -> Result<Child> {
+        let mut command = programs.command("gust", &dir.join("gust.log"))?;
+        command
+            .current_dir(dir)
+            .args(["serve", "--config", "gust.toml", "--journal", "journal.jsonl"])
+            .env("GUST_LOADTEST_TOKEN", "bkct_fake")
+            .stdout(Stdio::null());
+        command.spawn().context("cannot start gust")
+    }
+
+    /// The commit journal.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal.jsonl")
+    }
+
+    /// Kills it at once (SIGKILL) and waits until it is gone.
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub async fn kill(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("gust ended by itself: {status}; see gust.log");
+        }
+        self.child.kill().await.context("gust cannot be killed")
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child = Self::spawn(&self.programs, &self.dir)?;
+        Ok(())
+    }
+
+    /// Ends it as an operator would.
+    ///
+    /// # Errors
+    /// It does not end with 0 within 10 s.
+    pub async fn stop(mut self) -> Result<()> {
+        signal(&self.child, Signal::TERM)?;
+        let status = timeout(Duration::from_secs(10), self.child.wait()).await.context("gust does not end")??;
+        ensure!(status.success(), "gust ended with {status}; see gust.log");
+        Ok(())
+    }
+}
+
+fn signal(child: &Child, signal: Signal) -> Result<()> {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    kill_process(pid.context("the process has ended")?, signal).context("the process cannot be signalled")
+}
+
+fn configuration(fakes: &Fakes) -> String {
+    let Fakes { buildkite, gce, metadata, .. } = fakes;
+    format!(
+        r#"stack = "kill"
+replica = "kill-1"
+listen = "127.0.0.1:0"
+data_dir = "store"
+
+[[source]]
+name = "fake"
+endpoint = "{buildkite}/v3"
+token = {{ env = "GUST_LOADTEST_TOKEN" }}
+queues = ["gust"]
+
+[[project]]
+id = "gust-demo"
+regions = ["us-central1"]
+service_account = "gust-machine@gust-demo.iam.gserviceaccount.com"
+endpoint = "{gce}"
+credentials = "anonymous"
+jwks_url = "{metadata}/oauth2/v3/certs"
+
+[project.images]
+amd64 = "projects/debian-cloud/global/images/family/debian-12"
+arm64 = "projects/debian-cloud/global/images/family/debian-12-arm64"
+"#
+    )
+}
