@@ -6,8 +6,6 @@
 //! wait.
 
 mod keys;
-#[cfg(test)]
-mod tests;
 mod token;
 mod tree;
 pub mod wire;
