@@ -34,9 +34,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl World {
     /// A fake whose machines come and go a hundred times as fast as Google's.
     async fn start() -> Self {
-        let limits = Limits::standard().merged(&json!({"speed": 100.0})).expect("speed is a limit");
-        let fake = serve(Settings { limits, ..Settings::default() }).await.expect("free ports");
-        let cloud = GceCloud::connect(Self::config(&fake)).await.expect("a good configuration");
+        let limits = Limits::standard()
+            .merged(&json!({"speed": 100.0}))
+            .expect("speed is a limit");
+        let fake = serve(Settings {
+            limits,
+            ..Settings::default()
+        })
+        .await
+        .expect("free ports");
+        let cloud = GceCloud::connect(Self::config(&fake))
+            .await
+            .expect("a good configuration");
         let control = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { fake, cloud, control }
     }
@@ -44,21 +53,42 @@ impl World {
     fn config(fake: &Handle) -> GceConfig {
         let url = |text: &str| Url::parse(text).expect("the fake's address is a URL");
         let mut config = config(&url(&fake.addresses.gce));
-        config.jwks_url = url(&fake.addresses.metadata).join("/oauth2/v3/certs").expect("a path");
+        config.jwks_url = url(&fake.addresses.metadata)
+            .join("/oauth2/v3/certs")
+            .expect("a path");
         config.timeouts.attempt = Duration::from_secs(5);
         config.timeouts.call = Duration::from_secs(20);
         config
     }
 
     async fn fault(&self, fault: Value) {
-        let call = self.control.post(format!("{}/faults", self.fake.addresses.control));
-        let reply = call.json(&fault).send().await.expect("the control surface answers");
-        assert_eq!(reply.status(), 201, "{fault}: {}", reply.text().await.unwrap_or_default());
+        let call = self
+            .control
+            .post(format!("{}/faults", self.fake.addresses.control));
+        let reply = call
+            .json(&fault)
+            .send()
+            .await
+            .expect("the control surface answers");
+        assert_eq!(
+            reply.status(),
+            201,
+            "{fault}: {}",
+            reply.text().await.unwrap_or_default()
+        );
     }
 
     async fn events(&self, kind: &str) -> Vec<Value> {
-        let call = self.control.get(format!("{}/events?after=0", self.fake.addresses.control));
-        let text = call.send().await.expect("it answers").text().await.expect("the log is text");
+        let call = self
+            .control
+            .get(format!("{}/events?after=0", self.fake.addresses.control));
+        let text = call
+            .send()
+            .await
+            .expect("it answers")
+            .text()
+            .await
+            .expect("the log is text");
         text.lines()
             .map(|line| serde_json::from_str::<Value>(line).expect("the log is JSON lines"))
             .filter(|event| event["kind"] == kind)
@@ -67,7 +97,11 @@ impl World {
 
     /// How often a method was called.
     async fn calls(&self, method: &str) -> usize {
-        self.events("api.call").await.iter().filter(|e| e["method"] == method).count()
+        self.events("api.call")
+            .await
+            .iter()
+            .filter(|e| e["method"] == method)
+            .count()
     }
 
     async fn over(&self, operation: &OperationRef) -> OperationState {
@@ -75,15 +109,26 @@ impl World {
     }
 
     async fn make(&self, creation: &Creation) -> (OperationState, Vec<(MachineName, MemberFate)>) {
-        let operation = self.cloud.create(creation).await.expect("the creation is accepted");
+        let operation = self
+            .cloud
+            .create(creation)
+            .await
+            .expect("the creation is accepted");
         let state = self.over(&operation).await;
-        (state, self.cloud.fates(&operation, creation).await.expect("fates"))
+        (
+            state,
+            self.cloud.fates(&operation, creation).await.expect("fates"),
+        )
     }
 
     async fn all(&self, creation: &Creation) -> Vec<Instance> {
         let mut all = Vec::new();
         for zone in &creation.shape.zones {
-            let page = self.cloud.list(&creation.shape.project, zone, None).await.expect("a page");
+            let page = self
+                .cloud
+                .list(&creation.shape.project, zone, None)
+                .await
+                .expect("a page");
             assert_eq!(page.next, None, "a few machines fit one page");
             all.extend(page.instances);
         }
@@ -120,25 +165,58 @@ async fn three_machines_come_are_listed_and_go() {
     assert_eq!(listed.len(), 3);
     for (name, fate) in &fates {
         let zone = zone_of(fate);
-        let read = world.cloud.get(&creation.shape.project, zone, name).await.expect("a read");
+        let read = world
+            .cloud
+            .get(&creation.shape.project, zone, name)
+            .await
+            .expect("a read");
         let read = read.expect("it exists");
-        assert_eq!(fate, &MemberFate::Created { zone: zone.clone(), instance_id: Some(read.id) });
-        assert_eq!((read.machine_type.as_str(), read.status), ("t2d-standard-2", InstanceStatus::Running));
+        assert_eq!(
+            fate,
+            &MemberFate::Created {
+                zone: zone.clone(),
+                instance_id: Some(read.id)
+            }
+        );
+        assert_eq!(
+            (read.machine_type.as_str(), read.status),
+            ("t2d-standard-2", InstanceStatus::Running)
+        );
         assert!(read.created_at.is_some());
         assert!(listed.iter().any(|i| i.name == *name && i.id == read.id));
     }
     for (name, fate) in &fates {
-        let operation = world.cloud.delete(&shard(), zone_of(fate), name).await.expect("an answer");
+        let operation = world
+            .cloud
+            .delete(&shard(), zone_of(fate), name)
+            .await
+            .expect("an answer");
         let operation = operation.expect("it exists");
-        let again = world.cloud.delete(&shard(), zone_of(fate), name).await.expect("an answer");
-        assert_eq!(again.as_ref(), Some(&operation), "a repeated delete is the same operation");
+        let again = world
+            .cloud
+            .delete(&shard(), zone_of(fate), name)
+            .await
+            .expect("an answer");
+        assert_eq!(
+            again.as_ref(),
+            Some(&operation),
+            "a repeated delete is the same operation"
+        );
         assert_eq!(world.over(&operation).await, OperationState::Succeeded);
-        let read = world.cloud.get(&creation.shape.project, zone_of(fate), name).await;
+        let read = world
+            .cloud
+            .get(&creation.shape.project, zone_of(fate), name)
+            .await;
         assert_eq!(read.expect("an answer"), None);
     }
     assert_eq!(world.all(&creation).await, []);
     let calls = world.events("api.call").await;
-    assert!(calls.iter().all(|c| c.to_string().contains("gust/0.1.0 (test-1)")), "a call lacks our name");
+    assert!(
+        calls
+            .iter()
+            .all(|c| c.to_string().contains("gust/0.1.0 (test-1)")),
+        "a call lacks our name"
+    );
     assert_eq!(world.calls("compute.regionInstances.bulkInsert").await, 1);
 }
 
@@ -181,7 +259,10 @@ async fn what_does_not_fit_the_quota_is_refused_machine_by_machine() {
             MemberFate::Created { .. } => None,
         })
         .collect();
-    let quota = RefusalClass::Quota { metric: "T2D_CPUS".into(), limit: Some(24) };
+    let quota = RefusalClass::Quota {
+        metric: "T2D_CPUS".into(),
+        limit: Some(24),
+    };
     assert_eq!(refused, [&quota, &quota]);
     assert!(matches!(state, OperationState::Failed { .. }), "{state:?}");
     assert_eq!(world.events("instance.inserted").await.len(), 12);
@@ -200,7 +281,13 @@ async fn a_request_beyond_all_quota_is_refused_with_the_metric() {
             state => panic!("{state:?}"),
         },
     };
-    assert_eq!(class, RefusalClass::Quota { metric: "T2D_CPUS".into(), limit: Some(24) });
+    assert_eq!(
+        class,
+        RefusalClass::Quota {
+            metric: "T2D_CPUS".into(),
+            limit: Some(24)
+        }
+    );
     assert_eq!(world.events("instance.inserted").await.len(), 0);
 }
 
@@ -216,13 +303,19 @@ async fn a_quota_that_google_keeps_per_family_is_named_with_the_family() {
             world.over(&operation).await;
             ((), world.cloud.fates(&operation, &creation).await.expect("fates"))
         }
-        Err(CloudError::Refused { class, message, .. }) => {
-            ((), vec![(creation.names[0].clone(), MemberFate::Refused { class, message })])
-        }
+        Err(CloudError::Refused { class, message, .. }) => (
+            (),
+            vec![(creation.names[0].clone(), MemberFate::Refused { class, message })],
+        ),
         Err(unclear) => panic!("{unclear}"),
     };
-    let MemberFate::Refused { class, message } = &fates[0].1 else { panic!("it was created") };
-    let expected = RefusalClass::Quota { metric: "CPUS_PER_VM_FAMILY:N4".into(), limit: Some(24) };
+    let MemberFate::Refused { class, message } = &fates[0].1 else {
+        panic!("it was created")
+    };
+    let expected = RefusalClass::Quota {
+        metric: "CPUS_PER_VM_FAMILY:N4".into(),
+        limit: Some(24),
+    };
     assert_eq!(class, &expected, "{message}");
 }
 
@@ -240,7 +333,9 @@ async fn a_stockout_in_one_zone_moves_machines_to_another() {
 #[tokio::test]
 async fn a_stockout_everywhere_is_a_stockout() {
     let world = World::start().await;
-    world.fault(json!({"kind": "gce.stockout", "match": {"family": "t2d"}})).await;
+    world
+        .fault(json!({"kind": "gce.stockout", "match": {"family": "t2d"}}))
+        .await;
     let creation = machines(2);
     let class = match world.cloud.create(&creation).await {
         Err(CloudError::Refused { class, .. }) => class,
@@ -262,7 +357,9 @@ async fn a_stockout_everywhere_is_a_stockout() {
 async fn an_insert_of_a_taken_name_says_so() {
     let world = World::start().await;
     let mut one = machines(1);
-    one.call = Call::Insert { zone: Zone::new("us-central1-b") };
+    one.call = Call::Insert {
+        zone: Zone::new("us-central1-b"),
+    };
     let (state, fates) = world.make(&one).await;
     assert_eq!(state, OperationState::Succeeded);
     assert_eq!(zone_of(&fates[0].1), &Zone::new("us-central1-b"));
@@ -271,13 +368,24 @@ async fn an_insert_of_a_taken_name_says_so() {
     other.request_id = machines(2).request_id;
     other.request_id.0 = uuid::Uuid::from_u128(7);
     let error = world.cloud.create(&other).await.expect_err("the name is taken");
-    assert!(matches!(error, CloudError::Refused { class: RefusalClass::Exists, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CloudError::Refused {
+                class: RefusalClass::Exists,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_lagging_list_hides_no_machine_from_its_fate() {
     let world = World::start().await;
-    world.fault(json!({"kind": "list.lag", "match": {"host": "gce"}, "lag_s": 600})).await;
+    world
+        .fault(json!({"kind": "list.lag", "match": {"host": "gce", "lag_s": 600}}))
+        .await;
     let (_, fates) = world.make(&machines(3)).await;
     for (_, fate) in &fates {
         zone_of(fate);
@@ -288,8 +396,21 @@ async fn a_lagging_list_hides_no_machine_from_its_fate() {
 async fn too_many_calls_are_refused_for_rate() {
     let world = World::start().await;
     world.fault(json!({"kind": "gce.rate", "match": {}})).await;
-    let error = world.cloud.create(&machines(1)).await.expect_err("the window is full");
-    assert!(matches!(error, CloudError::Refused { class: RefusalClass::Rate, .. }), "{error}");
+    let error = world
+        .cloud
+        .create(&machines(1))
+        .await
+        .expect_err("the window is full");
+    assert!(
+        matches!(
+            error,
+            CloudError::Refused {
+                class: RefusalClass::Rate,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(world.calls("compute.regionInstances.bulkInsert").await, 1);
 }
 

@@ -18,7 +18,7 @@ use super::{
     config::{ConfigError, Credentials, GceConfig, Timeouts},
     retry::Patience,
 };
-use crate::layers::{Call, Failure, Lane, Method, Stack};
+use crate::layers::{Boxed, Call, Failure, Lane, Method, Stack};
 
 /// The parts of Google's client that gust uses, and the stack its calls pass. Clones share all of it.
 #[derive(Clone, Debug)]
@@ -113,21 +113,23 @@ impl Client {
     }
 
     /// Makes a call that is answered at once.
-    pub async fn call<T: Send + 'static>(
+    ///
+    /// The call goes on the heap at once: the client's futures are large.
+    pub fn call<T: Send + 'static>(
         &self,
         method: Method,
         run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
-    ) -> Result<T, Missed> {
-        self.send(Lane::Quick, method, self.timeouts.call, run).await
+    ) -> impl Future<Output = Result<T, Missed>> + Send {
+        self.send(Lane::Quick, method, self.timeouts.call, Box::pin(run))
     }
 
     /// Makes a call that Google holds.
-    pub async fn wait<T: Send + 'static>(
+    pub fn wait<T: Send + 'static>(
         &self,
         method: Method,
         run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
-    ) -> Result<T, Missed> {
-        self.send(Lane::Wait, method, self.timeouts.wait, run).await
+    ) -> impl Future<Output = Result<T, Missed>> + Send {
+        self.send(Lane::Wait, method, self.timeouts.wait, Box::pin(run))
     }
 
     async fn send<T: Send + 'static>(
@@ -135,15 +137,11 @@ impl Client {
         lane: Lane,
         method: Method,
         budget: Duration,
-        run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
+        run: Boxed<Result<T, ClientError>>,
     ) -> Result<T, Missed> {
         // The client keeps its own budget; this wall stands a little behind it.
         let within = budget + Duration::from_secs(5);
-        let call = Call {
-            method,
-            within,
-            run: Box::pin(run),
-        };
+        let call = Call { method, within, run };
         self.stack
             .call(lane, call)
             .await

@@ -3,11 +3,13 @@
 //! [`GceCloud`] is the backend. Around it: [`GceConfig`] (where and as whom), `body` (the request as a pure
 //! function of the record), [`classify`] (replies and operation errors by remedy), `retry` (when the same
 //! request is sent again), `fates` (what became of each machine of a batch), `read` (resources as core sees
-//! them) and `keys` (the keys of identity tokens).
+//! them) and `calls` (what the parts share), and
+//! `keys` (the keys of identity tokens).
 //!
 //! The facts about Google's API that this relies on are written beside the code that relies on them.
 
 mod body;
+mod calls;
 mod classify;
 mod client;
 mod cloud;

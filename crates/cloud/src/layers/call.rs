@@ -11,7 +11,7 @@ use google_cloud_gax::error::Error as ClientError;
 use tower::Service;
 
 /// A boxed future that may move between threads.
-pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Which of Google's rate quotas a call is charged to; windows are per project, and per region but for the
 /// global one. Source: the legacy groups of docs.cloud.google.com/compute/docs/api-rate-limits (2026-04-14).

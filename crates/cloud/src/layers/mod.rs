@@ -10,7 +10,7 @@ mod deadline;
 mod stack;
 mod watch;
 
-pub use call::{Call, Failure, Group, Method};
+pub use call::{Boxed, Call, Failure, Group, Method};
 pub use deadline::Deadline;
 pub use stack::{Lane, Stack};
 pub use watch::Watch;

@@ -1,0 +1,179 @@
+//! Google's calls that more than one part of the backend makes, and the names of all of them.
+
+use google_cloud_compute_v1::model::Operation;
+use gust_core::{
+    ids::{MachineName, ProjectId, Zone},
+    ports::{CloudError, InstancePage, OperationRef},
+    shape::STACK_LABEL,
+};
+use uuid::Uuid;
+
+use super::{client::Missed, cloud::GceCloud, read};
+use crate::layers::{Group, Method};
+
+/// Pages of a list; Google's maximum.
+const PAGE: u32 = 500;
+
+const fn method(name: &'static str, group: Group) -> Method {
+    Method { name, group }
+}
+
+pub(super) const BULK_INSERT: Method = method("regionInstances.bulkInsert", Group::Write);
+pub(super) const INSERT: Method = method("instances.insert", Group::Write);
+pub(super) const DELETE: Method = method("instances.delete", Group::Write);
+pub(super) const GET: Method = method("instances.get", Group::Read);
+pub(super) const LIST: Method = method("instances.list", Group::List);
+pub(super) const REGION_OPERATION_GET: Method = method("regionOperations.get", Group::OperationRead);
+pub(super) const REGION_OPERATION_WAIT: Method = method("regionOperations.wait", Group::HeavyRead);
+pub(super) const ZONE_OPERATION_GET: Method = method("zoneOperations.get", Group::OperationRead);
+pub(super) const ZONE_OPERATION_WAIT: Method = method("zoneOperations.wait", Group::HeavyRead);
+pub(super) const ZONE_OPERATION_LIST: Method = method("zoneOperations.list", Group::List);
+pub(super) const REGION_GET: Method = method("regions.get", Group::GlobalRead);
+pub(super) const PROJECT_GET: Method = method("projects.get", Group::GlobalRead);
+
+impl GceCloud {
+    /// One page of instances of a zone, by any filter.
+    pub(super) async fn page(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        filter: String,
+        page: Option<&str>,
+    ) -> Result<InstancePage, CloudError> {
+        let call = self
+            .client
+            .instances
+            .list()
+            .with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_filter(filter)
+            .set_max_results(PAGE)
+            .set_or_clear_page_token(page);
+        let list = self
+            .client
+            .call(LIST, call.send())
+            .await
+            .map_err(|m| m.into_error(LIST))?;
+        Ok(InstancePage {
+            instances: list
+                .items
+                .iter()
+                .filter_map(|item| read::instance(item, zone))
+                .collect(),
+            next: list.next_page_token.filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// The filter for our instances.
+    pub(super) fn ours(&self) -> String {
+        format!("labels.{STACK_LABEL} = \"{}\"", self.config.stack)
+    }
+
+    /// Reads an operation whole; `None` if Google no longer knows it.
+    pub(super) async fn read_operation(
+        &self,
+        operation: &OperationRef,
+    ) -> Result<Option<Operation>, CloudError> {
+        let options = self.client.options(true);
+        let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
+        let reply = match &operation.zone {
+            Some(zone) => {
+                let call = self.client.zone_operations.get().with_options(options);
+                let call = call
+                    .set_project(project)
+                    .set_zone(zone.as_str())
+                    .set_operation(name);
+                self.client.call(ZONE_OPERATION_GET, call.send()).await
+            }
+            None => {
+                let call = self.client.region_operations.get().with_options(options);
+                let region = operation.shard.region.as_str();
+                let call = call.set_project(project).set_region(region).set_operation(name);
+                self.client.call(REGION_OPERATION_GET, call.send()).await
+            }
+        };
+        present(reply)
+    }
+
+    /// Has Google hold the reply until the operation is over, or for two minutes, or not at all: it promises
+    /// none of these.
+    pub(super) async fn await_operation(
+        &self,
+        operation: &OperationRef,
+    ) -> Result<Option<Operation>, CloudError> {
+        let options = self.client.wait_options();
+        let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
+        let reply = match &operation.zone {
+            Some(zone) => {
+                let call = self.client.zone_operations.wait().with_options(options);
+                let call = call
+                    .set_project(project)
+                    .set_zone(zone.as_str())
+                    .set_operation(name);
+                self.client.wait(ZONE_OPERATION_WAIT, call.send()).await
+            }
+            None => {
+                let call = self.client.region_operations.wait().with_options(options);
+                let region = operation.shard.region.as_str();
+                let call = call.set_project(project).set_region(region).set_operation(name);
+                self.client.wait(REGION_OPERATION_WAIT, call.send()).await
+            }
+        };
+        present(reply)
+    }
+
+    /// One page of a zone's operations.
+    pub(super) async fn operations(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        filter: String,
+        page: Option<&str>,
+    ) -> Result<(Vec<Operation>, Option<String>), CloudError> {
+        let call = self
+            .client
+            .zone_operations
+            .list()
+            .with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_filter(filter)
+            .set_max_results(PAGE)
+            .set_or_clear_page_token(page);
+        let reply = self.client.call(ZONE_OPERATION_LIST, call.send()).await;
+        let list = reply.map_err(|m| m.into_error(ZONE_OPERATION_LIST))?;
+        Ok((list.items, list.next_page_token.filter(|token| !token.is_empty())))
+    }
+
+    pub(super) async fn send_delete(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        name: &MachineName,
+        request_id: Uuid,
+    ) -> Result<Option<Operation>, CloudError> {
+        let call = self
+            .client
+            .instances
+            .delete()
+            .with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_instance(name.as_str())
+            .set_request_id(request_id);
+        present(self.client.call(DELETE, call.send()).await)
+    }
+}
+
+/// For calls to which absence is an answer.
+pub(super) fn present<T>(reply: Result<T, Missed>) -> Result<Option<T>, CloudError> {
+    match reply {
+        Ok(found) => Ok(Some(found)),
+        Err(Missed::Absent(_)) => Ok(None),
+        Err(Missed::Failed(error)) => Err(error),
+    }
+}
