@@ -86,30 +86,47 @@ impl Effects {
     }
 }
 
-/// An event with its place: a gapless sequence number from 1 and the time since start.
-#[derive(Clone, Debug, PartialEq)]
+/// An event with its place: a gapless sequence number from 1 and the time since start. The whole of it is kept
+/// as the line that goes out: a long run holds millions, and maps of values would be many times as large.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// 1, 2, 3 … without gaps.
     pub seq: u64,
     /// Milliseconds since the fakes started.
     pub at_ms: u64,
-    /// What happened.
-    pub event: Event,
+    /// The fake that saw it.
+    pub host: Host,
+    /// One of the kinds listed in `docs/fakes.md`.
+    pub kind: &'static str,
+    line: Box<str>,
 }
 
 impl Entry {
-    /// The entry as one JSON object: `seq`, `at` (seconds), `host`, `kind`, then the fields.
-    pub fn to_json(&self) -> Value {
+    fn new(seq: u64, at_ms: u64, event: Event) -> Self {
+        let Event { host, kind, fields } = event;
         let mut out = Map::new();
-        out.insert("seq".into(), self.seq.into());
-        out.insert("at".into(), (self.at_ms as f64 / 1000.0).into());
-        out.insert(
-            "host".into(),
-            serde_json::to_value(self.event.host).unwrap_or_default(),
-        );
-        out.insert("kind".into(), self.event.kind.into());
-        out.extend(self.event.fields.clone());
-        Value::Object(out)
+        out.insert("seq".into(), seq.into());
+        out.insert("at".into(), (at_ms as f64 / 1000.0).into());
+        out.insert("host".into(), serde_json::to_value(host).unwrap_or_default());
+        out.insert("kind".into(), kind.into());
+        out.extend(fields);
+        Self {
+            seq,
+            at_ms,
+            host,
+            kind,
+            line: Value::Object(out).to_string().into(),
+        }
+    }
+
+    /// The entry as one JSON object, without a line end: `seq`, `at` (seconds), `host`, `kind`, then the fields.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// All of the line, read: for looking into single entries.
+    pub fn fields(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.line).expect("the line was written from a map")
     }
 }
 
@@ -125,7 +142,7 @@ impl EventLog {
         let at_ms = now.since_start.as_millis() as u64;
         for event in effects.take() {
             let seq = self.entries.len() as u64 + 1;
-            self.entries.push(Entry { seq, at_ms, event });
+            self.entries.push(Entry::new(seq, at_ms, event));
         }
     }
 
@@ -139,13 +156,16 @@ impl EventLog {
         self.entries.is_empty()
     }
 
-    /// At most `limit` entries above `after`, each one JSON line with its line end.
-    pub fn lines_after(&self, after: u64, limit: usize) -> Vec<String> {
-        self.after(after)
-            .iter()
-            .take(limit)
-            .map(|entry| format!("{}\n", entry.to_json()))
-            .collect()
+    /// At most `limit` entries above `after`, one JSON line each.
+    pub fn text_after(&self, after: u64, limit: usize) -> (String, u64) {
+        let entries = self.after(after);
+        let entries = &entries[..limit.min(entries.len())];
+        let mut text = String::with_capacity(entries.iter().map(|entry| entry.line.len() + 1).sum());
+        for entry in entries {
+            text.push_str(&entry.line);
+            text.push('\n');
+        }
+        (text, after + entries.len() as u64)
     }
 
     /// All entries with a sequence number above `after`.

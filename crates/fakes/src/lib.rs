@@ -9,6 +9,7 @@
 //! The fixed surface (ports, control calls, event kinds) is written down in `docs/fakes.md`.
 
 pub mod buildkite;
+pub mod ceiling;
 pub mod config;
 pub mod event;
 pub mod fault;

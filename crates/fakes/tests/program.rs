@@ -1,5 +1,7 @@
 //! The program: its one line, its end, and how it refuses to start.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -88,5 +90,15 @@ fn a_broken_configuration_is_refused_by_the_name_of_what_is_wrong() {
         let (code, stdout, stderr) = ended(&["--config", file.path().to_str().unwrap()]);
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{text}");
         assert!(stderr.contains(expected), "{text}: {stderr}");
+    }
+}
+
+#[test]
+fn the_ceiling_is_measured_and_printed_as_one_line() {
+    let (code, stdout, stderr) = ended(&["--ceiling"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let line: Value = serde_json::from_str(&stdout).unwrap();
+    for name in ["requests_per_s", "job_lives_per_s", "entries_per_job"] {
+        assert!(line[name].as_f64().unwrap() > 0.0, "{name}: {line}");
     }
 }

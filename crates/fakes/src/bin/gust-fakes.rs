@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use gust_fakes::ceiling;
 use gust_fakes::config::{File, Machines, Settings};
 use gust_fakes::http::{Handle, serve};
 use gust_fakes::limits::Limits;
@@ -38,12 +39,18 @@ struct Arguments {
     /// Divides boot, stop and delete times; rate windows keep real time
     #[arg(long, value_name = "FACTOR")]
     speed: Option<f64>,
+    /// Measures how fast the fakes themselves are on this machine, prints it as one JSON line and ends
+    #[arg(long)]
+    ceiling: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,12 +62,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let measures = arguments.ceiling;
     let settings = settings(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("the runtime does not start")?;
+    if measures {
+        return runtime.block_on(async {
+            let ceiling = ceiling::measure(settings).await?;
+            let line = serde_json::to_string(&ceiling).context("the ceiling cannot be written")?;
+            writeln!(std::io::stdout(), "{line}").context("the ceiling cannot be written")
+        });
+    }
     runtime.block_on(run_until_told(settings))
 }
 
@@ -73,7 +88,10 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
         settings.limits = Limits::load(limits)?;
     }
     if let Some(speed) = arguments.speed {
-        anyhow::ensure!(speed.is_finite() && speed > 0.0, "--speed must be a positive number, not {speed}");
+        anyhow::ensure!(
+            speed.is_finite() && speed > 0.0,
+            "--speed must be a positive number, not {speed}"
+        );
         settings.limits.speed = speed;
     }
     settings.seed = arguments.seed.unwrap_or(settings.seed);
@@ -90,7 +108,9 @@ async fn run_until_told(settings: Settings) -> anyhow::Result<()> {
     let handle: Handle = serve(settings).await?;
     let line = serde_json::to_string(&handle.addresses).context("the ready line cannot be written")?;
     writeln!(std::io::stdout(), "{line}").context("the ready line cannot be written")?;
-    std::io::stdout().flush().context("the ready line cannot be written")?;
+    std::io::stdout()
+        .flush()
+        .context("the ready line cannot be written")?;
     info!(seed, control = handle.addresses.control, "fakes are up");
     tokio::select! {
         biased;

@@ -190,7 +190,7 @@ impl Bench {
         self.log
             .after(0)
             .iter()
-            .filter(|entry| entry.event.kind == kind)
+            .filter(|entry| entry.kind == kind)
             .collect()
     }
 
@@ -199,8 +199,8 @@ impl Bench {
         let jobs = self
             .events("job.created")
             .into_iter()
-            .filter(|entry| entry.event.fields["key"] == key);
-        jobs.map(|entry| Uuid::parse_str(entry.event.fields["job"].as_str().unwrap()).unwrap())
+            .filter(|entry| entry.fields()["key"] == key);
+        jobs.map(|entry| Uuid::parse_str(entry.fields()["job"].as_str().unwrap()).unwrap())
             .collect()
     }
 
@@ -211,13 +211,13 @@ impl Bench {
         let states = self
             .events("job.state")
             .into_iter()
-            .filter(|entry| entry.event.fields["job"] == job.as_str());
+            .filter(|entry| entry.fields()["job"] == job.as_str());
         states
             .map(|entry| {
                 format!(
                     "{}>{}",
-                    name(&entry.event.fields["from"]),
-                    name(&entry.event.fields["to"])
+                    name(&entry.fields()["from"]),
+                    name(&entry.fields()["to"])
                 )
             })
             .collect::<Vec<_>>()

@@ -222,12 +222,12 @@ fn follow(shared: &Shared, mut after: u64) -> hyper::Response<Body> {
         let mut grown = shared.grown();
         loop {
             grown.mark_unchanged();
-            let lines = shared.with(None, |world, _, _| {
-                let lines = world.log.lines_after(after, 1000);
-                after += lines.len() as u64;
-                lines
+            let text = shared.with(None, |world, _, _| {
+                let (text, next) = world.log.text_after(after, 1000);
+                after = next;
+                text
             });
-            if lines.is_empty() {
+            if text.is_empty() {
                 tokio::select! {
                     biased;
                     () = sender.closed() => return,
@@ -235,7 +235,6 @@ fn follow(shared: &Shared, mut after: u64) -> hyper::Response<Body> {
                 }
                 continue;
             }
-            let text: String = lines.concat();
             if sender
                 .send(Ok(hyper::body::Frame::data(text.into())))
                 .await

@@ -145,7 +145,7 @@ fn events(world: &World, request: &Request) -> Result<Response, Refusal> {
             .parse()
             .map_err(|_| Refusal::new(422, "after must be a sequence number"))?,
     };
-    let lines = world.log.lines_after(after, usize::MAX).concat();
+    let (lines, _) = world.log.text_after(after, usize::MAX);
     Ok(Response {
         body: lines.into(),
         ..Response::empty(200)

@@ -1,5 +1,6 @@
 //! A plain client for tests over the wire: no type of the product's clients.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::io::Write;

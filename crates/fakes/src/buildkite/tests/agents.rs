@@ -68,12 +68,12 @@ fn an_acquisition_token_opens_a_session_for_its_job_only_and_only_while_it_is_re
         .unwrap();
     let again = bench.act(|model, now, out| model.register_agent(now, &token, Registration::default(), out));
     assert_eq!(again.unwrap_err().status, 422, "the job is no longer reserved");
-    let registered = &bench.events("agent.registered")[0].event.fields;
+    let registered = &bench.events("agent.registered")[0].fields();
     assert_eq!(registered["token_kind"], "acquisition");
     assert_eq!(registered["job"], job.to_string().as_str());
     assert_eq!(
         registered["token_id"],
-        bench.events("token.issued")[0].event.fields["token_id"]
+        bench.events("token.issued")[0].fields()["token_id"]
     );
 }
 
@@ -114,7 +114,7 @@ fn a_silent_agent_is_lost_on_the_next_sweep_and_takes_its_job_with_it() {
     );
     bench.pass(0.2);
     assert_eq!(bench.state(job), State::Finished);
-    let end = &bench.events("job.finished")[0].event.fields;
+    let end = &bench.events("job.finished")[0].fields();
     assert_eq!(
         (end["by"].as_str(), end["exit_status"].as_str()),
         (Some("server"), Some("-1"))

@@ -62,7 +62,7 @@ impl Run {
     fn job(&self, index: usize) -> Option<Uuid> {
         let created = self.bench.events("job.created");
         let entry = created.iter().rev().nth(index)?;
-        Uuid::parse_str(entry.event.fields["job"].as_str()?).ok()
+        Uuid::parse_str(entry.fields()["job"].as_str()?).ok()
     }
 
     /// Refusals are as good as grants here: only the log counts.
@@ -218,9 +218,9 @@ fn check(bench: &Bench) {
         assert_eq!(entry.seq, index as u64 + 1);
         assert!(entry.at_ms >= last_at);
         last_at = entry.at_ms;
-        let fields = &entry.event.fields;
+        let fields = &entry.fields();
         let job = fields.get("job").and_then(text).unwrap_or_default();
-        match entry.event.kind {
+        match entry.kind {
             "job.created" => assert!(created.insert(job), "a job is created once"),
             "job.state" => {
                 assert!(created.contains(&job), "a job is created before it has a state");
@@ -290,14 +290,14 @@ proptest! {
 
     #[test]
     fn one_seed_gives_one_log(acts in proptest::collection::vec(act(), 1..60)) {
-        let logs: Vec<Vec<String>> = (0..2)
+        let logs: Vec<String> = (0..2)
             .map(|_| {
                 let mut run = Run { bench: Bench::seeded(11), sessions: Vec::new(), tokens: BTreeMap::new() };
                 run.bench.register("h");
                 for act in &acts {
                     run.act(act);
                 }
-                run.bench.log.lines_after(0, usize::MAX)
+                run.bench.log.text_after(0, usize::MAX).0
             })
             .collect();
         prop_assert_eq!(&logs[0], &logs[1]);

@@ -26,7 +26,7 @@ fn a_job_runs_from_the_list_to_its_end() {
         "->scheduled scheduled>reserved reserved>accepted accepted>running running>finished"
     );
     assert_eq!(bench.events("job.finished").len(), 1);
-    assert_eq!(bench.events("build.finished")[0].event.fields["state"], "passed");
+    assert_eq!(bench.events("build.finished")[0].fields()["state"], "passed");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_cancel_is_immediate_without_an_agent_and_waits_for_the_agent_with_one() {
     bench.cancel(scheduled).unwrap();
     assert_eq!(bench.state(scheduled), State::Canceled);
     assert_eq!(bench.cancel(scheduled).unwrap_err().status, 422);
-    let end = &bench.events("job.finished")[0].event.fields;
+    let end = &bench.events("job.finished")[0].fields();
     assert_eq!(end["by"], "server");
     assert!(end["exit_status"].is_null());
 
@@ -132,7 +132,7 @@ fn a_job_over_its_time_is_told_and_ends_as_timed_out() {
     assert_eq!(bench.state(job), State::TimingOut);
     bench.finish(job, &token, "-1").unwrap();
     assert_eq!(bench.state(job), State::TimedOut);
-    assert_eq!(bench.events("build.finished")[0].event.fields["state"], "failed");
+    assert_eq!(bench.events("build.finished")[0].fields()["state"], "failed");
 }
 
 #[test]

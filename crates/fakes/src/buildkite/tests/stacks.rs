@@ -115,7 +115,7 @@ fn a_stack_finishes_a_job_once_and_its_retry_rules_apply() {
     };
     act(&mut bench, &text).unwrap();
     assert_eq!(act(&mut bench, &text).unwrap_err().status, 422);
-    let end = &bench.events("job.finished")[0].event.fields;
+    let end = &bench.events("job.finished")[0].fields();
     assert_eq!(end["signal_reason"], "stack_error");
     assert_eq!(
         (end["by"].as_str(), end["exit_status"].as_str()),

@@ -19,7 +19,7 @@ fn wait_holds_back_until_all_before_it_ended_well() {
     assert_eq!(bench.state(jobs[2]), State::Scheduled);
     bench.run_to(jobs[2], "0");
     bench.run_to(jobs[3], "0");
-    assert_eq!(bench.events("build.finished")[0].event.fields["state"], "passed");
+    assert_eq!(bench.events("build.finished")[0].fields()["state"], "passed");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_failure_stops_what_waits_for_it_unless_allowed() {
     );
     bench.run_to(jobs[2], "0");
     bench.run_to(jobs[4], "0");
-    assert_eq!(bench.events("build.finished")[0].event.fields["state"], "failed");
+    assert_eq!(bench.events("build.finished")[0].fields()["state"], "failed");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn soft_failures_and_continuing_waits_let_the_build_go_on() {
     bench.run_to(jobs[2], "1");
     assert_eq!(bench.state(jobs[3]), State::Scheduled);
     bench.run_to(jobs[3], "0");
-    assert_eq!(bench.events("build.finished")[0].event.fields["state"], "failed");
+    assert_eq!(bench.events("build.finished")[0].fields()["state"], "failed");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_manual_retry_opens_what_failed_with_it() {
     let ends: Vec<_> = bench
         .events("build.finished")
         .iter()
-        .map(|entry| entry.event.fields["state"].clone())
+        .map(|entry| entry.fields()["state"].clone())
         .collect();
     assert_eq!(ends, ["failed", "passed"]);
     assert_eq!(
@@ -149,10 +149,7 @@ fn a_build_cancel_ends_everything_and_keeps_what_runs_until_its_agent_answers() 
     );
     assert!(bench.events("build.finished").is_empty());
     bench.finish(a, &token, "-1").unwrap();
-    assert_eq!(
-        bench.events("build.finished")[0].event.fields["state"],
-        "canceled"
-    );
+    assert_eq!(bench.events("build.finished")[0].fields()["state"], "canceled");
     let again = bench.act(|model, now, out| model.cancel_build(now, build.number, out));
     assert_eq!(again.unwrap_err().status, 422);
     assert_eq!(
