@@ -11,7 +11,7 @@ use gust_core::{
 use gust_fakes::{buildkite::NewBuild, config::Settings, limits::Limits};
 use gust_server::{
     clock::Clock,
-    config::{Config, Host},
+    config::{Config, Surroundings},
     leader::{self, Handle, Parts, SourcePart, WorkerPart},
     planner::{self, Planner},
     task::{Dice, Tasks},
@@ -67,7 +67,7 @@ data_dir = "unused"
 [[source]]
 name = "virtual"
 endpoint = "http://127.0.0.1:1/v3"
-token = "bkct_fake"
+token = { env = "TOKEN" }
 queues = ["gust"]
 [[project]]
 id = "gust-demo"
@@ -78,6 +78,23 @@ endpoint = "http://127.0.0.1:1"
 credentials = "anonymous"
 jwks_url = "http://127.0.0.1:1/certs"
 "#;
+
+/// The surroundings of a virtual replica: one variable, no files.
+struct Nowhere;
+
+impl Surroundings for Nowhere {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "TOKEN").then(|| "bkct_fake".to_owned())
+    }
+
+    fn read(&self, _path: &Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    fn process_name(&self) -> String {
+        "virtual".to_owned()
+    }
+}
 
 /// Runs a scenario to its end: every job over, the world empty.
 ///
@@ -135,8 +152,7 @@ async fn inside(scenario: &Scenario) -> Result<Ended> {
 }
 
 fn parts(scenario: &Scenario, world: &Shared, tasks: &Tasks) -> Result<Parts> {
-    let config = CONFIG.replace("token = \"bkct_fake\"", "token = { literal = \"bkct_fake\" }");
-    let config = Config::parse(&config, Path::new("virtual.toml"), &Host).context("the virtual configuration")?;
+    let config = Config::parse(CONFIG, Path::new("virtual.toml"), &Nowhere).context("the virtual configuration")?;
     let shards = planner::shards(&config)?;
     let planner = Planner::new(&config, BTreeMap::new())?;
     let clock = Clock::starting_at(Timestamp(EPOCH_MS));
@@ -194,13 +210,16 @@ async fn until_empty(world: &Shared, patience: Duration) -> Result<Duration> {
         world.read(|w| {
             let fresh = w.log.after(seen);
             for entry in fresh {
-                let text = |field: &str| entry.event.fields.get(field).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-                match entry.event.kind {
-                    "job.created" => drop(open.insert(text("job"))),
-                    "job.finished" => drop(open.remove(&text("job"))),
-                    "instance.inserted" => drop(open.insert(text("name"))),
-                    "instance.deleted" => drop(open.remove(&text("name"))),
-                    _ => {}
+                let field = match entry.kind {
+                    "job.created" | "job.finished" => "job",
+                    "instance.inserted" | "instance.deleted" => "name",
+                    _ => continue,
+                };
+                let name = entry.fields().get(field).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+                if matches!(entry.kind, "job.created" | "instance.inserted") {
+                    open.insert(name);
+                } else {
+                    open.remove(&name);
                 }
             }
             seen += fresh.len() as u64;

@@ -99,7 +99,7 @@ impl Shared {
 
     /// The event log, one JSON object a line.
     pub fn log_lines(&self) -> String {
-        self.read(|world| world.log.after(0).iter().map(|entry| format!("{}\n", entry.to_json())).collect())
+        self.read(|world| world.log.text_after(0, usize::MAX).0)
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
