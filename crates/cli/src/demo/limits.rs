@@ -2,7 +2,7 @@
 //!
 //! The files belong to the stand-ins; they are data, and the only thing of theirs that is built in here.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
 use toml::{Table, Value};
@@ -18,6 +18,8 @@ pub(crate) struct Limits {
     pub(crate) text: String,
     /// What is said about them at the start.
     pub(crate) told: String,
+    /// vCPUs allowed in each region by family, where Google's region does not show the quota.
+    pub(crate) family_quotas: BTreeMap<String, i64>,
 }
 
 /// The limits of a name (`demo`, `default`) or file, with Google's own boot times where `real_time`.
@@ -44,6 +46,7 @@ pub(crate) fn choose(name: &str, real_time: bool) -> Result<Limits, Failure> {
     }
     let told = format!("quotas {what}{}; {}", samples(&table), boot(&table));
     Ok(Limits {
+        family_quotas: family_quotas(&table),
         text: toml::to_string(&table).context("cannot write the limits")?,
         told,
     })
@@ -73,6 +76,14 @@ fn take_boot_times(table: &mut Table, from: &Table) {
 fn number(table: &Table, path: [&str; 3]) -> Option<i64> {
     let section = table.get(path[0])?.get(path[1])?;
     section.get(path[2])?.as_integer()
+}
+
+fn family_quotas(table: &Table) -> BTreeMap<String, i64> {
+    let quotas = table.get("gce").and_then(|gce| gce.get("family_quotas"));
+    let quotas = quotas.and_then(Value::as_table).into_iter().flatten();
+    quotas
+        .filter_map(|(family, limit)| Some((family.clone(), limit.as_integer()?)))
+        .collect()
 }
 
 /// Two quotas that a reader knows, for scale.

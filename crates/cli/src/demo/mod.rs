@@ -142,7 +142,8 @@ impl Plan {
     /// Starts the replica.
     fn start_server(&self, ready: &Ready) -> Result<Child, Failure> {
         let config = self.dir.join("gust.toml");
-        fs::write(&config, server_config::text(ready)).context("cannot write the configuration")?;
+        fs::write(&config, server_config::text(ready, &self.limits.family_quotas))
+            .context("cannot write the configuration")?;
         let mut command = Command::new(&self.programs.gust);
         command
             .arg("serve")

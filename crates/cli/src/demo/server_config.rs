@@ -1,5 +1,7 @@
 //! The configuration of the replica in a demo: an ordinary one, whose endpoints are the stand-ins.
 
+use std::collections::BTreeMap;
+
 use super::control::Ready;
 
 /// Variable that carries the token of the stand-in of Buildkite.
@@ -8,8 +10,13 @@ pub(crate) const TOKEN_VARIABLE: &str = "GUST_DEMO_TOKEN";
 /// The token that the stand-in of Buildkite takes out of the box.
 pub(crate) const TOKEN: &str = "bkct_fake";
 
-/// The configuration file's text.
-pub(crate) fn text(ready: &Ready) -> String {
+/// The configuration file's text. `family_quotas` are those an operator would have to look up, since Google's
+/// regions do not show them.
+pub(crate) fn text(ready: &Ready, family_quotas: &BTreeMap<String, i64>) -> String {
+    let quotas: String = family_quotas
+        .iter()
+        .map(|(family, limit)| format!("{family} = {limit}\n"))
+        .collect();
     format!(
         r#"# Made by `gust demo`.
 stack = "demo"
@@ -34,7 +41,9 @@ jwks_url = "{metadata}/oauth2/v3/certs"
 [project.images]
 amd64 = "projects/debian-cloud/global/images/family/debian-12"
 arm64 = "projects/debian-cloud/global/images/family/debian-12-arm64"
-"#,
+
+[project.family_quotas]
+{quotas}"#,
         buildkite = ready.buildkite,
         gce = ready.gce,
         metadata = ready.metadata,
@@ -73,9 +82,11 @@ mod tests {
             gce: "http://127.0.0.1:3".to_owned(),
             metadata: "http://127.0.0.1:4".to_owned(),
         };
-        let config = Config::parse(&text(&ready), Path::new("/d/gust.toml"), &Environment)
+        let quotas = [("C4A".to_owned(), 24), ("N4".to_owned(), 24)].into();
+        let config = Config::parse(&text(&ready, &quotas), Path::new("/d/gust.toml"), &Environment)
             .expect("a good configuration");
         assert_eq!(config.data_dir, Path::new("/d/store"));
         assert_eq!(config.sources[0].token.reveal(), TOKEN);
+        assert_eq!(config.projects[0].family_quotas["C4A"], 24);
     }
 }
