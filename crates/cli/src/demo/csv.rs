@@ -1,8 +1,13 @@
 //! Reading comma-separated values (RFC 4180, with `\n` or `\r\n`): cells by row, with the line of each row.
 
-/// The rows that are not empty, each with the line (from 1) it starts in; or the line and fault of the first
-/// text that is no CSV.
-pub(super) fn rows(text: &str) -> Result<Vec<(usize, Vec<String>)>, (usize, &'static str)> {
+/// A row: the line it starts in, from 1, and its cells.
+pub(super) type Row = (usize, Vec<String>);
+
+/// Why a text is no CSV, and in which line.
+pub(super) type Fault = (usize, &'static str);
+
+/// The rows that are not empty.
+pub(super) fn rows(text: &str) -> Result<Vec<Row>, Fault> {
     let mut rows = Vec::new();
     let mut chars = text.chars().peekable();
     let mut line = 1;
