@@ -26,8 +26,10 @@ fn operation(seen: &Seen) -> Reply {
     )
 }
 
+type Odd = fn() -> Reply;
+
 /// Answers with `odd` so many times, then as it should.
-fn odd_first(times: usize, odd: fn() -> Reply) -> impl Fn(&Seen) -> Reply {
+fn odd_first(times: usize, odd: Odd) -> impl Fn(&Seen) -> Reply {
     let calls = AtomicUsize::new(0);
     move |seen| {
         if calls.fetch_add(1, Ordering::SeqCst) < times {
@@ -82,7 +84,7 @@ async fn a_reply_lost_after_its_effect_is_asked_for_again_under_the_same_id() {
         || Reply::Half,
         || Reply::Html(200),
         || Reply::Never,
-    ] as [fn() -> Reply; 4]
+    ] as [Odd; 4]
     {
         let (result, seen) = create_on(odd_first(1, odd)).await;
         result.expect("the repeat was answered");
@@ -101,7 +103,7 @@ async fn a_server_that_fails_once_is_asked_again() {
 
 #[tokio::test]
 async fn what_never_becomes_clear_is_unclear_after_a_few_attempts() {
-    let cases: [(fn() -> Reply, &str); 7] = [
+    let cases: [(Odd, &str); 7] = [
         (|| refusal(500, "internalError", "oh"), "HTTP 500"),
         (|| Reply::Html(502), "HTTP 502 with a body that is not Google's"),
         (|| Reply::Html(403), "HTTP 403 with a body that is not Google's"),

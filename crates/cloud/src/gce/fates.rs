@@ -5,7 +5,7 @@
 //! very name settles what a lagging list leaves open. A machine is called refused only once every zone that
 //! could hold it has been accounted for; anything else would leak it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use google_cloud_compute_v1::model::Operation;
 use gust_core::{
@@ -62,6 +62,7 @@ enum Single {
 struct Search<'a> {
     cloud: &'a GceCloud,
     creation: &'a Creation,
+    wanted: BTreeSet<&'a MachineName>,
     operation: Option<Operation>,
     /// Zones that may hold machines of the batch, and how many each holds by the operation's own account.
     zones: BTreeMap<Zone, Option<usize>>,
@@ -88,6 +89,7 @@ impl<'a> Search<'a> {
         Self {
             cloud,
             creation,
+            wanted: creation.names.iter().collect(),
             operation,
             zones,
             found: BTreeMap::new(),
@@ -126,7 +128,7 @@ impl<'a> Search<'a> {
                     .page(project, &zone, filter.clone(), page.as_deref())
                     .await?;
                 for instance in batch.instances {
-                    if self.creation.names.contains(&instance.name) {
+                    if self.wanted.contains(&instance.name) {
                         self.found.insert(instance.name.clone(), instance);
                     }
                 }
