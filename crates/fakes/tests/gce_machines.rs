@@ -1,5 +1,7 @@
 //! Machines of kind `exec`: a guest program runs on each, asks its own metadata server, and dies with it.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod wire;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! The fake GCE over real HTTP: paths, queries, bodies, envelopes, holds, and faults of replies.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod wire;
 
 use gust_fakes::config::Settings;

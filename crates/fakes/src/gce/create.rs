@@ -12,7 +12,7 @@ use super::instance::Shape;
 use super::method;
 use super::model::{Call, Model, Place};
 use super::operation::{BulkState, Kind, NewOperation, Operation, Scope, ZoneCount};
-use super::plan::{Fate, Planned, Room, Wish, names_of_pattern};
+use super::plan::{Fate, Named, Planned, Room, Wish, names_of_pattern};
 use super::request_id::Asked;
 use super::spec::{Bulk, Names, Single, TargetShape};
 use super::switches::QuotaRefusal;
@@ -324,12 +324,7 @@ impl Model {
         })
     }
 
-    fn bulk_names(
-        &self,
-        project: usize,
-        rooms: &[Room],
-        bulk: &Bulk,
-    ) -> Result<Vec<(Arc<str>, Option<String>)>, ApiError> {
+    fn bulk_names(&self, project: usize, rooms: &[Room], bulk: &Bulk) -> Result<Vec<Named>, ApiError> {
         match &bulk.names {
             Names::Missing => Err(ApiError::invalid(
                 "One of 'resource.namePattern' or 'resource.perInstanceProperties' must be specified.",
@@ -440,7 +435,7 @@ impl Model {
 
 /// All machines of the request fail alike.
 fn doomed(wish: &Wish, error: &OpError) -> Vec<Planned> {
-    let planned = |(name, hostname): &(Arc<str>, Option<String>)| Planned {
+    let planned = |(name, hostname): &Named| Planned {
         name: name.clone(),
         hostname: hostname.clone(),
         zone: wish.rooms[0].zone.clone(),

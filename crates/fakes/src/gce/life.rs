@@ -20,26 +20,11 @@ use crate::now::Now;
 impl Model {
     /// The next state comes after a time drawn from the range.
     pub(super) fn schedule_state(&mut self, now: Now, id: u64, range: Range) {
-        let drawn = self.draw(range);
-        let more = |seconds| self.scaled(seconds);
-        let Some(instance) = self.instances.get(&id) else {
-            return;
-        };
-        // A slow boot is slow before it is RUNNING, in the second of two steps.
-        let delay = match instance.status {
-            Status::Staging => {
-                let factor = if instance.boot.factor > 0.0 {
-                    instance.boot.factor
-                } else {
-                    1.0
-                };
-                drawn.mul_f64(factor) + more(instance.boot.more_s)
-            }
-            _ => drawn,
-        };
-        let turn = instance.turn;
-        self.due
-            .push(now.since_start + delay, Due::NextState { instance: id, turn });
+        let delay = self.draw(range);
+        if let Some(turn) = self.instances.get(&id).map(|instance| instance.turn) {
+            self.due
+                .push(now.since_start + delay, Due::NextState { instance: id, turn });
+        }
     }
 
     fn set_status(&mut self, now: Now, id: u64, status: Status, cause: &str, out: &mut Effects) {
@@ -72,6 +57,11 @@ impl Model {
     fn come_up(&mut self, now: Now, id: u64, out: &mut Effects) {
         self.set_status(now, id, Status::Running, "boot", out);
         let guest = self.draw(self.limits.boot.guest_s);
+        let Some(boot) = self.instances.get(&id).map(|instance| instance.boot) else {
+            return;
+        };
+        let factor = if boot.factor > 0.0 { boot.factor } else { 1.0 };
+        let guest = guest.mul_f64(factor) + self.scaled(boot.more_s);
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };

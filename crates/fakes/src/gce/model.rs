@@ -260,6 +260,8 @@ impl Model {
         act: impl FnOnce(&mut Self, &mut Call<'_>, usize) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         call.count = 0;
+        // `api.call` stands ahead of what the call caused, although its outcome is known last.
+        let earlier = call.out.take();
         let mut remaining = None;
         let result = self.project_named(project).and_then(|index| {
             remaining = self.charge(call, method, index, place)?;
@@ -277,15 +279,13 @@ impl Model {
             .find(|group| self.limits.rates_per_minute.contains_key(**group));
         let group = known.unwrap_or(&method.groups[0]);
         let error = result.as_ref().err();
-        call.out.push(events::api_call(
-            method.name,
-            group,
-            error,
-            remaining,
-            call.count,
-            project,
-            place,
-        ));
+        let told = events::api_call(method.name, group, error, remaining, call.count, project, place);
+        let caused = call.out.take();
+        earlier
+            .into_iter()
+            .chain([told])
+            .chain(caused)
+            .for_each(|event| call.out.push(event));
         result
     }
 

@@ -40,9 +40,9 @@ pub(super) enum Fate {
 /// How a machine boots.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Boot {
-    /// Seconds more until RUNNING.
+    /// Seconds more from RUNNING until the guest program starts.
     pub more_s: f64,
-    /// Times as long until RUNNING; 0 means as usual.
+    /// Times as long; 0 means as usual.
     pub factor: f64,
     /// The guest program never starts.
     pub is_broken: bool,
@@ -56,11 +56,14 @@ pub(super) struct Room {
     pub left: Option<u64>,
 }
 
+/// A machine's name and, if one was given, its hostname.
+pub(super) type Named = (Arc<str>, Option<String>);
+
 /// A request ready for placement.
 pub(super) struct Wish {
     pub project: usize,
     pub region: Arc<str>,
-    pub names: Vec<(Arc<str>, Option<String>)>,
+    pub names: Vec<Named>,
     pub rooms: Vec<Room>,
     /// In order of preference.
     pub shapes: Vec<Arc<Shape>>,

@@ -208,19 +208,22 @@ pub fn limit_of(limits: &limits::Gce, region: &str, metric: &str) -> f64 {
 /// Limits that faults have lowered for the present call, by region (empty: project) and metric.
 pub type Lowered = BTreeMap<(Arc<str>, Metric), f64>;
 
+/// Region (empty: the project) and metric.
+type Key = (Arc<str>, Metric);
+
 /// The account of one project.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    used: BTreeMap<(Arc<str>, Metric), u64>,
-    changed: BTreeSet<(Arc<str>, Metric)>,
-    trail: BTreeMap<(Arc<str>, Metric), VecDeque<(Duration, u64)>>,
+    used: BTreeMap<Key, u64>,
+    changed: BTreeSet<Key>,
+    trail: BTreeMap<Key, VecDeque<(Duration, u64)>>,
 }
 
 /// Past usage is kept at most so long.
 const TRAIL: Duration = Duration::from_secs(900);
 
 impl Ledger {
-    fn key(region: &Arc<str>, need: &Need) -> (Arc<str>, Metric) {
+    fn key(region: &Arc<str>, need: &Need) -> Key {
         (
             if need.is_project_wide {
                 "".into()

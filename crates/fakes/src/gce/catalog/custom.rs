@@ -59,7 +59,7 @@ fn check_shared(family: &Family, size: &str, mib: u64, is_extended: bool) -> Res
             "Extended memory is not available for shared-core machine types.".into(),
         ));
     }
-    if !(least..=most).contains(&mib) || mib % 256 != 0 {
+    if !(least..=most).contains(&mib) || !mib.is_multiple_of(256) {
         return Err(bad(format!(
             "Memory must be a multiple of 256 MiB between {least} and {most} MiB for this machine type."
         )));
@@ -77,7 +77,7 @@ fn check(rules: &Custom, cpus: u32, mib: u64, is_extended: bool) -> Result<(), N
             "Number of CPUs for custom machine type is not allowed: {cpus}."
         )));
     }
-    if mib % 256 != 0 {
+    if !mib.is_multiple_of(256) {
         return Err(bad(format!(
             "Memory must be a multiple of 256 MiB, is {mib} MiB."
         )));

@@ -8,6 +8,9 @@ const DEEPEST: u32 = 50;
 
 type Parsed<T> = Result<T, String>;
 
+/// Makes a test of the value that follows its operator.
+type Make = fn(String) -> Test;
+
 pub(super) fn parse(text: &str) -> Parsed<Node> {
     let mut scan = Scan { rest: text, depth: 0 };
     let node = scan.sequence()?;
@@ -136,7 +139,7 @@ impl<'t> Scan<'t> {
             return Err(format!("A field is expected at '{rest}'."));
         }
         self.rest = rest;
-        let operators: [(&str, fn(String) -> Test); 7] = [
+        let operators: [(&str, Make); 7] = [
             ("!=", Test::NotEqual),
             ("<=", Test::LessOrEqual),
             (">=", Test::MoreOrEqual),
