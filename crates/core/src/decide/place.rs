@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::{Action, Decision, cover::{Coming, Cover}, triage::Waiting};
 use crate::{
-    ids::{BatchId, JobRef, MachineName, ProjectId, Shard},
+    ids::{BatchId, JobRef, MachineName, ProjectId, Shard, Zone},
     plan::{Choice, Plan},
     quota::Metric,
     reason::{HoldReason, Placement, Reason, Shortage},
@@ -245,8 +245,7 @@ impl<'a> Placing<'a> {
                     decision.actions.push(self.batch(group, chunk, Call::Bulk));
                 } else if chunk.len() <= self.snapshot.settings.singles.max(1) {
                     for job in chunk {
-                        let zones = &group.choice.shape.zones;
-                        let zone = zones[job.view.job().id.0.as_u128() as usize % zones.len()].clone();
+                        let zone = self.zone(group, job);
                         decision.actions.push(self.batch(group, &[job], Call::Insert { zone }));
                     }
                 } else {
@@ -278,9 +277,20 @@ impl<'a> Placing<'a> {
         }))
     }
 
+    // Spread over the zones by job, and another one at each attempt: the last zone may have had none.
+    fn zone(&self, group: &Group<'_>, job: &Waiting<'_>) -> Zone {
+        let zones = &group.choice.shape.zones;
+        let turn = (job.view.job().id.0.as_u128() % zones.len() as u128) as usize;
+        zones[(turn + self.attempt(job) as usize) % zones.len()].clone()
+    }
+
+    fn attempt(&self, job: &Waiting<'_>) -> u32 {
+        self.snapshot.book.last_attempt(job.view.record) + 1
+    }
+
     fn member(&self, job: &Waiting<'_>) -> Member {
         let record = job.view.record;
-        let attempt = self.snapshot.book.last_attempt(record) + 1;
+        let attempt = self.attempt(job);
         let job: JobRef = record.job.clone();
         Member { name: MachineName::for_attempt(self.snapshot.stack, job.id, attempt), job, attempt }
     }
