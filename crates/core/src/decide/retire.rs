@@ -3,7 +3,7 @@
 use super::{Action, Decision, cover::{Coming, Cover}};
 use crate::{
     ids::{MachineName, Shard, Zone},
-    ports::InstanceStatus,
+    ports::{InstanceStatus, JobState},
     records::{Claim, DeleteCause, MachinePhase, MachineRecord},
     snapshot::Snapshot,
 };
@@ -73,8 +73,14 @@ fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim
     let Ok(place) = snapshot.jobs.binary_search_by(|view| view.job().cmp(&claim.job)) else {
         return Some(DeleteCause::JobEnded);
     };
-    let over = snapshot.jobs[place].seen.over_since?;
-    (snapshot.now.since(over) >= settings.end_grace).then_some(DeleteCause::JobEnded)
+    let seen = snapshot.jobs[place].seen;
+    if seen.over_since.is_some_and(|over| snapshot.now.since(over) >= settings.end_grace) {
+        return Some(DeleteCause::JobEnded);
+    }
+    // What counts is when the state was read: while Buildkite does not answer, the job may well be running.
+    let (state, read_at) = seen.state.as_ref()?;
+    let waits = matches!(state, JobState::Scheduled | JobState::Reserved);
+    (waits && read_at.since(claim.at) >= settings.acquire_timeout).then_some(DeleteCause::AcquireTimeout)
 }
 
 fn is_stopped(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {

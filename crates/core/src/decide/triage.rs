@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{Action, Decision};
 use crate::{
-    ids::{JobId, SourceName},
+    ids::{JobId, MachineName, SourceName},
     plan::Plan,
     ports::JobState,
     reason::Reason,
@@ -49,10 +49,13 @@ pub(super) fn book(snapshot: &Snapshot<'_>, decision: &mut Decision) {
 // A reservation matters until an agent has the job: also after the claim, since the token dies with it.
 fn needs_renewal(view: &JobView<'_>, now: Timestamp, half: Duration) -> bool {
     let waiting = !matches!(view.record.phase, JobPhase::Refusing { .. });
-    let theirs = view.seen.reservation_lost
-        || view.seen.state.as_ref().is_some_and(|(state, _)| {
-            state.is_taken() || state.is_over() || matches!(state, JobState::Held(_) | JobState::Unknown(_))
-        });
+    let theirs = match view.seen.state.as_ref().map(|(state, _)| state) {
+        // Whoever had it has let go of it.
+        Some(JobState::Scheduled) => false,
+        Some(state) if state.is_taken() || state.is_over() => true,
+        Some(JobState::Held(_) | JobState::Unknown(_)) => true,
+        Some(_) | None => view.seen.reservation_lost,
+    };
     waiting && !theirs && view.seen.reserved_until.is_none_or(|until| until.since(now) <= half)
 }
 
@@ -67,7 +70,7 @@ pub(super) fn triage<'a>(snapshot: &'a Snapshot<'a>, decision: &mut Decision) ->
                     waiting.push(Waiting { index, view, plan });
                 }
             }
-            JobPhase::Claimed { machine, at } => claimed(snapshot, view, machine, *at, decision),
+            JobPhase::Claimed { machine, .. } => claimed(snapshot, view, machine, decision),
         }
     }
     waiting.sort_unstable_by_key(|w| {
@@ -109,8 +112,8 @@ fn booked<'a>(snapshot: &Snapshot<'_>, view: &'a JobView<'_>, decision: &mut Dec
         decision.actions.push(Action::Refuse { job, detail });
         return None;
     }
-    if let Some(JobState::Held(word)) = state {
-        decision.reasons.push((job, Reason::HeldByBuildkite(word.clone())));
+    if let Some(word) = barred(view) {
+        decision.reasons.push((job, Reason::HeldByBuildkite(word.to_owned())));
         return None;
     }
     let queue = &view.record.facts.queue;
@@ -126,9 +129,16 @@ fn outcome_without_machine(view: &JobView<'_>, state: Option<&JobState>) -> Opti
         _ if view.seen.missing >= 2 => Some(Outcome::Gone { state: String::new() }),
         Some(JobState::Canceled) => Some(Outcome::Canceled),
         Some(state) if state.is_over() || state.is_taken() => Some(Outcome::Gone { state: state.to_string() }),
-        Some(JobState::Reserved) if view.seen.reservation_lost => {
-            Some(Outcome::Gone { state: "reserved by another stack".to_owned() })
-        }
+        _ => None,
+    }
+}
+
+// Why Buildkite would let no machine of ours run the job at present. The job stays booked: it may come back to
+// us, and its record is what keeps its machines' names from being used again.
+fn barred<'a>(view: &'a JobView<'_>) -> Option<&'a str> {
+    match view.seen.state.as_ref().map(|(state, _)| state) {
+        Some(JobState::Held(word)) => Some(word),
+        Some(JobState::Reserved) if view.seen.reservation_lost => Some("reserved by another stack"),
         _ => None,
     }
 }
@@ -159,7 +169,7 @@ fn out_of_patience(failures: &Failures, patience: u32) -> Option<String> {
         Some(text(
             failures.lost,
             "vanished before the job started",
-            "With spot=true, spot=prefer or spot=false lets the job run on demand.",
+            "If the step has spot=true, Google may be taking its machines back: with spot=false it runs on demand.",
         ))
     } else {
         None
@@ -169,8 +179,7 @@ fn out_of_patience(failures: &Failures, patience: u32) -> Option<String> {
 fn claimed(
     snapshot: &Snapshot<'_>,
     view: &JobView<'_>,
-    machine: &crate::ids::MachineName,
-    at: Timestamp,
+    machine: &MachineName,
     decision: &mut Decision,
 ) {
     let job = view.job().clone();
@@ -195,20 +204,12 @@ fn claimed(
         Some(JobState::Scheduled | JobState::Reserved) if record.is_some_and(|m| m.is_deleting()) => {
             decision.reasons.push((job, Reason::Replacing(machine.clone())));
         }
-        Some(JobState::Scheduled | JobState::Reserved)
-            if present && snapshot.now.since(at) >= snapshot.settings.acquire_timeout =>
-        {
-            decision.actions.push(Action::Delete {
-                machine: machine.clone(),
-                cause: crate::records::DeleteCause::AcquireTimeout,
-                found: None,
-            });
-        }
         _ => {}
     }
 }
 
-/// True if a booked job may still need a machine: nothing seen of it says that it is over or taken.
+/// True if a booked job may still need a machine: nothing seen of it says that it is over, taken or held back.
 pub(crate) fn may_wait(view: &JobView<'_>) -> bool {
-    outcome_without_machine(view, view.seen.state.as_ref().map(|(state, _)| state)).is_none()
+    let state = view.seen.state.as_ref().map(|(state, _)| state);
+    outcome_without_machine(view, state).is_none() && barred(view).is_none()
 }
