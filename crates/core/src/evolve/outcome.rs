@@ -20,7 +20,7 @@ pub struct Settlement {
     pub step: Step,
     /// What is to be left alone for a while.
     pub holds: Vec<(HoldKey, RefusalClass)>,
-    /// Machines that exist and must go: their deletion can now be asked for with a zone.
+    /// Machines that are recorded to go and may exist: their deletion is to be asked for again.
     pub delete: Vec<MachineName>,
 }
 
@@ -42,13 +42,10 @@ pub fn settled(
     let mut holds = BTreeMap::new();
     let mut delete = Vec::new();
     for member in &batch.members {
+        let known = book.machines().get(&member.name);
         match fates[&member.name] {
             MemberFate::Created { zone, instance_id } => {
-                let Some(known) =
-                    book.machines().get(&member.name).cloned().or_else(|| from_batch(book, &member.name, now))
-                else {
-                    continue;
-                };
+                let Some(known) = known.cloned().or_else(|| from_batch(book, &member.name, now)) else { continue };
                 if known.is_deleting() {
                     delete.push(member.name.clone());
                 }
@@ -58,6 +55,13 @@ pub fn settled(
                     ..known
                 };
                 changes.push(Change::PutMachine(Box::new(machine)));
+            }
+            // It claimed, so it did exist: it may have ended before its fate was read, or run on. Only reading
+            // the machine itself tells which.
+            MemberFate::Refused { .. } if known.is_some_and(|machine| machine.claim().is_some()) => {
+                if known.is_some_and(MachineRecord::is_deleting) {
+                    delete.push(member.name.clone());
+                }
             }
             MemberFate::Refused { class, .. } => {
                 changes.push(Change::RemoveMachine(member.name.clone()));
@@ -96,9 +100,13 @@ fn hold_key(batch: &BatchRecord) -> HoldKey {
     }
 }
 
-/// A machine is known to be gone. `None` if no record of a machine says otherwise.
+/// A machine is known to be gone. `None` if no record of a machine says otherwise, or the call that makes it is
+/// not settled: it may still appear, and must then be found being deleted, or claimed, as it was.
 pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
     let machine = book.machines().get(name)?;
+    if book.batch_of(name).is_some() {
+        return None;
+    }
     let mut jobs = JobChanges::default();
     if let Some(job) = &machine.made_for {
         jobs.attempt_ended(book, job, machine.attempt);
