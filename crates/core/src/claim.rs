@@ -16,9 +16,7 @@ use crate::{
     evolve::{Step, from_batch},
     ids::{JobRef, MachineName, ProjectId, QueueKey, SourceName, Zone},
     ports::CommitPhase,
-    records::{
-        Book, Change, Claim, DeleteCause, JobPhase, JobRecord, KeyHash, MachinePhase, MachineRecord,
-    },
+    records::{Book, Change, Claim, DeleteCause, JobPhase, JobRecord, KeyHash, MachinePhase, MachineRecord},
     snapshot::JobView,
     time::Timestamp,
 };
@@ -87,7 +85,8 @@ type Rank = (Reverse<i64>, Timestamp, JobRef);
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     by_key: BTreeMap<Arc<str>, BTreeSet<Rank>>,
-    paused: bool,
+    /// Requests of which jobs wait in paused queues.
+    paused: BTreeSet<Arc<str>>,
 }
 
 impl Queue {
@@ -96,17 +95,22 @@ impl Queue {
         jobs: impl IntoIterator<Item = &'a JobView<'a>>,
         paused: &BTreeSet<(SourceName, QueueKey)>,
     ) -> Self {
-        let mut queue = Self { by_key: BTreeMap::new(), paused: !paused.is_empty() };
+        let mut queue = Self::default();
         for view in jobs {
             let record = view.record;
-            let stopped =
-                !paused.is_empty() && paused.contains(&(record.job.source.clone(), record.facts.queue.clone()));
-            if let Ok(plan) = view.plan
-                && matches!(record.phase, JobPhase::Booked)
-                && !stopped
-                && may_wait(view)
+            let Ok(plan) = view.plan else { continue };
+            if !matches!(record.phase, JobPhase::Booked) || !may_wait(view) {
+                continue;
+            }
+            if !paused.is_empty() && paused.contains(&(record.job.source.clone(), record.facts.queue.clone()))
             {
-                let rank = (Reverse(record.facts.priority), record.facts.runnable_at, record.job.clone());
+                queue.paused.insert(plan.key.clone());
+            } else {
+                let rank = (
+                    Reverse(record.facts.priority),
+                    record.facts.runnable_at,
+                    record.job.clone(),
+                );
                 queue.by_key.entry(plan.key.clone()).or_default().insert(rank);
             }
         }
@@ -131,10 +135,16 @@ pub fn claim(
     accepted: impl Fn(&JobRef) -> bool,
     now: Timestamp,
 ) -> (Answer, Option<Step>) {
-    let Some(machine) =
-        book.machines().get(&proof.machine).cloned().or_else(|| from_batch(book, &proof.machine, now))
+    let Some(machine) = book
+        .machines()
+        .get(&proof.machine)
+        .cloned()
+        .or_else(|| from_batch(book, &proof.machine, now))
     else {
-        return (Answer::Refused(Refusal::UnknownMachine(proof.machine.clone())), None);
+        return (
+            Answer::Refused(Refusal::UnknownMachine(proof.machine.clone())),
+            None,
+        );
     };
     if let Err(refusal) = matches(&machine, proof) {
         return (Answer::Refused(refusal), None);
@@ -149,14 +159,22 @@ pub fn claim(
             Some(_) => (Answer::NoJob("an agent already has this machine's job"), None),
             None => (Answer::NoJob("this machine's job is over"), None),
         },
-        MachinePhase::Booting => match queue.pop(&machine.request_key).and_then(|job| book.jobs().get(&job)) {
+        MachinePhase::Booting => match queue
+            .pop(&machine.request_key)
+            .and_then(|job| book.jobs().get(&job))
+        {
             Some(job) => {
                 let job = job.job.clone();
                 let step = bind(book, machine, &job, proof, now);
                 (Answer::Assign(job), step)
             }
-            None if queue.paused => (Answer::NotYet("the queue is paused in Buildkite"), None),
-            None => (Answer::NoJob("no job is left for this machine"), Some(unneeded(machine, proof, now))),
+            None if queue.paused.contains(&*machine.request_key) => {
+                (Answer::NotYet("the queue is paused in Buildkite"), None)
+            }
+            None => (
+                Answer::NoJob("no job is left for this machine"),
+                Some(unneeded(machine, proof, now)),
+            ),
         },
     }
 }
@@ -188,27 +206,50 @@ fn matches(machine: &MachineRecord, proof: &Proof) -> Result<(), Refusal> {
     }
     match machine.instance_id {
         Some(id) if id != proof.instance_id => mismatch("instance id", &proof.instance_id, &id),
-        None if proof.created_at.after(CLOCK_SKEW) < machine.intended_at => {
-            mismatch("creation", &proof.created_at, &format!("an intent of {}", machine.intended_at))
-        }
+        None if proof.created_at.after(CLOCK_SKEW) < machine.intended_at => mismatch(
+            "creation",
+            &proof.created_at,
+            &format!("an intent of {}", machine.intended_at),
+        ),
         _ => Ok(()),
     }
 }
 
 fn bind(book: &Book, machine: MachineRecord, job: &JobRef, proof: &Proof, now: Timestamp) -> Option<Step> {
     let record = book.jobs().get(job)?;
-    let claim = Claim { job: job.clone(), key: proof.key.clone(), at: now };
-    let phase = JobPhase::Claimed { machine: machine.name.clone(), at: now };
-    let job = JobRecord { phase, attempts: book.last_attempt(record), ..record.clone() };
+    let claim = Claim {
+        job: job.clone(),
+        key: proof.key.clone(),
+        at: now,
+    };
+    let phase = JobPhase::Claimed {
+        machine: machine.name.clone(),
+        at: now,
+    };
+    let job = JobRecord {
+        phase,
+        attempts: book.last_attempt(record),
+        ..record.clone()
+    };
     let machine = pinned(machine, proof, MachinePhase::Claimed(claim));
     let changes = vec![Change::PutMachine(Box::new(machine)), Change::PutJob(job)];
-    Some(Step { phase: CommitPhase::Claimed, changes })
+    Some(Step {
+        phase: CommitPhase::Claimed,
+        changes,
+    })
 }
 
 fn unneeded(machine: MachineRecord, proof: &Proof, now: Timestamp) -> Step {
-    let phase = MachinePhase::Deleting { cause: DeleteCause::NoJob, since: now, claim: None };
+    let phase = MachinePhase::Deleting {
+        cause: DeleteCause::NoJob,
+        since: now,
+        claim: None,
+    };
     let changes = vec![Change::PutMachine(Box::new(pinned(machine, proof, phase)))];
-    Step { phase: CommitPhase::Deleting, changes }
+    Step {
+        phase: CommitPhase::Deleting,
+        changes,
+    }
 }
 
 fn pinned(machine: MachineRecord, proof: &Proof, phase: MachinePhase) -> MachineRecord {
@@ -219,3 +260,6 @@ fn pinned(machine: MachineRecord, proof: &Proof, phase: MachinePhase) -> Machine
         ..machine
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,9 +157,18 @@ impl fmt::Display for Reason {
                 if let Some(region) = &shortage.region {
                     write!(f, " in {region}")?;
                 }
-                write!(f, ": {} of {} used", thousands(shortage.used), thousands(shortage.limit))?;
+                write!(
+                    f,
+                    ": {} of {} used",
+                    thousands(shortage.used),
+                    thousands(shortage.limit)
+                )?;
                 if shortage.needed > shortage.limit {
-                    write!(f, ", the job needs {} and can only run when the limit is raised", thousands(shortage.needed))
+                    write!(
+                        f,
+                        ", the job needs {} and can only run when the limit is raised",
+                        thousands(shortage.needed)
+                    )
                 } else {
                     write!(f, ", {} in line", ordinal(*line))
                 }
@@ -174,13 +183,21 @@ impl fmt::Display for Reason {
                 ordinal(*line)
             ),
             Self::Slot { project, slots } => {
-                write!(f, "waiting for a bulk operation in project {project}: all {slots} that Google allows are running")
+                write!(
+                    f,
+                    "waiting for a bulk operation in project {project}: all {slots} that Google allows are running"
+                )
             }
-            Self::Cordoned => f.write_str("waiting: the operator took every place that could run this job out of service"),
+            Self::Cordoned => {
+                f.write_str("waiting: the operator took every place that could run this job out of service")
+            }
             Self::Paused(queue) => write!(f, "waiting: queue {queue} is paused in Buildkite"),
             Self::HeldByBuildkite(state) => write!(f, "waiting: Buildkite holds the job back ({state})"),
             Self::Replacing(machine) => {
-                write!(f, "waiting until machine {machine} is gone, then a new one is made")
+                write!(
+                    f,
+                    "waiting until machine {machine} is gone, then a new one is made"
+                )
             }
         }
     }
@@ -190,7 +207,7 @@ fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -236,11 +253,29 @@ mod tests {
         };
         let all = [
             Reason::Creating(placement.clone()),
-            Reason::Booting { machine: "gust-aa-1".into(), placement },
-            Reason::Quota { shortage: shortage.clone(), line: 3 },
-            Reason::Quota { shortage: Arc::new(Shortage { needed: 9000, ..(*shortage).clone() }), line: 1 },
-            Reason::Held { hold: Arc::new(hold), line: 12 },
-            Reason::Slot { project: "ci".into(), slots: 10 },
+            Reason::Booting {
+                machine: "gust-aa-1".into(),
+                placement,
+            },
+            Reason::Quota {
+                shortage: shortage.clone(),
+                line: 3,
+            },
+            Reason::Quota {
+                shortage: Arc::new(Shortage {
+                    needed: 9000,
+                    ..(*shortage).clone()
+                }),
+                line: 1,
+            },
+            Reason::Held {
+                hold: Arc::new(hold),
+                line: 12,
+            },
+            Reason::Slot {
+                project: "ci".into(),
+                slots: 10,
+            },
             Reason::Cordoned,
             Reason::Paused("gust".into()),
             Reason::HeldByBuildkite("limited".into()),

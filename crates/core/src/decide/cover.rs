@@ -63,7 +63,10 @@ pub(super) fn cover<'a>(snapshot: &'a Snapshot<'a>, waiting: &[Waiting<'a>]) -> 
             }
         }
     }
-    Cover { by_job, idle: spare.into_values().flatten().collect() }
+    Cover {
+        by_job,
+        idle: spare.into_values().flatten().collect(),
+    }
 }
 
 // Booting machines come first: they will claim sooner than those still being created.

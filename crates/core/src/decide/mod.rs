@@ -28,4 +28,4 @@ pub fn decide(snapshot: &Snapshot<'_>) -> Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

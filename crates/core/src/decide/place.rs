@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use super::{Action, Decision, cover::{Coming, Cover}, triage::Waiting};
+use super::{
+    Action, Decision,
+    cover::{Coming, Cover},
+    triage::Waiting,
+};
 use crate::{
     ids::{BatchId, JobRef, MachineName, ProjectId, Shard, Zone},
     plan::{Choice, Plan},
@@ -43,7 +47,14 @@ impl<'a> Board<'a> {
             snapshot.shards.get(shard).map(|view| &view.ledger)
         };
         let row = ledger?.row(metric)?;
-        self.rows.push(BoardRow { metric, shard: key.1, left: row.left(), used: row.used(), limit: row.limit, line: 0 });
+        self.rows.push(BoardRow {
+            metric,
+            shard: key.1,
+            left: row.left(),
+            used: row.used(),
+            limit: row.limit,
+            line: 0,
+        });
         self.index.insert(key, self.rows.len() - 1);
         Some(self.rows.len() - 1)
     }
@@ -130,7 +141,12 @@ fn reason_of(coming: Coming<'_>) -> Reason {
             let region = machine.shard.region.clone();
             Reason::Booting {
                 machine: machine.name.clone(),
-                placement: Arc::new(Placement { machine_type, model, region, price: machine.price }),
+                placement: Arc::new(Placement {
+                    machine_type,
+                    model,
+                    region,
+                    price: machine.price,
+                }),
             }
         }
     }
@@ -160,13 +176,23 @@ impl<'a> Placing<'a> {
             }
             choices.push((at, needs));
         }
-        self.prepared.push(Prepared { plan, choices, obstacle, line: 0 });
+        self.prepared.push(Prepared {
+            plan,
+            choices,
+            obstacle,
+            line: 0,
+        });
         self.by_key.insert(&plan.key, self.prepared.len() - 1);
         self.prepared.len() - 1
     }
 
     fn standing_obstacle(&self, choice: &Choice) -> Option<Obstacle> {
-        if self.snapshot.shards.get(&choice.shard).is_none_or(|shard| shard.cordoned) {
+        if self
+            .snapshot
+            .shards
+            .get(&choice.shard)
+            .is_none_or(|shard| shard.cordoned)
+        {
             return Some(Obstacle::Cordoned);
         }
         let key = HoldKey {
@@ -174,7 +200,11 @@ impl<'a> Placing<'a> {
             machine_type: choice.shape.machine_type.clone(),
             model: choice.shape.model,
         };
-        let hold = self.snapshot.holds.get(&key).filter(|hold| hold.until > self.snapshot.now)?;
+        let hold = self
+            .snapshot
+            .holds
+            .get(&key)
+            .filter(|hold| hold.until > self.snapshot.now)?;
         Some(Obstacle::Held(Arc::new(HoldReason {
             machine_type: key.machine_type,
             region: key.shard.region,
@@ -186,14 +216,20 @@ impl<'a> Placing<'a> {
     fn place_one(&mut self, job: &'a Waiting<'a>, plan: usize) -> Reason {
         let prepared = &mut self.prepared[plan];
         while let Some((at, needs)) = prepared.choices.first() {
-            let short = needs.iter().find(|(row, amount)| self.board.rows[*row].left < *amount);
+            let short = needs
+                .iter()
+                .find(|(row, amount)| self.board.rows[*row].left < *amount);
             let Some((row, amount)) = short else {
                 for (row, amount) in needs {
                     self.board.rows[*row].left -= amount;
                 }
                 let choice = &prepared.plan.choices[*at];
                 let group = *self.by_choice.entry((plan, *at)).or_insert_with(|| {
-                    self.groups.push(Group { choice, key: &prepared.plan.key, jobs: Vec::new() });
+                    self.groups.push(Group {
+                        choice,
+                        key: &prepared.plan.key,
+                        jobs: Vec::new(),
+                    });
                     self.groups.len() - 1
                 });
                 self.groups[group].jobs.push(job);
@@ -220,11 +256,17 @@ impl<'a> Placing<'a> {
             Some(Obstacle::Quota { row, shortage }) => {
                 let found = &mut self.board.rows[*row];
                 found.line += 1;
-                Reason::Quota { shortage: shortage.clone(), line: found.line }
+                Reason::Quota {
+                    shortage: shortage.clone(),
+                    line: found.line,
+                }
             }
             Some(Obstacle::Held(hold)) => {
                 prepared.line += 1;
-                Reason::Held { hold: hold.clone(), line: prepared.line }
+                Reason::Held {
+                    hold: hold.clone(),
+                    line: prepared.line,
+                }
             }
             Some(Obstacle::Cordoned) | None => Reason::Cordoned,
         }
@@ -246,7 +288,9 @@ impl<'a> Placing<'a> {
                 } else if chunk.len() <= self.snapshot.settings.singles.max(1) {
                     for job in chunk {
                         let zone = self.zone(group, job);
-                        decision.actions.push(self.batch(group, &[job], Call::Insert { zone }));
+                        decision
+                            .actions
+                            .push(self.batch(group, &[job], Call::Insert { zone }));
                     }
                 } else {
                     unslotted.extend(chunk.iter().map(|job| (job.index, project.clone())));
@@ -292,7 +336,11 @@ impl<'a> Placing<'a> {
         let record = job.view.record;
         let attempt = self.attempt(job);
         let job: JobRef = record.job.clone();
-        Member { name: MachineName::for_attempt(self.snapshot.stack, job.id, attempt), job, attempt }
+        Member {
+            name: MachineName::for_attempt(self.snapshot.stack, job.id, attempt),
+            job,
+            attempt,
+        }
     }
 }
 
@@ -307,13 +355,22 @@ struct Slots<'a> {
 impl<'a> Slots<'a> {
     fn new(snapshot: &'a Snapshot<'a>) -> Self {
         let mut counts: BTreeMap<&ProjectId, (u32, u32)> = BTreeMap::new();
-        for batch in snapshot.book.batches().values().filter(|batch| batch.call == Call::Bulk) {
+        for batch in snapshot
+            .book
+            .batches()
+            .values()
+            .filter(|batch| batch.call == Call::Bulk)
+        {
             counts.entry(&batch.shape.project).or_default().0 += 1;
         }
         for (project, recent) in snapshot.recent_bulk {
             counts.entry(project).or_default().1 += recent;
         }
-        Self { counts, running: snapshot.settings.bulk_slots, per_second: snapshot.settings.bulk_per_second }
+        Self {
+            counts,
+            running: snapshot.settings.bulk_slots,
+            per_second: snapshot.settings.bulk_per_second,
+        }
     }
 
     fn take(&mut self, project: &'a ProjectId) -> bool {

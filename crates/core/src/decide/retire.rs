@@ -1,6 +1,9 @@
 //! Which machines must go, and which must be looked for.
 
-use super::{Action, Decision, cover::{Coming, Cover}};
+use super::{
+    Action, Decision,
+    cover::{Coming, Cover},
+};
 use crate::{
     ids::{MachineName, Shard, Zone},
     ports::{InstanceStatus, JobState},
@@ -10,7 +13,11 @@ use crate::{
 
 pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut Decision) {
     let mut delete = |machine: &MachineName, cause, found: Option<(Shard, Zone)>| {
-        decision.actions.push(Action::Delete { machine: machine.clone(), cause, found });
+        decision.actions.push(Action::Delete {
+            machine: machine.clone(),
+            cause,
+            found,
+        });
     };
     for coming in &cover.idle {
         delete(coming.name(), DeleteCause::NoJob, None);
@@ -33,12 +40,21 @@ pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut 
         }
     }
     for (shard, view) in snapshot.shards {
-        let Some((_, instances)) = &view.inventory else { continue };
+        let Some((_, instances)) = &view.inventory else {
+            continue;
+        };
         for instance in instances.values() {
             let known = snapshot.book.machines().contains_key(&instance.name)
                 || snapshot.book.batch_of(&instance.name).is_some();
-            if !known && instance.name.belongs_to(snapshot.stack) && instance.status != InstanceStatus::Stopping {
-                delete(&instance.name, DeleteCause::Unknown, Some((shard.clone(), instance.zone.clone())));
+            if !known
+                && instance.name.belongs_to(snapshot.stack)
+                && instance.status != InstanceStatus::Stopping
+            {
+                delete(
+                    &instance.name,
+                    DeleteCause::Unknown,
+                    Some((shard.clone(), instance.zone.clone())),
+                );
             }
         }
     }
@@ -74,7 +90,10 @@ fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim
         return Some(DeleteCause::JobEnded);
     };
     let seen = snapshot.jobs[place].seen;
-    if seen.over_since.is_some_and(|over| snapshot.now.since(over) >= settings.end_grace) {
+    if seen
+        .over_since
+        .is_some_and(|over| snapshot.now.since(over) >= settings.end_grace)
+    {
         return Some(DeleteCause::JobEnded);
     }
     // What counts is when the state was read: while Buildkite does not answer, the job may well be running.
@@ -97,10 +116,12 @@ fn is_missing(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
     if machine.is_deleting() {
         return false;
     }
-    snapshot.shards.get(&machine.shard).and_then(|view| view.inventory.as_ref()).is_some_and(
-        |(begun_at, instances)| {
+    snapshot
+        .shards
+        .get(&machine.shard)
+        .and_then(|view| view.inventory.as_ref())
+        .is_some_and(|(begun_at, instances)| {
             *begun_at > machine.created_at.after(snapshot.settings.list_lag)
                 && !instances.contains_key(&machine.name)
-        },
-    )
+        })
 }

@@ -1,1 +1,12 @@
-use super::decide;
+//! The decision, rule by rule and over random worlds. Whole decisions are compared: what is not listed did not
+//! happen.
+
+mod chance;
+pub(crate) mod events;
+mod jobs;
+mod machines;
+mod model;
+mod placing;
+mod properties;
+mod say;
+pub(crate) mod world;

@@ -27,22 +27,35 @@ pub(super) fn book(snapshot: &Snapshot<'_>, decision: &mut Decision) {
         let jobs: Vec<_> = backlog
             .jobs
             .iter()
-            .filter(|job| !snapshot.paused.contains(&(source.clone(), job.facts.queue.clone())))
+            .filter(|job| {
+                !snapshot
+                    .paused
+                    .contains(&(source.clone(), job.facts.queue.clone()))
+            })
             .cloned()
             .collect();
         if !jobs.is_empty() {
-            decision.actions.push(Action::Reserve { source: source.clone(), jobs });
+            decision.actions.push(Action::Reserve {
+                source: source.clone(),
+                jobs,
+            });
         }
     }
     let half = snapshot.settings.reservation / 2;
     let mut renew: BTreeMap<&SourceName, Vec<JobId>> = BTreeMap::new();
     for view in &snapshot.jobs {
         if needs_renewal(view, snapshot.now, half) {
-            renew.entry(&view.record.job.source).or_default().push(view.record.job.id);
+            renew
+                .entry(&view.record.job.source)
+                .or_default()
+                .push(view.record.job.id);
         }
     }
     for (source, jobs) in renew {
-        decision.actions.push(Action::Renew { source: source.clone(), jobs });
+        decision.actions.push(Action::Renew {
+            source: source.clone(),
+            jobs,
+        });
     }
 }
 
@@ -56,7 +69,12 @@ fn needs_renewal(view: &JobView<'_>, now: Timestamp, half: Duration) -> bool {
         Some(JobState::Held(_) | JobState::Unknown(_)) => true,
         Some(_) | None => view.seen.reservation_lost,
     };
-    waiting && !theirs && view.seen.reserved_until.is_none_or(|until| until.since(now) <= half)
+    waiting
+        && !theirs
+        && view
+            .seen
+            .reserved_until
+            .is_none_or(|until| until.since(now) <= half)
 }
 
 /// Closes what is over, refuses what can never run, and returns what waits, most urgent first.
@@ -83,10 +101,15 @@ pub(super) fn triage<'a>(snapshot: &'a Snapshot<'a>, decision: &mut Decision) ->
 fn refusing(view: &JobView<'_>, detail: &str, decision: &mut Decision) {
     let job = view.job().clone();
     if ended(view) {
-        let outcome = Outcome::Refused { detail: detail.to_owned() };
+        let outcome = Outcome::Refused {
+            detail: detail.to_owned(),
+        };
         decision.actions.push(Action::Close { job, outcome });
     } else if !view.seen.finishing {
-        decision.actions.push(Action::Finish { job, detail: detail.to_owned() });
+        decision.actions.push(Action::Finish {
+            job,
+            detail: detail.to_owned(),
+        });
     }
 }
 
@@ -104,7 +127,10 @@ fn booked<'a>(snapshot: &Snapshot<'_>, view: &'a JobView<'_>, decision: &mut Dec
     let plan = match view.plan {
         Ok(plan) => plan,
         Err(detail) => {
-            decision.actions.push(Action::Refuse { job, detail: detail.to_string() });
+            decision.actions.push(Action::Refuse {
+                job,
+                detail: detail.to_string(),
+            });
             return None;
         }
     };
@@ -113,7 +139,9 @@ fn booked<'a>(snapshot: &Snapshot<'_>, view: &'a JobView<'_>, decision: &mut Dec
         return None;
     }
     if let Some(word) = barred(view) {
-        decision.reasons.push((job, Reason::HeldByBuildkite(word.to_owned())));
+        decision
+            .reasons
+            .push((job, Reason::HeldByBuildkite(word.to_owned())));
         return None;
     }
     let queue = &view.record.facts.queue;
@@ -128,7 +156,9 @@ fn outcome_without_machine(view: &JobView<'_>, state: Option<&JobState>) -> Opti
     match state {
         _ if view.seen.missing >= 2 => Some(Outcome::Gone { state: String::new() }),
         Some(JobState::Canceled) => Some(Outcome::Canceled),
-        Some(state) if state.is_over() || state.is_taken() => Some(Outcome::Gone { state: state.to_string() }),
+        Some(state) if state.is_over() || state.is_taken() => Some(Outcome::Gone {
+            state: state.to_string(),
+        }),
         _ => None,
     }
 }
@@ -144,9 +174,7 @@ fn barred<'a>(view: &'a JobView<'_>) -> Option<&'a str> {
 }
 
 fn out_of_patience(failures: &Failures, patience: u32) -> Option<String> {
-    let text = |n: u32, what: &str, advice: &str| {
-        format!("gust gave up: {n} machines {what}. {advice}")
-    };
+    let text = |n: u32, what: &str, advice: &str| format!("gust gave up: {n} machines {what}. {advice}");
     if failures.boot >= patience {
         Some(text(
             failures.boot,
@@ -176,24 +204,24 @@ fn out_of_patience(failures: &Failures, patience: u32) -> Option<String> {
     }
 }
 
-fn claimed(
-    snapshot: &Snapshot<'_>,
-    view: &JobView<'_>,
-    machine: &MachineName,
-    decision: &mut Decision,
-) {
+fn claimed(snapshot: &Snapshot<'_>, view: &JobView<'_>, machine: &MachineName, decision: &mut Decision) {
     let job = view.job().clone();
     let record = snapshot.book.machines().get(machine);
     let present = record.is_some_and(|m| matches!(m.phase, MachinePhase::Claimed(_)));
     let state = view.seen.state.as_ref().map(|(state, _)| state);
-    let graced = view.seen.over_since.is_some_and(|t| snapshot.now.since(t) >= snapshot.settings.end_grace);
+    let graced = view
+        .seen
+        .over_since
+        .is_some_and(|t| snapshot.now.since(t) >= snapshot.settings.end_grace);
     match state {
         // The guest's `done` may still be on its way and carries what a mere state cannot tell.
         _ if ended(view) && (!present || graced) => {
             let outcome = match state {
                 Some(JobState::Finished) => Outcome::Ran,
                 Some(JobState::Canceled) => Outcome::Canceled,
-                Some(state) => Outcome::Gone { state: state.to_string() },
+                Some(state) => Outcome::Gone {
+                    state: state.to_string(),
+                },
                 None => Outcome::Gone { state: String::new() },
             };
             decision.actions.push(Action::Close { job, outcome });

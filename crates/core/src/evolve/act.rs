@@ -7,8 +7,8 @@ use crate::{
     ports::{CommitPhase, ListedJob},
     quota::Footprint,
     records::{
-        Book, Call, Change, DeleteCause, Failures, HistoryRecord, JobPhase, JobRecord, MachinePhase, MachineRecord,
-        Outcome,
+        Book, Call, Change, DeleteCause, Failures, HistoryRecord, JobPhase, JobRecord, MachinePhase,
+        MachineRecord, Outcome,
     },
     shape::Price,
     time::Timestamp,
@@ -18,7 +18,15 @@ use crate::{
 pub fn booked(book: &Book, source: &SourceName, jobs: &[ListedJob], now: Timestamp) -> Step {
     let changes = jobs
         .iter()
-        .map(|listed| (JobRef { source: source.clone(), id: listed.id }, listed))
+        .map(|listed| {
+            (
+                JobRef {
+                    source: source.clone(),
+                    id: listed.id,
+                },
+                listed,
+            )
+        })
         .filter(|(job, _)| !book.jobs().contains_key(job))
         .map(|(job, listed)| {
             Change::PutJob(JobRecord {
@@ -31,7 +39,10 @@ pub fn booked(book: &Book, source: &SourceName, jobs: &[ListedJob], now: Timesta
             })
         })
         .collect();
-    Step { phase: CommitPhase::Booked, changes }
+    Step {
+        phase: CommitPhase::Booked,
+        changes,
+    }
 }
 
 /// What must be durable before `action` takes effect; nothing for actions that are exempt, or done already.
@@ -39,23 +50,37 @@ pub fn record(book: &Book, action: &Action, now: Timestamp) -> Option<Step> {
     match action {
         Action::Reserve { .. } | Action::Renew { .. } | Action::Finish { .. } | Action::Check { .. } => None,
         Action::Refuse { job, detail } => {
-            let phase = JobPhase::Refusing { detail: detail.clone() };
+            let phase = JobPhase::Refusing {
+                detail: detail.clone(),
+            };
             put_job(book, job, phase, CommitPhase::Refusing)
         }
         Action::Rebook { job } => put_job(book, job, JobPhase::Booked, CommitPhase::Booked),
         Action::Close { job, outcome } => close(book, job, outcome, now),
-        Action::Create(batch) => {
-            Some(Step { phase: CommitPhase::Batch, changes: vec![Change::PutBatch(batch.clone())] })
-        }
-        Action::Delete { machine, cause, found } => delete(book, machine, *cause, found.as_ref(), now),
+        Action::Create(batch) => Some(Step {
+            phase: CommitPhase::Batch,
+            changes: vec![Change::PutBatch(batch.clone())],
+        }),
+        Action::Delete {
+            machine,
+            cause,
+            found,
+        } => delete(book, machine, *cause, found.as_ref(), now),
     }
 }
 
 fn put_job(book: &Book, job: &JobRef, phase: JobPhase, commit: CommitPhase) -> Option<Step> {
     let record = book.jobs().get(job)?;
     let attempts = book.last_attempt(record);
-    let record = JobRecord { phase, attempts, ..record.clone() };
-    Some(Step { phase: commit, changes: vec![Change::PutJob(record)] })
+    let record = JobRecord {
+        phase,
+        attempts,
+        ..record.clone()
+    };
+    Some(Step {
+        phase: commit,
+        changes: vec![Change::PutJob(record)],
+    })
 }
 
 fn close(book: &Book, job: &JobRef, outcome: &Outcome, now: Timestamp) -> Option<Step> {
@@ -81,7 +106,10 @@ fn close(book: &Book, job: &JobRef, outcome: &Outcome, now: Timestamp) -> Option
         outcome: outcome.clone(),
     };
     let changes = vec![Change::RemoveJob(job.clone()), Change::PutHistory(history)];
-    Some(Step { phase: CommitPhase::Ended, changes })
+    Some(Step {
+        phase: CommitPhase::Ended,
+        changes,
+    })
 }
 
 fn delete(
@@ -95,14 +123,31 @@ fn delete(
         if machine.is_deleting() {
             return None;
         }
-        let phase = MachinePhase::Deleting { cause, since: now, claim: machine.claim().cloned() };
-        MachineRecord { phase, ..machine.clone() }
+        let phase = MachinePhase::Deleting {
+            cause,
+            since: now,
+            claim: machine.claim().cloned(),
+        };
+        MachineRecord {
+            phase,
+            ..machine.clone()
+        }
     } else if let Some(machine) = from_batch(book, name, now) {
-        MachineRecord { phase: MachinePhase::Deleting { cause, since: now, claim: None }, ..machine }
+        MachineRecord {
+            phase: MachinePhase::Deleting {
+                cause,
+                since: now,
+                claim: None,
+            },
+            ..machine
+        }
     } else {
         unknown(name, found?, cause, now)
     };
-    Some(Step { phase: CommitPhase::Deleting, changes: vec![Change::PutMachine(Box::new(record))] })
+    Some(Step {
+        phase: CommitPhase::Deleting,
+        changes: vec![Change::PutMachine(Box::new(record))],
+    })
 }
 
 /// The record of a batch's member that is now known, or wished, to be a machine of its own.
@@ -149,6 +194,10 @@ fn unknown(name: &MachineName, found: &(Shard, Zone), cause: DeleteCause, now: T
         request_key: String::new(),
         intended_at: now,
         created_at: now,
-        phase: MachinePhase::Deleting { cause, since: now, claim: None },
+        phase: MachinePhase::Deleting {
+            cause,
+            since: now,
+            claim: None,
+        },
     }
 }

@@ -6,9 +6,7 @@ use super::{Step, act::from_batch};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
     ports::{CommitPhase, Instance, MemberFate, RefusalClass},
-    records::{
-        BatchRecord, Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord,
-    },
+    records::{BatchRecord, Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord},
     snapshot::HoldKey,
     time::Timestamp,
 };
@@ -34,7 +32,11 @@ pub fn settled(
 ) -> Option<Settlement> {
     let batch = book.batches().get(&batch)?;
     let fates: BTreeMap<&MachineName, &MemberFate> = fates.iter().map(|(name, fate)| (name, fate)).collect();
-    if batch.members.iter().any(|member| !fates.contains_key(&member.name)) {
+    if batch
+        .members
+        .iter()
+        .any(|member| !fates.contains_key(&member.name))
+    {
         return None;
     }
     let mut jobs = JobChanges::default();
@@ -45,7 +47,9 @@ pub fn settled(
         let known = book.machines().get(&member.name);
         match fates[&member.name] {
             MemberFate::Created { zone, instance_id } => {
-                let Some(known) = known.cloned().or_else(|| from_batch(book, &member.name, now)) else { continue };
+                let Some(known) = known.cloned().or_else(|| from_batch(book, &member.name, now)) else {
+                    continue;
+                };
                 if known.is_deleting() {
                     delete.push(member.name.clone());
                 }
@@ -81,14 +85,34 @@ pub fn settled(
         _ => true,
     });
     changes.extend(jobs.into_changes());
-    Some(Settlement { step: Step { phase: CommitPhase::Resolved, changes }, holds: holds.into_iter().collect(), delete })
+    Some(Settlement {
+        step: Step {
+            phase: CommitPhase::Resolved,
+            changes,
+        },
+        holds: holds.into_iter().collect(),
+        delete,
+    })
 }
 
 /// A batch was refused as a whole: nothing was created.
-pub fn refused(book: &Book, batch: BatchId, class: &RefusalClass, message: &str, now: Timestamp) -> Option<Settlement> {
+pub fn refused(
+    book: &Book,
+    batch: BatchId,
+    class: &RefusalClass,
+    message: &str,
+    now: Timestamp,
+) -> Option<Settlement> {
     let record = book.batches().get(&batch)?;
-    let fate = MemberFate::Refused { class: class.clone(), message: message.to_owned() };
-    let fates: Vec<_> = record.members.iter().map(|member| (member.name.clone(), fate.clone())).collect();
+    let fate = MemberFate::Refused {
+        class: class.clone(),
+        message: message.to_owned(),
+    };
+    let fates: Vec<_> = record
+        .members
+        .iter()
+        .map(|member| (member.name.clone(), fate.clone()))
+        .collect();
     settled(book, batch, &fates, now)
 }
 
@@ -113,7 +137,13 @@ pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
     }
     let claimed = machine.claim().map(|claim| &claim.job);
     match (&machine.phase, claimed) {
-        (MachinePhase::Deleting { cause: DeleteCause::BootTimeout | DeleteCause::Stopped, .. }, None) => {
+        (
+            MachinePhase::Deleting {
+                cause: DeleteCause::BootTimeout | DeleteCause::Stopped,
+                ..
+            },
+            None,
+        ) => {
             if let Some(job) = &machine.made_for {
                 jobs.with(book, job, |job| job.failures.boot += 1);
             }
@@ -123,30 +153,58 @@ pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
                 jobs.with(book, job, |job| job.failures.lost += 1);
             }
         }
-        (MachinePhase::Deleting { cause: DeleteCause::AcquireTimeout | DeleteCause::Done, .. }, Some(job)) => {
+        (
+            MachinePhase::Deleting {
+                cause: DeleteCause::AcquireTimeout | DeleteCause::Done,
+                ..
+            },
+            Some(job),
+        ) => {
             // If the job did run, it is closed before this counts for anything.
             jobs.with(book, job, |job| job.failures.acquire += 1);
         }
-        (MachinePhase::Claimed(_) | MachinePhase::Deleting { cause: DeleteCause::Stopped, .. }, Some(job)) => {
+        (
+            MachinePhase::Claimed(_)
+            | MachinePhase::Deleting {
+                cause: DeleteCause::Stopped,
+                ..
+            },
+            Some(job),
+        ) => {
             jobs.with(book, job, |job| job.failures.lost += 1);
         }
         _ => {}
     }
     let mut changes = vec![Change::RemoveMachine(name.clone())];
     changes.extend(jobs.into_changes());
-    Some(Step { phase: CommitPhase::Gone, changes })
+    Some(Step {
+        phase: CommitPhase::Gone,
+        changes,
+    })
 }
 
 /// The guest says that its job is over. `None` unless it is the machine and key that claimed the job.
 pub fn done(book: &Book, name: &MachineName, key: &KeyHash, now: Timestamp) -> Option<Step> {
     let machine = book.machines().get(name)?;
-    let MachinePhase::Claimed(claim) = &machine.phase else { return None };
+    let MachinePhase::Claimed(claim) = &machine.phase else {
+        return None;
+    };
     if claim.key != *key {
         return None;
     }
-    let phase = MachinePhase::Deleting { cause: DeleteCause::Done, since: now, claim: Some(claim.clone()) };
-    let record = MachineRecord { phase, ..machine.clone() };
-    Some(Step { phase: CommitPhase::Deleting, changes: vec![Change::PutMachine(Box::new(record))] })
+    let phase = MachinePhase::Deleting {
+        cause: DeleteCause::Done,
+        since: now,
+        claim: Some(claim.clone()),
+    };
+    let record = MachineRecord {
+        phase,
+        ..machine.clone()
+    };
+    Some(Step {
+        phase: CommitPhase::Deleting,
+        changes: vec![Change::PutMachine(Box::new(record))],
+    })
 }
 
 /// A list shows where a machine is: its zone and id are pinned where the record lacks them.
@@ -165,7 +223,10 @@ pub fn seen_at(book: &Book, instances: &[Instance]) -> Option<Step> {
             })))
         })
         .collect();
-    (!changes.is_empty()).then_some(Step { phase: CommitPhase::Resolved, changes })
+    (!changes.is_empty()).then_some(Step {
+        phase: CommitPhase::Resolved,
+        changes,
+    })
 }
 
 /// Changes of jobs, gathered so that each job is written once.
@@ -175,7 +236,9 @@ struct JobChanges(BTreeMap<JobRef, JobRecord>);
 impl JobChanges {
     fn with(&mut self, book: &Book, job: &JobRef, change: impl FnOnce(&mut JobRecord)) {
         if !self.0.contains_key(job) {
-            let Some(record) = book.jobs().get(job) else { return };
+            let Some(record) = book.jobs().get(job) else {
+                return;
+            };
             self.0.insert(job.clone(), record.clone());
         }
         if let Some(record) = self.0.get_mut(job) {

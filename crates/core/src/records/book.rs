@@ -131,7 +131,10 @@ impl Book {
         }
         let footprint = Footprint::from(&record.shape);
         for member in &record.members {
-            self.made_for.entry(member.job.clone()).or_default().insert(member.name.clone());
+            self.made_for
+                .entry(member.job.clone())
+                .or_default()
+                .insert(member.name.clone());
             self.members.insert(member.name.clone(), record.id);
             if !self.machines.contains_key(&member.name) {
                 *self.footprints.entry(footprint.clone()).or_default() += 1;
@@ -141,7 +144,9 @@ impl Book {
     }
 
     fn remove_batch(&mut self, id: BatchId) {
-        let Some(batch) = self.batches.remove(&id) else { return };
+        let Some(batch) = self.batches.remove(&id) else {
+            return;
+        };
         let footprint = Footprint::from(&batch.shape);
         for member in batch.members {
             self.members.remove(&member.name);
@@ -154,7 +159,10 @@ impl Book {
 
     fn put_machine(&mut self, record: &MachineRecord) {
         if let Some(job) = &record.made_for {
-            self.made_for.entry(job.clone()).or_default().insert(record.name.clone());
+            self.made_for
+                .entry(job.clone())
+                .or_default()
+                .insert(record.name.clone());
         }
         let counted = self.machines.contains_key(&record.name) || self.members.contains_key(&record.name);
         if let (Some(footprint), false) = (&record.footprint, counted) {
@@ -164,7 +172,9 @@ impl Book {
     }
 
     fn remove_machine(&mut self, name: &MachineName) {
-        let Some(machine) = self.machines.remove(name) else { return };
+        let Some(machine) = self.machines.remove(name) else {
+            return;
+        };
         if self.members.contains_key(name) {
             return; // Its batch still counts it.
         }
@@ -221,7 +231,11 @@ impl Book {
 
     /// The highest attempt number ever used for a job, as far as records tell.
     pub fn last_attempt(&self, job: &JobRecord) -> u32 {
-        self.made_for(&job.job).map(MachineName::attempt).max().unwrap_or(0).max(job.attempts)
+        self.made_for(&job.job)
+            .map(MachineName::attempt)
+            .max()
+            .unwrap_or(0)
+            .max(job.attempts)
     }
 
     /// Names of the machines made for a job: asked for, existing or being deleted.

@@ -18,3 +18,6 @@ pub use history::{HistoryRecord, Outcome};
 pub use job::{Failures, JobFacts, JobPhase, JobRecord};
 pub use key::{BadKey, Key};
 pub use machine::{Claim, DeleteCause, KeyHash, MachinePhase, MachineRecord};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! What a pass must have done, worked out the slow and obvious way.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::world::World;
+use crate::{
+    decide::{Action, Decision},
+    ids::{BatchId, JobRef, MachineName, MachineTypeName, Region},
+    plan::{Choice, Plan},
+    quota::{Footprint, Metric},
+    reason::Kind,
+    records::{BatchRecord, Book, JobPhase, MachinePhase},
+    snapshot::HoldKey,
+};
+
+/// What is left of each quota, by region or, without one, for the project.
+type Left = BTreeMap<(Option<Region>, Metric), u64>;
+
+/// Machine type and region.
+pub(super) type Spot = (MachineTypeName, Region);
+
+/// What is left before a pass.
+pub(super) fn left(world: &World) -> Left {
+    let mut left = Left::new();
+    for ((region, metric), (limit, foreign)) in &world.quotas {
+        let promised = world.promised(region.as_ref()).get(metric).copied().unwrap_or(0);
+        left.insert(
+            (region.clone(), metric.clone()),
+            limit.saturating_sub(*foreign).saturating_sub(promised),
+        );
+    }
+    left
+}
+
+fn keys(choice: &Choice) -> impl Iterator<Item = ((Option<Region>, Metric), u64)> {
+    choice.usage.0.iter().map(|(metric, amount)| {
+        let region = (!metric.is_project_wide()).then(|| choice.shard.region.clone());
+        ((region, metric.clone()), *amount)
+    })
+}
+
+pub(super) fn fits(left: &Left, choice: &Choice) -> bool {
+    keys(choice).all(|(key, amount)| left.get(&key).is_none_or(|left| *left >= amount))
+}
+
+fn is_open(world: &World, choice: &Choice) -> bool {
+    let key = HoldKey {
+        shard: choice.shard.clone(),
+        machine_type: choice.shape.machine_type.clone(),
+        model: choice.shape.model,
+    };
+    !world.cordoned.contains(&choice.shard)
+        && world.holds.get(&key).is_none_or(|hold| hold.until <= world.now)
+}
+
+fn plan<'a>(world: &'a World, job: &JobRef) -> &'a Plan {
+    world.known[job].0.as_ref().expect("only planned jobs are placed")
+}
+
+fn choice<'a>(world: &'a World, job: &JobRef, spot: &Spot) -> &'a Choice {
+    let is_it = |choice: &&Choice| choice.shape.machine_type == spot.0 && choice.shard.region == spot.1;
+    plan(world, job)
+        .choices
+        .iter()
+        .find(is_it)
+        .expect("placed where its plan says")
+}
+
+/// Jobs from the most urgent on.
+pub(super) fn ranked(world: &World, jobs: impl IntoIterator<Item = JobRef>) -> Vec<JobRef> {
+    let mut jobs: Vec<JobRef> = jobs.into_iter().collect();
+    jobs.sort_by_key(|job| {
+        let facts = &world.book.jobs()[job].facts;
+        (Reverse(facts.priority), facts.runnable_at, job.clone())
+    });
+    jobs
+}
+
+/// Where a decision creates machines, by the job they are made for.
+pub(super) fn created(decision: &Decision) -> BTreeMap<JobRef, Spot> {
+    let batches = decision.actions.iter().filter_map(|action| match action {
+        Action::Create(batch) => Some(batch),
+        _ => None,
+    });
+    let spots = |batch: &BatchRecord| {
+        let spot = (batch.shape.machine_type.clone(), batch.shape.region.clone());
+        batch
+            .members
+            .iter()
+            .map(|member| (member.job.clone(), spot.clone()))
+            .collect::<Vec<_>>()
+    };
+    batches.flat_map(|batch| spots(batch)).collect()
+}
+
+/// The jobs to which a decision gives a reason of one of these kinds.
+pub(super) fn with_kind(decision: &Decision, kinds: &[Kind]) -> BTreeSet<JobRef> {
+    let found = decision
+        .reasons
+        .iter()
+        .filter(|(_, reason)| kinds.contains(&reason.kind()));
+    found.map(|(job, _)| job.clone()).collect()
+}
+
+/// Places jobs one after the other, each at its first choice that is open and fits. Those it cannot place map to
+/// nothing.
+pub(super) fn placed(world: &World, jobs: &[JobRef]) -> BTreeMap<JobRef, Option<Spot>> {
+    let mut left = left(world);
+    let place = |job: &JobRef| {
+        let choice = plan(world, job)
+            .choices
+            .iter()
+            .find(|choice| is_open(world, choice) && fits(&left, choice))?;
+        for (key, amount) in keys(choice) {
+            if let Some(left) = left.get_mut(&key) {
+                *left -= amount;
+            }
+        }
+        Some((choice.shape.machine_type.clone(), choice.shard.region.clone()))
+    };
+    let spots: Vec<_> = jobs.iter().map(place).collect();
+    jobs.iter().cloned().zip(spots).collect()
+}
+
+/// A job without a machine and one of lower rank that was given capacity in its stead, if there are such.
+pub(super) fn inversion(world: &World, decision: &Decision) -> Option<(JobRef, JobRef)> {
+    let made = created(decision);
+    let order = ranked(
+        world,
+        made.keys().cloned().chain(with_kind(decision, &[Kind::Quota])),
+    );
+    for (place, job) in order.iter().enumerate() {
+        if made.contains_key(job) {
+            continue;
+        }
+        // As if nobody of lower rank had got anything.
+        let mut left = left(world);
+        for (other, spot) in order[..place]
+            .iter()
+            .filter_map(|other| Some((other, made.get(other)?)))
+        {
+            for (key, amount) in keys(choice(world, other, spot)) {
+                if let Some(left) = left.get_mut(&key) {
+                    *left -= amount;
+                }
+            }
+        }
+        let open: Vec<_> = plan(world, job)
+            .choices
+            .iter()
+            .filter(|c| is_open(world, c) && fits(&left, c))
+            .collect();
+        let lower = order[place..].iter().find(|lower| {
+            made.get(*lower)
+                .is_some_and(|(_, region)| open.iter().any(|choice| choice.shard.region == *region))
+        });
+        if let Some(lower) = lower {
+            return Some((job.clone(), lower.clone()));
+        }
+    }
+    None
+}
+
+/// Machines that may still claim, by request: asked for or booting, and not on their way out.
+pub(super) fn coming(book: &Book) -> BTreeMap<String, usize> {
+    let mut count = BTreeMap::new();
+    for machine in book
+        .machines()
+        .values()
+        .filter(|machine| machine.phase == MachinePhase::Booting)
+    {
+        *count.entry(machine.request_key.clone()).or_default() += 1;
+    }
+    for batch in book.batches().values() {
+        let members = batch
+            .members
+            .iter()
+            .filter(|member| !book.machines().contains_key(&member.name));
+        *count.entry(batch.request_key.clone()).or_default() += members.count();
+    }
+    count
+}
+
+/// Two machines that hold the claim of one job, if there are such.
+pub(super) fn claimed_twice(book: &Book) -> Option<JobRef> {
+    let mut jobs = BTreeSet::new();
+    let claims = book
+        .machines()
+        .values()
+        .filter_map(|machine| match &machine.phase {
+            MachinePhase::Claimed(claim) => Some((&machine.name, &claim.job)),
+            _ => None,
+        });
+    for (name, job) in claims {
+        let theirs = book.jobs().get(job).map(|record| &record.phase);
+        let agree =
+            theirs.is_none_or(|phase| matches!(phase, JobPhase::Claimed { machine, .. } if machine == name));
+        if !jobs.insert(job) || !agree {
+            return Some(job.clone());
+        }
+    }
+    None
+}
+
+/// The indexes of a book, counted from its records alone: footprints, names by job, batches by member.
+pub(super) type Indexes = (
+    BTreeMap<Footprint, u64>,
+    BTreeMap<JobRef, BTreeSet<MachineName>>,
+    BTreeMap<MachineName, BatchId>,
+);
+
+pub(super) fn recount(book: &Book) -> Indexes {
+    let (mut counted, mut made_for, mut members) = Indexes::default();
+    let mut names: BTreeMap<&MachineName, Option<Footprint>> = BTreeMap::new();
+    for batch in book.batches().values() {
+        for member in &batch.members {
+            names.insert(&member.name, Some(Footprint::from(&batch.shape)));
+            made_for
+                .entry(member.job.clone())
+                .or_default()
+                .insert(member.name.clone());
+            members.insert(member.name.clone(), batch.id);
+        }
+    }
+    for machine in book.machines().values() {
+        names
+            .entry(&machine.name)
+            .or_insert_with(|| machine.footprint.clone());
+        if let Some(job) = &machine.made_for {
+            made_for
+                .entry(job.clone())
+                .or_default()
+                .insert(machine.name.clone());
+        }
+    }
+    for footprint in names.into_values().flatten() {
+        *counted.entry(footprint).or_default() += 1;
+    }
+    (counted, made_for, members)
+}
