@@ -74,11 +74,7 @@ text_id!(
 impl Zone {
     /// The region a zone belongs to: everything before the last `-`.
     pub fn region(&self) -> Region {
-        Region::new(
-            self.0
-                .rsplit_once('-')
-                .map_or(&*self.0, |(region, _)| region),
-        )
+        Region::new(self.0.rsplit_once('-').map_or(&*self.0, |(region, _)| region))
     }
 }
 
@@ -245,7 +241,10 @@ impl MachineName {
 
     /// The attempt number at the end of the name; 0 if there is none.
     pub fn attempt(&self) -> u32 {
-        self.0.rsplit_once('-').and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
+        self.0
+            .rsplit_once('-')
+            .and_then(|(_, n)| n.parse().ok())
+            .unwrap_or(0)
     }
 
     /// True if the name has the form of one of this stack's machines.

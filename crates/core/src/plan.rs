@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{ids::Shard, quota::Usage, reason::Placement, shape::{Price, Shape}};
+use crate::{
+    ids::Shard,
+    quota::Usage,
+    reason::Placement,
+    shape::{Price, Shape},
+};
 
 /// One machine that would satisfy a request, in one shard, ready to be asked for.
 #[derive(Clone, Debug, PartialEq)]

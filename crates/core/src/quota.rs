@@ -104,7 +104,9 @@ pub struct Row {
 impl Row {
     /// What is left.
     pub fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.foreign).saturating_sub(self.promised)
+        self.limit
+            .saturating_sub(self.foreign)
+            .saturating_sub(self.promised)
     }
 
     /// What counts as used.
@@ -167,7 +169,12 @@ mod tests {
     use super::*;
 
     fn quota(usage: f64) -> Vec<Quota> {
-        vec![Quota { metric: "CPUS".into(), limit: 100.0, usage, project_wide: false }]
+        vec![Quota {
+            metric: "CPUS".into(),
+            limit: 100.0,
+            usage,
+            project_wide: false,
+        }]
     }
 
     fn sum(n: u64) -> BTreeMap<Metric, u64> {
