@@ -2,9 +2,11 @@
 //! job that waits. No I/O, no clock, no randomness: the same snapshot gives the same decision.
 
 mod action;
+mod board;
 mod cover;
 mod place;
 mod retire;
+mod slots;
 mod triage;
 
 pub use action::{Action, Decision};

@@ -4,75 +4,51 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::{
     Action, Decision,
+    board::Board,
     cover::{Coming, Cover},
+    slots::Slots,
     triage::Waiting,
 };
 use crate::{
-    ids::{BatchId, JobRef, MachineName, ProjectId, Shard, Zone},
+    ids::{BatchId, JobRef, MachineName, MachineTypeName, ProjectId, Shard, Zone},
     plan::{Choice, Plan},
-    quota::Metric,
     reason::{HoldReason, Placement, Reason, Shortage},
     records::{BatchRecord, Call, Member},
-    snapshot::{HoldKey, Snapshot},
+    shape::ProvisioningModel,
+    snapshot::{Hold, Snapshot},
 };
 
-/// Quota that is left, by number rather than by name: a burst asks for it tens of thousands of times.
-#[derive(Default)]
-struct Board<'a> {
-    rows: Vec<BoardRow<'a>>,
-    index: BTreeMap<(&'a ProjectId, Option<&'a Shard>, &'a Metric), usize>,
-}
-
-struct BoardRow<'a> {
-    metric: &'a Metric,
-    shard: Option<&'a Shard>,
-    left: u64,
-    used: u64,
-    limit: u64,
-    /// Jobs that wait for it so far.
-    line: u32,
-}
-
-impl<'a> Board<'a> {
-    // None where Google shows no such quota: it does not limit us here.
-    fn row(&mut self, snapshot: &'a Snapshot<'a>, shard: &'a Shard, metric: &'a Metric) -> Option<usize> {
-        let wide = metric.is_project_wide();
-        let key = (&shard.project, (!wide).then_some(shard), metric);
-        if let Some(at) = self.index.get(&key) {
-            return Some(*at);
-        }
-        let ledger = if wide {
-            snapshot.project_ledgers.get(&shard.project)
-        } else {
-            snapshot.shards.get(shard).map(|view| &view.ledger)
-        };
-        let row = ledger?.row(metric)?;
-        self.rows.push(BoardRow {
-            metric,
-            shard: key.1,
-            left: row.left(),
-            used: row.used(),
-            limit: row.limit,
-            line: 0,
-        });
-        self.index.insert(key, self.rows.len() - 1);
-        Some(self.rows.len() - 1)
-    }
-}
-
 /// Why a choice cannot be taken in this pass. Capacity only shrinks within a pass, so it stays so.
-#[derive(Clone)]
 enum Obstacle {
-    Quota { row: usize, shortage: Arc<Shortage> },
+    Quota { row: usize, needed: u64 },
     Held(Arc<HoldReason>),
     Cordoned,
 }
 
-struct Prepared<'a> {
+/// How far a pass has come with the choices of a plan.
+struct Progress<'a> {
     plan: &'a Plan,
-    choices: Vec<(usize, Vec<(usize, u64)>)>,
+    /// The choice that is tried: those before it are out for this pass.
+    at: usize,
+    /// What it needs, by row of the board; looked up once it is its turn.
+    needs: Option<Vec<(usize, u64)>>,
+    /// Why jobs of this plan wait, once all choices are out.
     obstacle: Option<Obstacle>,
+    /// The figures of that, where it is a quota.
+    shortage: Option<Arc<Shortage>>,
+    /// Jobs that wait for a held choice so far.
     line: u32,
+}
+
+impl<'a> Progress<'a> {
+    // The best choice's obstacle is the one to name; being cordoned is named only if it is all there is.
+    fn skip(&mut self, obstacle: Obstacle) {
+        if matches!(self.obstacle, None | Some(Obstacle::Cordoned)) {
+            self.obstacle = Some(obstacle);
+        }
+        self.at += 1;
+        self.needs = None;
+    }
 }
 
 /// Jobs that share a shape in this pass.
@@ -82,10 +58,14 @@ struct Group<'a> {
     jobs: Vec<&'a Waiting<'a>>,
 }
 
+/// What is left alone at present.
+type Holds<'a> = BTreeMap<(&'a Shard, &'a MachineTypeName, ProvisioningModel), &'a Hold>;
+
 struct Placing<'a> {
     snapshot: &'a Snapshot<'a>,
     board: Board<'a>,
-    prepared: Vec<Prepared<'a>>,
+    holds: Holds<'a>,
+    plans: Vec<Progress<'a>>,
     by_key: BTreeMap<&'a str, usize>,
     groups: Vec<Group<'a>>,
     by_choice: BTreeMap<(usize, usize), usize>,
@@ -100,7 +80,8 @@ pub(super) fn place<'a>(
     let mut placing = Placing {
         snapshot,
         board: Board::default(),
-        prepared: Vec::new(),
+        holds: holds(snapshot),
+        plans: Vec::new(),
         by_key: BTreeMap::new(),
         groups: Vec::new(),
         by_choice: BTreeMap::new(),
@@ -113,7 +94,7 @@ pub(super) fn place<'a>(
             None => {
                 let plan = match last {
                     Some((plan, at)) if std::ptr::eq(plan, job.plan) => at,
-                    _ => placing.prepare(job.plan),
+                    _ => placing.plan(job.plan),
                 };
                 last = Some((job.plan, plan));
                 placing.place_one(job, plan)
@@ -123,6 +104,16 @@ pub(super) fn place<'a>(
     }
     let first_reason = decision.reasons.len() - waiting.len();
     placing.call(waiting, first_reason, decision);
+}
+
+fn holds<'a>(snapshot: &Snapshot<'a>) -> Holds<'a> {
+    let standing = snapshot
+        .holds
+        .iter()
+        .filter(|(_, hold)| hold.until > snapshot.now);
+    standing
+        .map(|(key, hold)| ((&key.shard, &key.machine_type, key.model), hold))
+        .collect()
 }
 
 fn reason_of(coming: Coming<'_>) -> Reason {
@@ -135,7 +126,7 @@ fn reason_of(coming: Coming<'_>) -> Reason {
         })),
         Coming::Booting(machine) => {
             let (machine_type, model) = machine.footprint.as_ref().map_or_else(
-                || ("unknown".into(), crate::shape::ProvisioningModel::Standard),
+                || ("unknown".into(), ProvisioningModel::Standard),
                 |footprint| (footprint.machine_type.clone(), footprint.model),
             );
             let region = machine.shard.region.clone();
@@ -153,37 +144,18 @@ fn reason_of(coming: Coming<'_>) -> Reason {
 }
 
 impl<'a> Placing<'a> {
-    fn prepare(&mut self, plan: &'a Plan) -> usize {
-        if let Some(at) = self.by_key.get(&*plan.key) {
-            return *at;
-        }
-        let mut obstacle = None;
-        let mut choices = Vec::new();
-        for (at, choice) in plan.choices.iter().enumerate() {
-            if let Some(found) = self.standing_obstacle(choice) {
-                // The best choice's obstacle is the one to name; being cordoned is named only if it is all there is.
-                match (&obstacle, &found) {
-                    (None, _) | (Some(Obstacle::Cordoned), Obstacle::Held(_)) => obstacle = Some(found),
-                    _ => {}
-                }
-                continue;
-            }
-            let mut needs = Vec::with_capacity(choice.usage.0.len());
-            for (metric, amount) in &choice.usage.0 {
-                if let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) {
-                    needs.push((row, *amount));
-                }
-            }
-            choices.push((at, needs));
-        }
-        self.prepared.push(Prepared {
-            plan,
-            choices,
-            obstacle,
-            line: 0,
-        });
-        self.by_key.insert(&plan.key, self.prepared.len() - 1);
-        self.prepared.len() - 1
+    fn plan(&mut self, plan: &'a Plan) -> usize {
+        *self.by_key.entry(&plan.key).or_insert_with(|| {
+            self.plans.push(Progress {
+                plan,
+                at: 0,
+                needs: None,
+                obstacle: None,
+                shortage: None,
+                line: 0,
+            });
+            self.plans.len() - 1
+        })
     }
 
     fn standing_obstacle(&self, choice: &Choice) -> Option<Obstacle> {
@@ -195,77 +167,105 @@ impl<'a> Placing<'a> {
         {
             return Some(Obstacle::Cordoned);
         }
-        let key = HoldKey {
-            shard: choice.shard.clone(),
-            machine_type: choice.shape.machine_type.clone(),
-            model: choice.shape.model,
-        };
+        let shape = &choice.shape;
         let hold = self
-            .snapshot
             .holds
-            .get(&key)
-            .filter(|hold| hold.until > self.snapshot.now)?;
+            .get(&(&choice.shard, &shape.machine_type, shape.model))?;
         Some(Obstacle::Held(Arc::new(HoldReason {
-            machine_type: key.machine_type,
-            region: key.shard.region,
+            machine_type: shape.machine_type.clone(),
+            region: choice.shard.region.clone(),
             class: hold.class.as_str(),
             retry_seconds: hold.until.since(self.snapshot.now).as_secs() + 1,
         })))
     }
 
     fn place_one(&mut self, job: &'a Waiting<'a>, plan: usize) -> Reason {
-        let prepared = &mut self.prepared[plan];
-        while let Some((at, needs)) = prepared.choices.first() {
-            let short = needs
-                .iter()
-                .find(|(row, amount)| self.board.rows[*row].left < *amount);
-            let Some((row, amount)) = short else {
-                for (row, amount) in needs {
-                    self.board.rows[*row].left -= amount;
+        while let Some(choice) = self.plans[plan].plan.choices.get(self.plans[plan].at) {
+            match self.take(choice, plan) {
+                Ok(()) => {
+                    self.join(job, plan, choice);
+                    return Reason::Creating(choice.placement.clone());
                 }
-                let choice = &prepared.plan.choices[*at];
-                let group = *self.by_choice.entry((plan, *at)).or_insert_with(|| {
-                    self.groups.push(Group {
-                        choice,
-                        key: &prepared.plan.key,
-                        jobs: Vec::new(),
-                    });
-                    self.groups.len() - 1
-                });
-                self.groups[group].jobs.push(job);
-                return Reason::Creating(choice.placement.clone());
-            };
-            if prepared.obstacle.is_none() || matches!(prepared.obstacle, Some(Obstacle::Cordoned)) {
-                let found = &self.board.rows[*row];
-                // What this pass gives out counts as used: the figure is true once its batches are recorded.
-                let used = found.limit.saturating_sub(found.left).max(found.used);
-                prepared.obstacle = Some(Obstacle::Quota {
-                    row: *row,
-                    shortage: Arc::new(Shortage {
-                        metric: found.metric.clone(),
-                        region: found.shard.map(|shard| shard.region.clone()),
-                        used,
-                        limit: found.limit,
-                        needed: *amount,
-                    }),
-                });
+                Err(obstacle) => self.plans[plan].skip(obstacle),
             }
-            prepared.choices.remove(0);
         }
-        match &prepared.obstacle {
-            Some(Obstacle::Quota { row, shortage }) => {
+        self.obstructed(plan)
+    }
+
+    /// Takes what one machine of the choice needs off the board, or says what stands in the way.
+    fn take(&mut self, choice: &'a Choice, plan: usize) -> Result<(), Obstacle> {
+        if self.plans[plan].needs.is_none() {
+            self.plans[plan].needs = Some(self.needs(choice)?);
+        }
+        let needs = self.plans[plan].needs.as_deref().unwrap_or_default();
+        let rows = &mut self.board.rows;
+        if let Some((row, needed)) = needs.iter().find(|(row, needed)| rows[*row].left < *needed) {
+            return Err(Obstacle::Quota {
+                row: *row,
+                needed: *needed,
+            });
+        }
+        for (row, amount) in needs {
+            rows[*row].left -= amount;
+        }
+        Ok(())
+    }
+
+    // What one machine needs, by row of the board. Many choices fail at their first row: the others are not
+    // looked up then.
+    fn needs(&mut self, choice: &'a Choice) -> Result<Vec<(usize, u64)>, Obstacle> {
+        if let Some(obstacle) = self.standing_obstacle(choice) {
+            return Err(obstacle);
+        }
+        let mut needs = Vec::with_capacity(choice.usage.0.len());
+        for (metric, needed) in &choice.usage.0 {
+            let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) else {
+                continue;
+            };
+            if self.board.rows[row].left < *needed {
+                return Err(Obstacle::Quota { row, needed: *needed });
+            }
+            needs.push((row, *needed));
+        }
+        Ok(needs)
+    }
+
+    fn join(&mut self, job: &'a Waiting<'a>, plan: usize, choice: &'a Choice) {
+        let Progress {
+            plan: Plan { key, .. },
+            at,
+            ..
+        } = &self.plans[plan];
+        let group = *self.by_choice.entry((plan, *at)).or_insert_with(|| {
+            self.groups.push(Group {
+                choice,
+                key,
+                jobs: Vec::new(),
+            });
+            self.groups.len() - 1
+        });
+        self.groups[group].jobs.push(job);
+    }
+
+    fn obstructed(&mut self, plan: usize) -> Reason {
+        let progress = &mut self.plans[plan];
+        match &progress.obstacle {
+            Some(Obstacle::Quota { row, needed }) => {
                 let found = &mut self.board.rows[*row];
                 found.line += 1;
+                let shortage = progress
+                    .shortage
+                    .get_or_insert_with(|| Arc::new(found.shortage(*needed)));
                 Reason::Quota {
                     shortage: shortage.clone(),
                     line: found.line,
                 }
             }
             Some(Obstacle::Held(hold)) => {
-                prepared.line += 1;
+                progress.line += 1;
                 Reason::Held {
                     hold: hold.clone(),
-                    line: prepared.line,
+                    line: progress.line,
                 }
             }
             Some(Obstacle::Cordoned) | None => Reason::Cordoned,
@@ -275,9 +275,10 @@ impl<'a> Placing<'a> {
     /// Turns groups into calls: the most urgent first, then the largest, while slots last.
     fn call(mut self, waiting: &[Waiting<'_>], first_reason: usize, decision: &mut Decision) {
         let mut slots = Slots::new(self.snapshot);
+        // A group's first job is its most urgent one.
         self.groups.sort_by_key(|group| {
-            let urgency = group.jobs.iter().map(|job| job.view.record.facts.priority).max();
-            (Reverse(urgency), Reverse(group.jobs.len()), group.jobs[0].index)
+            let first = group.jobs[0];
+            (first.rank.0, Reverse(group.jobs.len()), first.index)
         });
         let mut unslotted: BTreeMap<usize, ProjectId> = BTreeMap::new();
         for group in &self.groups {
@@ -341,45 +342,5 @@ impl<'a> Placing<'a> {
             job,
             attempt,
         }
-    }
-}
-
-/// Bulk operations that may still be started in this pass.
-struct Slots<'a> {
-    /// By project: operations running, and calls made within the last second, both with this pass's own.
-    counts: BTreeMap<&'a ProjectId, (u32, u32)>,
-    running: u32,
-    per_second: u32,
-}
-
-impl<'a> Slots<'a> {
-    fn new(snapshot: &'a Snapshot<'a>) -> Self {
-        let mut counts: BTreeMap<&ProjectId, (u32, u32)> = BTreeMap::new();
-        for batch in snapshot
-            .book
-            .batches()
-            .values()
-            .filter(|batch| batch.call == Call::Bulk)
-        {
-            counts.entry(&batch.shape.project).or_default().0 += 1;
-        }
-        for (project, recent) in snapshot.recent_bulk {
-            counts.entry(project).or_default().1 += recent;
-        }
-        Self {
-            counts,
-            running: snapshot.settings.bulk_slots,
-            per_second: snapshot.settings.bulk_per_second,
-        }
-    }
-
-    fn take(&mut self, project: &'a ProjectId) -> bool {
-        let (running, recent) = self.counts.entry(project).or_default();
-        let free = *running < self.running && *recent < self.per_second;
-        if free {
-            *running += 1;
-            *recent += 1;
-        }
-        free
     }
 }

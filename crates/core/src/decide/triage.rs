@@ -15,6 +15,8 @@ use crate::{
 
 /// A job that waits for a machine.
 pub(super) struct Waiting<'a> {
+    /// Its rank but for its place: copied, since sorting asks for it over and over.
+    pub rank: (Reverse<i64>, Timestamp),
     /// Its place in the snapshot's list of jobs.
     pub index: usize,
     pub view: &'a JobView<'a>,
@@ -85,16 +87,20 @@ pub(super) fn triage<'a>(snapshot: &'a Snapshot<'a>, decision: &mut Decision) ->
             JobPhase::Refusing { detail } => refusing(view, detail, decision),
             JobPhase::Booked => {
                 if let Some(plan) = booked(snapshot, view, decision) {
-                    waiting.push(Waiting { index, view, plan });
+                    let facts = &view.record.facts;
+                    let rank = (Reverse(facts.priority), facts.runnable_at);
+                    waiting.push(Waiting {
+                        rank,
+                        index,
+                        view,
+                        plan,
+                    });
                 }
             }
             JobPhase::Claimed { machine, .. } => claimed(snapshot, view, machine, decision),
         }
     }
-    waiting.sort_unstable_by_key(|w| {
-        let facts = &w.view.record.facts;
-        (Reverse(facts.priority), facts.runnable_at, w.index)
-    });
+    waiting.sort_unstable_by_key(|job| (job.rank, job.index));
     waiting
 }
 

@@ -301,6 +301,16 @@ fn a_refused_choice_is_left_alone_for_a_while_and_the_next_one_taken() {
 }
 
 #[test]
+fn the_best_choices_obstacle_is_the_one_to_name() {
+    let mut world = World::small();
+    world.plan("both", &[("small", "r1"), ("small", "r2")]);
+    world.quota("r1", "CPUS", 0, 0);
+    world.job(1, "both");
+    hold(&mut world, "small", "r2", 9, STOCKOUT);
+    assert_eq!(world.pass(), ["1: quota CPUS in r1: 0 of 0, needs 1, line 1"]);
+}
+
+#[test]
 fn the_line_for_a_held_choice_is_counted() {
     let mut world = World::small();
     world.job(1, "small");

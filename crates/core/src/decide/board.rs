@@ -1,0 +1,75 @@
+//! The quota that a pass may still give out.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ids::{ProjectId, Shard},
+    quota::{Ledger, Metric},
+    reason::Shortage,
+    snapshot::Snapshot,
+};
+
+/// Quota that is left, by number rather than by name: a burst asks for it tens of thousands of times.
+#[derive(Default)]
+pub(super) struct Board<'a> {
+    pub rows: Vec<BoardRow<'a>>,
+    shards: BTreeMap<&'a Shard, BTreeMap<&'a Metric, Option<usize>>>,
+    /// Rows that all shards of a project share.
+    projects: BTreeMap<(&'a ProjectId, &'a Metric), Option<usize>>,
+}
+
+pub(super) struct BoardRow<'a> {
+    pub metric: &'a Metric,
+    pub shard: Option<&'a Shard>,
+    pub left: u64,
+    pub used: u64,
+    pub limit: u64,
+    /// Jobs that wait for it so far.
+    pub line: u32,
+}
+
+impl BoardRow<'_> {
+    /// Why a machine that needs so much of this cannot be made. What the pass gave out counts as used: the figure
+    /// is true once its batches are recorded.
+    pub fn shortage(&self, needed: u64) -> Shortage {
+        Shortage {
+            metric: self.metric.clone(),
+            region: self.shard.map(|shard| shard.region.clone()),
+            used: self.limit.saturating_sub(self.left).max(self.used),
+            limit: self.limit,
+            needed,
+        }
+    }
+}
+
+impl<'a> Board<'a> {
+    /// The row of a metric where a shard counts it; none where Google shows no such quota: it does not limit us here.
+    pub fn row(&mut self, snapshot: &'a Snapshot<'a>, shard: &'a Shard, metric: &'a Metric) -> Option<usize> {
+        let shards = self.shards.entry(shard).or_default();
+        *shards.entry(metric).or_insert_with(|| {
+            let rows = &mut self.rows;
+            let mut add = |ledger: Option<&Ledger>, shard| {
+                let row = ledger?.row(metric)?;
+                let (left, used, limit) = (row.left(), row.used(), row.limit);
+                rows.push(BoardRow {
+                    metric,
+                    shard,
+                    left,
+                    used,
+                    limit,
+                    line: 0,
+                });
+                Some(rows.len() - 1)
+            };
+            if metric.is_project_wide() {
+                let ledger = snapshot.project_ledgers.get(&shard.project);
+                *self
+                    .projects
+                    .entry((&shard.project, metric))
+                    .or_insert_with(|| add(ledger, None))
+            } else {
+                add(snapshot.shards.get(shard).map(|view| &view.ledger), Some(shard))
+            }
+        })
+    }
+}
