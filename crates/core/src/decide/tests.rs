@@ -5,7 +5,7 @@ mod chance;
 pub(crate) mod events;
 mod jobs;
 mod machines;
-mod model;
+pub(crate) mod model;
 mod placing;
 mod properties;
 mod say;

@@ -182,6 +182,18 @@ fn a_machine_gone_is_told_of_once() {
 }
 
 #[test]
+fn an_older_machine_that_goes_last_takes_no_attempt_back() {
+    let (mut world, batch) = two();
+    world.settle(batch, |_| created("r1-a"));
+    delete(&mut world, "m1.1", DeleteCause::BootTimeout);
+    world.pass();
+    world.all_created();
+    assert!(world.gone("m1.2") && world.gone("m1.1"));
+    assert_eq!(world.book.jobs()[&job(1)].attempts, 2);
+    assert_eq!(world.pass()[0], "create small in r1-a: m1.3");
+}
+
+#[test]
 fn a_failure_is_counted_under_its_cause() {
     let after = |claimed: bool, cause: Option<DeleteCause>| {
         let (mut world, batch) = two();

@@ -12,11 +12,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    BatchRecord, Book, Call, Claim, DeleteCause, Failures, HistoryRecord, JobFacts, JobPhase, JobRecord, Key,
-    KeyHash, MachinePhase, MachineRecord, Member, Outcome,
+    BatchRecord, Book, Call, Change, Claim, DeleteCause, Failures, HistoryRecord, JobFacts, JobPhase,
+    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome,
 };
 use crate::{
-    decide::tests::world::{START, facts, job, shape},
+    decide::tests::{
+        model::recount,
+        world::{START, facts, job, shape},
+    },
     ids::{BatchId, JobId, JobRef, MachineName, SourceName, Term},
     quota::Footprint,
     shape::{Price, ProvisioningModel, Shape},
@@ -287,6 +290,88 @@ proptest! {
         if let Ok(key) = text.parse::<Key>() {
             prop_assert_eq!(key.to_string().parse::<Key>(), Ok(key));
         }
+    }
+}
+
+/// Batch `at` of a few, with three members each.
+fn batch(at: usize) -> BatchRecord {
+    let names: Vec<_> = (0..3)
+        .map(|n| MachineName::new(format!("gust-x-{}", at * 3 + n)))
+        .collect();
+    let member = |name: &MachineName| Member {
+        name: name.clone(),
+        job: job(at as u128 % 2),
+        attempt: 1,
+    };
+    BatchRecord {
+        id: BatchId::of(&names[0]),
+        term: Term(3),
+        created_at: START,
+        call: Call::Bulk,
+        shape: shape(if at == 0 { "small" } else { "large" }, "r1"),
+        request_key: "small".into(),
+        price: Price(5),
+        members: names.iter().map(member).collect(),
+    }
+}
+
+/// The machine of a batch's member.
+fn machine(batch: &BatchRecord, member: usize) -> MachineRecord {
+    let member = &batch.members[member];
+    MachineRecord {
+        name: member.name.clone(),
+        batch: Some(batch.id),
+        shard: batch.shard(),
+        zone: None,
+        instance_id: None,
+        footprint: Some(Footprint::from(&batch.shape)),
+        service_account: None,
+        max_run_seconds: 1,
+        price: batch.price,
+        made_for: Some(member.job.clone()),
+        attempt: 1,
+        request_key: batch.request_key.clone(),
+        intended_at: START,
+        created_at: START,
+        phase: MachinePhase::Booting,
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_indexes_of_a_book_count_each_name_once_in_whatever_order_records_come_and_go(
+        changes in vec((0..4_usize, 0..3_usize, 0..3_usize), 0..40),
+    ) {
+        let mut book = Book::default();
+        let mut store = BTreeMap::new();
+        for (what, at, member) in changes {
+            let batch = batch(at);
+            let change = match what {
+                0 => Change::PutBatch(Box::new(batch)),
+                1 => Change::RemoveBatch(batch.id),
+                2 => Change::PutMachine(Box::new(machine(&batch, member))),
+                _ => Change::RemoveMachine(batch.members[member].name.clone()),
+            };
+            book.apply(&change);
+            let key = change.key().to_string();
+            if let Some(value) = change.value() {
+                store.insert(key, value);
+            } else {
+                store.remove(&key);
+            }
+            let (footprints, made_for, members) = recount(&book);
+            prop_assert_eq!(book.footprints(), &footprints);
+            for n in 0..2 {
+                let names = book.made_for(&job(n)).cloned().collect();
+                prop_assert_eq!(made_for.get(&job(n)).cloned().unwrap_or_default(), names);
+            }
+            for name in (0..9).map(|n| MachineName::new(format!("gust-x-{n}"))) {
+                prop_assert_eq!(book.batch_of(&name).map(|batch| batch.id), members.get(&name).copied());
+            }
+        }
+        let records = store.iter().map(|(key, value): (&String, &Vec<u8>)| (key.as_str(), value.as_slice()));
+        prop_assert_eq!(Book::load(records.clone()).expect("readable"), book.clone());
+        prop_assert_eq!(Book::load(records.rev()).expect("readable"), book);
     }
 }
 

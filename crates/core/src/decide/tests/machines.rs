@@ -107,6 +107,19 @@ fn a_machine_serves_the_most_urgent_job_and_the_others_keep_one_each() {
 }
 
 #[test]
+fn of_two_machines_made_for_one_job_one_is_kept() {
+    let mut world = booting();
+    let mut second = world.book.machines()[&world.name("m1.1")].clone();
+    second.name = world.name("m1.2");
+    let changes = vec![crate::records::Change::PutMachine(Box::new(second))];
+    world.step(crate::evolve::Step {
+        phase: crate::ports::CommitPhase::Resolved,
+        changes,
+    });
+    assert_eq!(world.pass(), ["delete m1.2: no-job", "1: booting m1.1"]);
+}
+
+#[test]
 fn a_refused_machine_is_made_anew_under_a_new_name() {
     let mut world = World::small();
     world.job(1, "small");

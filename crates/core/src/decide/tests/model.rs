@@ -206,13 +206,13 @@ pub(super) fn claimed_twice(book: &Book) -> Option<JobRef> {
 }
 
 /// The indexes of a book, counted from its records alone: footprints, names by job, batches by member.
-pub(super) type Indexes = (
+pub(crate) type Indexes = (
     BTreeMap<Footprint, u64>,
     BTreeMap<JobRef, BTreeSet<MachineName>>,
     BTreeMap<MachineName, BatchId>,
 );
 
-pub(super) fn recount(book: &Book) -> Indexes {
+pub(crate) fn recount(book: &Book) -> Indexes {
     let (mut counted, mut made_for, mut members) = Indexes::default();
     let mut names: BTreeMap<&MachineName, Option<Footprint>> = BTreeMap::new();
     for batch in book.batches().values() {
