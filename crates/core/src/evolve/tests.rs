@@ -329,10 +329,8 @@ fn a_closed_job_leaves_its_summary() {
 }
 
 #[test]
-fn a_list_pins_zone_and_id_once() {
-    let (mut world, _) = two();
-    delete(&mut world, "m1.1", DeleteCause::NoJob);
-    let instance = |zone: &str, id| Instance {
+fn a_list_pins_what_the_record_lacks_and_nothing_else() {
+    let instance = |world: &World, zone: &str, id| Instance {
         name: world.name("m1.1"),
         id,
         zone: zone.into(),
@@ -340,13 +338,26 @@ fn a_list_pins_zone_and_id_once() {
         machine_type: "small".into(),
         created_at: None,
     };
-    let (first, second) = (instance("r1-b", 5), instance("r1-a", 6));
-    let step = seen_at(&world.book, &[first]).expect("neither is known");
+    let place = |world: &World| {
+        let machine = &world.book.machines()[&world.name("m1.1")];
+        (
+            machine.zone.as_ref().map(|zone| zone.to_string()),
+            machine.instance_id,
+        )
+    };
+    // A bulk call tells neither zone nor id beforehand.
+    let (mut world, _) = two();
+    delete(&mut world, "m1.1", DeleteCause::NoJob);
+    let step = seen_at(&world.book, &[instance(&world, "r1-b", 5)]).expect("neither is known");
     world.step(step);
-    assert_eq!(seen_at(&world.book, &[second]), None);
-    let machine = &world.book.machines()[&world.name("m1.1")];
-    assert_eq!(
-        (machine.zone.as_ref().map(|z| z.as_str()), machine.instance_id),
-        (Some("r1-b"), Some(5))
-    );
+    assert_eq!(seen_at(&world.book, &[instance(&world, "r1-a", 6)]), None);
+    assert_eq!(place(&world), (Some("r1-b".into()), Some(5)));
+    // A single one tells the zone.
+    let mut world = World::small();
+    world.job(1, "small");
+    world.pass();
+    delete(&mut world, "m1.1", DeleteCause::NoJob);
+    let step = seen_at(&world.book, &[instance(&world, "r1-b", 5)]).expect("its id is not known");
+    world.step(step);
+    assert_eq!(place(&world), (Some("r1-a".into()), Some(5)));
 }
