@@ -6,6 +6,7 @@ mod wire;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gust_fakes::config::{Machines, Settings};
 use gust_fakes::limits::Limits;
@@ -30,6 +31,23 @@ fn guest(folder: &Path, last: &str) -> PathBuf {
     path
 }
 
+const BULK: &str = "/compute/v1/projects/gust-demo/zones/us-central1-a/instances/bulkInsert";
+
+/// A bulk insert of one machine.
+fn one() -> Value {
+    json!({
+        "count": "1", "perInstanceProperties": { "vm": {} },
+        "instanceProperties": {
+            "machineType": "e2-standard-2",
+            "disks": [{ "boot": true, "autoDelete": true, "initializeParams": {
+                "sourceImage": "projects/debian-cloud/global/images/family/debian-12" } }],
+            "networkInterfaces": [{ "network": "global/networks/default" }],
+            "serviceAccounts": [{ "email": "ci@gust-demo.iam.gserviceaccount.com", "scopes": [] }],
+            "metadata": { "items": [{ "key": "gust-stack", "value": "s" }] },
+        },
+    })
+}
+
 async fn machine(last: &str) -> (Fakes, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut limits = Limits::demo();
@@ -42,21 +60,9 @@ async fn machine(last: &str) -> (Fakes, TempDir) {
         ..Settings::default()
     })
     .await;
-    let body = json!({
-        "count": "1", "perInstanceProperties": { "vm": {} },
-        "instanceProperties": {
-            "machineType": "e2-standard-2",
-            "disks": [{ "boot": true, "autoDelete": true, "initializeParams": {
-                "sourceImage": "projects/debian-cloud/global/images/family/debian-12" } }],
-            "networkInterfaces": [{ "network": "global/networks/default" }],
-            "serviceAccounts": [{ "email": "ci@gust-demo.iam.gserviceaccount.com", "scopes": [] }],
-            "metadata": { "items": [{ "key": "gust-stack", "value": "s" }] },
-        },
-    });
-    let path = "/compute/v1/projects/gust-demo/zones/us-central1-a/instances/bulkInsert";
-    let url = format!("{}{path}", fakes.handle.addresses.gce);
+    let url = format!("{}{BULK}", fakes.handle.addresses.gce);
     let accepted = fakes
-        .raw("POST", &url, "application/json", body.to_string().into_bytes())
+        .raw("POST", &url, "application/json", one().to_string().into_bytes())
         .await;
     assert_eq!(accepted.status, 200, "{}", accepted.text);
     (fakes, folder)
@@ -179,6 +185,58 @@ async fn all_machines_die_with_the_fakes() {
     assert!(lives(guest) && lives(child));
     fakes.handle.shutdown().await;
     assert!(!lives(guest) && !lives(child));
+}
+
+#[tokio::test]
+async fn machines_do_not_outlive_fakes_that_are_killed() {
+    let (folder, limits) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = guest(folder.path(), "wait");
+    let config = limits.path().join("fakes.toml");
+    std::fs::write(&config, "limits = \"demo\"\nmachines = \"exec\"\n").unwrap();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_gust-fakes"))
+        .arg("--config")
+        .arg(&config)
+        .arg("--guest")
+        .arg(program)
+        .args(["--speed", "20"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = tokio::io::BufReader::new(child.stdout.take().unwrap());
+    tokio::io::AsyncBufReadExt::read_line(&mut out, &mut line)
+        .await
+        .unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let accepted = client
+        .post(format!("{}{BULK}", ready["gce"].as_str().unwrap()))
+        .json(&one())
+        .send()
+        .await;
+    assert_eq!(accepted.unwrap().status(), 200);
+    let (guest, pid) = (folder.path().join("pid"), folder.path().join("child"));
+    eventually("the guest tells its processes", || {
+        told(&guest).is_some() && told(&pid).is_some()
+    })
+    .await;
+    let processes = [told(&guest).unwrap(), told(&pid).unwrap()];
+    child.kill().await.unwrap();
+    eventually("they die with the fakes", || {
+        !processes.iter().any(|pid| lives(*pid))
+    })
+    .await;
+}
+
+/// Waits for a condition that nothing announces, at most 20 seconds.
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "in vain: {what}");
 }
 
 #[tokio::test]

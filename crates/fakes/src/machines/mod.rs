@@ -7,6 +7,7 @@ mod family;
 mod guest;
 mod runner;
 mod site;
+mod watch;
 
 pub use runner::{Runner, RunnerError};
 pub use site::MetadataSite;

@@ -8,8 +8,10 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::guest::{self, Ask, Start};
+use super::watch::Guard;
 use crate::gce::Order;
 use crate::http::{Shared, spawn};
 
@@ -69,6 +71,10 @@ impl Runner {
 
     /// Does what the model orders until cancelled; then kills every machine and waits for its end.
     pub async fn run(mut self, shared: Shared, cancel: CancellationToken) {
+        let guard = Guard::start(self.root.path());
+        if let Err(error) = &guard {
+            warn!(%error, "machines would outlive fakes that are killed: no guard can be started");
+        }
         let mut grown = shared.grown();
         shared.with(None, |world, _, _| world.gce.want_orders());
         loop {
@@ -90,6 +96,9 @@ impl Runner {
         for task in self.ending {
             // A task that panicked has dropped its child, which kills it.
             let _ = task.await;
+        }
+        if let Ok(guard) = guard {
+            guard.dismiss().await;
         }
     }
 
