@@ -98,8 +98,8 @@ async fn one(phase: &Phase, control: &Control, replica: &mut Replica, patience: 
     let events_before = control.events(0).await?.len() as u64;
     let commits_before = journal(replica)?.len();
     if phase.name == "call in flight" {
-        let method = json!({"host": "gce", "method": "compute.regionInstances.bulkInsert"});
-        control.fault(&json!({"kind": "reply.delay", "match": method, "delay_s": 2, "count": 1})).await?;
+        let aim = json!({"host": "gce", "method": "compute.regionInstances.bulkInsert", "delay_s": 2});
+        control.fault(&json!({"kind": "reply.delay", "match": aim, "count": 1})).await?;
     }
     let jobs: BTreeSet<String> = control.build(PIPELINE).await?.into_iter().collect();
     let deadline = Instant::now() + patience;

@@ -127,7 +127,13 @@ impl Replica {
     /// # Errors
     /// The file cannot be written or the process not started.
     pub fn start(programs: &Programs, dir: &Path, fakes: &Fakes) -> Result<Self> {
-        std::fs::write(dir.join("gust.toml"), configuration(fakes)).context("cannot write gust.toml")?;
+        // Machines are told this address when they are made, so it must outlive a restart. Asking the system for
+        // a free port and letting it go again leaves a moment in which another could take it; then gust says so.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
+        let address = listener.local_addr().context("no free port")?;
+        drop(listener);
+        let text = configuration(fakes, address);
+        std::fs::write(dir.join("gust.toml"), text).context("cannot write gust.toml")?;
         let child = Self::spawn(programs, dir)?;
         Ok(Self { programs: programs.clone(), dir: dir.to_owned(), child })
     }
@@ -184,12 +190,12 @@ fn signal(child: &Child, signal: Signal) -> Result<()> {
     kill_process(pid.context("the process has ended")?, signal).context("the process cannot be signalled")
 }
 
-fn configuration(fakes: &Fakes) -> String {
+fn configuration(fakes: &Fakes, listen: std::net::SocketAddr) -> String {
     let Fakes { buildkite, gce, metadata, .. } = fakes;
     format!(
         r#"stack = "kill"
 replica = "kill-1"
-listen = "127.0.0.1:0"
+listen = "{listen}"
 data_dir = "store"
 
 [[source]]
