@@ -46,17 +46,36 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     match args.command {
-        Command::Kill { count, seed, patience, dir } => {
+        Command::Kill {
+            count,
+            seed,
+            patience,
+            dir,
+        } => {
             let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
             let dir = dir.unwrap_or_else(|| temporary.path().to_owned());
             std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-            let options = KillOptions { count, seed, patience: Duration::from_secs(patience) };
+            let options = KillOptions {
+                count,
+                seed,
+                patience: Duration::from_secs(patience),
+            };
             let killed = runtime.block_on(kill(&options, &dir, &mut |line| eprintln!("{line}")));
             if killed.is_err() {
                 let kept = temporary.keep();
-                eprintln!("logs, records and journal are in {}", if kept.exists() { kept.display() } else { dir.display() });
+                eprintln!(
+                    "logs, records and journal are in {}",
+                    if kept.exists() {
+                        kept.display()
+                    } else {
+                        dir.display()
+                    }
+                );
             }
             report(&killed?)
         }

@@ -43,7 +43,13 @@ fn events(log: &str, kind: &str) -> Vec<Value> {
 fn the_same_seed_gives_the_same_log_and_another_seed_another() {
     let first = run(&scenario(7)).expect("it ends");
     let again = run(&scenario(7)).expect("it ends");
-    if let Some((at, (a, b))) = first.log.lines().zip(again.log.lines()).enumerate().find(|(_, (a, b))| a != b) {
+    if let Some((at, (a, b))) = first
+        .log
+        .lines()
+        .zip(again.log.lines())
+        .enumerate()
+        .find(|(_, (a, b))| a != b)
+    {
         panic!("line {at} differs:\n{a}\n{b}");
     }
     assert_eq!(first.log.len(), again.log.len());
@@ -73,7 +79,11 @@ fn a_build_with_a_refusal_a_retry_and_a_cancel_leaves_nothing_behind() {
     let mut jobs: Vec<&Value> = Vec::new();
     let issued = events(&log, "token.issued");
     for token in &issued {
-        assert!(!jobs.contains(&&token["job"]), "a second token for {}", token["job"]);
+        assert!(
+            !jobs.contains(&&token["job"]),
+            "a second token for {}",
+            token["job"]
+        );
         jobs.push(&token["job"]);
     }
 }

@@ -24,14 +24,22 @@ pub struct Clock {
 impl Clock {
     /// A clock that follows the system's wall time.
     pub fn system() -> Self {
-        let clock = Self { start: Instant::now(), anchor: Arc::default(), follows_system: true };
+        let clock = Self {
+            start: Instant::now(),
+            anchor: Arc::default(),
+            follows_system: true,
+        };
         clock.reanchor();
         clock
     }
 
     /// A clock whose wall time at this moment is `start`, and which moves with the runtime's time alone.
     pub fn starting_at(start: Timestamp) -> Self {
-        Self { start: Instant::now(), anchor: Arc::new(AtomicI64::new(start.0)), follows_system: false }
+        Self {
+            start: Instant::now(),
+            anchor: Arc::new(AtomicI64::new(start.0)),
+            follows_system: false,
+        }
     }
 
     /// The present.
@@ -54,7 +62,10 @@ impl Clock {
     /// still while a host is suspended.
     pub fn reanchor(&self) {
         if self.follows_system {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system for wall time")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "this is the one place that asks the system for wall time"
+            )]
             let wall = std::time::SystemTime::now();
             let wall = wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let wall = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);

@@ -42,7 +42,10 @@ impl Planner {
         let catalog = Catalog::builtin();
         let policy = policy(&config.policy);
         let sites: Vec<Site> = config.projects.iter().map(site).collect();
-        let external = config.projects.iter().any(|project| project.network.external_address);
+        let external = config
+            .projects
+            .iter()
+            .any(|project| project.network.external_address);
         let placement = Placement::new(&catalog, &sites, &policy)?.with_external_address(external);
         let prefix = &config.policy.tag_prefix;
         Ok(Self {
@@ -50,8 +53,17 @@ impl Planner {
             catalog,
             policy,
             placement,
-            projects: config.projects.iter().map(|project| (project.id.clone(), project.clone())).collect(),
-            defaults: config.policy.defaults.iter().map(|(tag, value)| (format!("{prefix}{tag}"), value.clone())).collect(),
+            projects: config
+                .projects
+                .iter()
+                .map(|project| (project.id.clone(), project.clone()))
+                .collect(),
+            defaults: config
+                .policy
+                .defaults
+                .iter()
+                .map(|(tag, value)| (format!("{prefix}{tag}"), value.clone()))
+                .collect(),
             max_run_seconds: config.policy.max_run.as_secs(),
             metadata,
         })
@@ -65,27 +77,39 @@ impl Planner {
     fn try_plan(&self, rules: &[String]) -> Result<Plan, String> {
         let rules = self.with_defaults(rules);
         let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
-        let offers =
-            offers_or_why(&request, &self.catalog, &self.placement).map_err(|impossible| impossible.render())?;
+        let offers = offers_or_why(&request, &self.catalog, &self.placement)
+            .map_err(|impossible| impossible.render())?;
         let choices: Vec<Choice> = offers
             .iter()
-            .flat_map(|offer| offer.places.iter().filter_map(|place| self.choice(&request, offer, place)))
+            .flat_map(|offer| {
+                offer
+                    .places
+                    .iter()
+                    .filter_map(|place| self.choice(&request, offer, place))
+            })
             .collect();
         if choices.is_empty() {
-            let arch = offers.first().map_or("this architecture", |offer| offer.arch.as_str());
+            let arch = offers
+                .first()
+                .map_or("this architecture", |offer| offer.arch.as_str());
             return Err(format!(
                 "no project of this gust has an image for {arch}. Set image=… if the operator allows it, or ask the \
                  operator to configure images.{arch}."
             ));
         }
-        Ok(Plan { key: request.canonical().into(), choices })
+        Ok(Plan {
+            key: request.canonical().into(),
+            choices,
+        })
     }
 
     // An operator's default is a tag that the job did not write; one that the job did write wins.
     fn with_defaults(&self, rules: &[String]) -> Vec<String> {
         let mut all = rules.to_vec();
         for (tag, value) in &self.defaults {
-            let written = rules.iter().any(|rule| rule.split_once('=').is_some_and(|(name, _)| name == tag));
+            let written = rules
+                .iter()
+                .any(|rule| rule.split_once('=').is_some_and(|(name, _)| name == tag));
             if !written {
                 all.push(format!("{tag}={value}"));
             }
@@ -118,7 +142,10 @@ impl Planner {
             },
             local_ssds: offer.local_ssds.attach,
             network: project.network.clone(),
-            service_account: request.service_account.clone().unwrap_or_else(|| project.service_account.clone()),
+            service_account: request
+                .service_account
+                .clone()
+                .unwrap_or_else(|| project.service_account.clone()),
             labels,
             metadata: self.metadata.clone(),
             max_run_seconds: request.max_run_s.unwrap_or(self.max_run_seconds),
@@ -130,7 +157,13 @@ impl Planner {
             price: offer.price,
         });
         let usage = self.usage_of(&Footprint::from(&shape));
-        Some(Choice { shard: place.shard.clone(), price: offer.price, usage, placement, shape: Arc::new(shape) })
+        Some(Choice {
+            shard: place.shard.clone(),
+            price: offer.price,
+            usage,
+            placement,
+            shape: Arc::new(shape),
+        })
     }
 
     fn usage_of(&self, footprint: &Footprint) -> Usage {
@@ -155,7 +188,11 @@ impl leader::Planner for Planner {
 pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
     let catalog = Catalog::builtin();
     // Matching with the catalog names what does not exist.
-    Placement::new(&catalog, &config.projects.iter().map(site).collect::<Vec<_>>(), &Policy::default())?;
+    Placement::new(
+        &catalog,
+        &config.projects.iter().map(site).collect::<Vec<_>>(),
+        &Policy::default(),
+    )?;
     let mut shards = Vec::new();
     for project in &config.projects {
         for (region, zones) in &project.regions {
@@ -163,7 +200,10 @@ pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
                 config::Zones::All => catalog.regions().get(region).cloned().unwrap_or_default(),
                 config::Zones::Only(zones) => zones.clone(),
             };
-            let shard = gust_core::ids::Shard { project: project.id.clone(), region: region.clone() };
+            let shard = gust_core::ids::Shard {
+                project: project.id.clone(),
+                region: region.clone(),
+            };
             shards.push((shard, zones));
         }
     }
@@ -182,13 +222,22 @@ fn site(project: &Project) -> Site {
             (region.clone(), zones)
         })
         .collect();
-    Site { project: project.id.clone(), regions }
+    Site {
+        project: project.id.clone(),
+        regions,
+    }
 }
 
 fn policy(from: &config::RequestPolicy) -> Policy {
     use request::{Allow, Bounds, Models, UnknownTags};
     // In the configuration an empty list means "whatever there is", save for what runs or acts as somebody.
-    let any = |names: &[String]| if names.is_empty() { Allow::Any } else { Allow::Only(names.to_vec()) };
+    let any = |names: &[String]| {
+        if names.is_empty() {
+            Allow::Any
+        } else {
+            Allow::Only(names.to_vec())
+        }
+    };
     Policy {
         tag_prefix: from.tag_prefix.clone(),
         unknown_tags: match from.unknown_tags {
@@ -201,7 +250,11 @@ fn policy(from: &config::RequestPolicy) -> Policy {
             regions: any(&from.allow.regions),
             images: Allow::Only(from.allow.images.clone()),
             service_accounts: Allow::Only(from.allow.service_accounts.clone()),
-            models: if from.allow.spot { Models::Any } else { Models::OnDemand },
+            models: if from.allow.spot {
+                Models::Any
+            } else {
+                Models::OnDemand
+            },
             max_run_s: Some(from.max_run_limit.as_secs()),
             ..Bounds::default()
         },

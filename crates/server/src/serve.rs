@@ -14,7 +14,9 @@ use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
     ports::{Cloud, Store, StoreError},
 };
-use gust_proto::v1::{machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer};
+use gust_proto::v1::{
+    machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer,
+};
 use gust_store::{EmbeddedStore, Journal};
 use tokio::{
     net::TcpListener,
@@ -45,7 +47,9 @@ pub struct ServeOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}; is another gust running, or is the address another machine's? `listen` in the configuration names it")]
+    #[error(
+        "cannot listen on {address}; is another gust running, or is the address another machine's? `listen` in the configuration names it"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -120,7 +124,12 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
     // The order matters: first nothing is decided or begun any more, then leadership is given up.
     tasks.stop().await;
     if let Some(term) = replica.term() {
-        replica.parts.store.resign(term).await.map_err(ServeError::Store)?;
+        replica
+            .parts
+            .store
+            .resign(term)
+            .await
+            .map_err(ServeError::Store)?;
     }
     info!("stopped");
     end.map_or(Ok(()), Err)
@@ -136,7 +145,11 @@ struct Replica {
 impl Replica {
     async fn lead_for_ever(&self, tasks: &Tasks) -> ServeError {
         let mut inputs = self.inputs.lock().await;
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5), &self.parts.dice);
+        let mut backoff = Backoff::new(
+            Duration::from_millis(200),
+            Duration::from_secs(5),
+            &self.parts.dice,
+        );
         loop {
             let term = match self.parts.store.campaign(&self.parts.replica).await {
                 Ok(term) => term,
@@ -145,7 +158,11 @@ impl Replica {
             self.term.store(term.0, std::sync::atomic::Ordering::Relaxed);
             match leader::lead(self.parts.clone(), term, &self.handle, &mut inputs, tasks).await {
                 End::Stopped => std::future::pending().await,
-                end @ End::Deposed(_) => info!(gust.term = term.0, end = crate::error_chain(&end), "no longer leading"),
+                end @ End::Deposed(_) => info!(
+                    gust.term = term.0,
+                    end = crate::error_chain(&end),
+                    "no longer leading"
+                ),
                 end => {
                     error!(gust.term = term.0, end = crate::error_chain(&end), "cannot lead");
                     return ServeError::Lead(end);
@@ -170,7 +187,14 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     let listener = bind(config.listen.address).await?;
     let bound = local(&listener)?;
     let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Place)?;
-    let worker = Worker::new(config.replica.clone(), clouds.clone(), clock.clone(), dice.clone(), Pace::default(), tasks);
+    let worker = Worker::new(
+        config.replica.clone(),
+        clouds.clone(),
+        clock.clone(),
+        dice.clone(),
+        Pace::default(),
+        tasks,
+    );
     let link = serve_worker(worker, &config.replica, tasks).await?;
     let (handle, inputs) = Handle::new();
     serve_machines(&config, listener, &clouds, &clock, &handle, tasks)?;
@@ -184,7 +208,10 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     );
     let parts = Parts {
         sources: sources(&config, &dice)?,
-        workers: vec![WorkerPart { link: Arc::new(link), shards }],
+        workers: vec![WorkerPart {
+            link: Arc::new(link),
+            shards,
+        }],
         stack: config.stack,
         replica: config.replica,
         settings: config.settings,
@@ -193,10 +220,19 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         store,
         planner: Arc::new(planner),
     };
-    Ok(Replica { parts, handle, inputs: tokio::sync::Mutex::new(inputs), term: Default::default() })
+    Ok(Replica {
+        parts,
+        handle,
+        inputs: tokio::sync::Mutex::new(inputs),
+        term: Default::default(),
+    })
 }
 
-async fn open_store(config: &Config, journal: Option<&Path>, clock: &Clock) -> Result<Arc<dyn Store>, ServeError> {
+async fn open_store(
+    config: &Config,
+    journal: Option<&Path>,
+    clock: &Clock,
+) -> Result<Arc<dyn Store>, ServeError> {
     std::fs::create_dir_all(&config.data_dir).map_err(|source| ServeError::File {
         what: "data_dir",
         path: config.data_dir.clone(),
@@ -204,9 +240,14 @@ async fn open_store(config: &Config, journal: Option<&Path>, clock: &Clock) -> R
     })?;
     let clock = clock.clone();
     let wall: gust_store::WallClock = Arc::new(move || clock.now_unix_ns());
-    let journal = journal.map(|path| Journal::open(path, wall)).transpose().map_err(ServeError::Journal)?;
+    let journal = journal
+        .map(|path| Journal::open(path, wall))
+        .transpose()
+        .map_err(ServeError::Journal)?;
     let file = gust_store::embedded::Config::new(config.data_dir.join("gust.redb"), config.stack.clone());
-    let store = EmbeddedStore::open(file, journal).await.map_err(ServeError::Store)?;
+    let store = EmbeddedStore::open(file, journal)
+        .await
+        .map_err(ServeError::Store)?;
     Ok(Arc::new(store))
 }
 
@@ -226,7 +267,10 @@ async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn C
         };
         let cloud = GceCloud::connect(gce)
             .await
-            .map_err(|source| ServeError::Project { project: project.id.clone(), source })?;
+            .map_err(|source| ServeError::Project {
+                project: project.id.clone(),
+                source,
+            })?;
         clouds.insert(project.id.clone(), Arc::new(cloud));
     }
     Ok(clouds)
@@ -239,14 +283,23 @@ fn user_agent(replica: &ReplicaId) -> String {
 fn sources(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceName, SourcePart>, ServeError> {
     let mut sources = BTreeMap::new();
     for source in &config.sources {
-        let refused = |error| ServeError::Source { name: source.name.clone(), source: error };
+        let refused = |error| ServeError::Source {
+            name: source.name.clone(),
+            source: error,
+        };
         let client = gust_buildkite::Client::new(gust_buildkite::Config {
             replica: config.replica.to_string(),
             seed: dice.seed(),
-            ..gust_buildkite::Config::new(source.endpoint.clone(), source.token.clone(), source.stack_key.as_str())
+            ..gust_buildkite::Config::new(
+                source.endpoint.clone(),
+                source.token.clone(),
+                source.stack_key.as_str(),
+            )
         })
         .map_err(refused)?;
-        let Some(first) = source.queues.first().cloned() else { continue };
+        let Some(first) = source.queues.first().cloned() else {
+            continue;
+        };
         let metadata = [("gust".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into();
         let part = SourcePart {
             name: source.name.clone(),
@@ -278,16 +331,25 @@ fn machine_metadata(config: &Config, bound: SocketAddr) -> Result<BTreeMap<Strin
 }
 
 fn read_pem(what: &'static str, path: &Path) -> Result<String, ServeError> {
-    std::fs::read_to_string(path).map_err(|source| ServeError::File { what, path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ServeError::File {
+        what,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    listener.local_addr().map_err(|source| ServeError::Listen { address: unknown, source })
+    listener.local_addr().map_err(|source| ServeError::Listen {
+        address: unknown,
+        source,
+    })
 }
 
 /// A single replica's worker is served on loopback only: machines have no business with it.
@@ -295,7 +357,9 @@ async fn serve_worker(worker: Worker, replica: &ReplicaId, tasks: &Tasks) -> Res
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let address = local(&listener)?;
     let service = WorkerServiceServer::new(WorkerRpc::new(worker, tasks)).max_decoding_message_size(64 << 20);
-    let server = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+    let server = Server::builder()
+        .add_service(service)
+        .serve_with_incoming(TcpListenerStream::new(listener));
     tasks.spawn("worker-rpc", async move {
         if let Err(error) = server.await {
             error!(error = crate::error_chain(&error), "the worker's server ended");
@@ -313,13 +377,26 @@ fn serve_machines(
     handle: &Handle,
     tasks: &Tasks,
 ) -> Result<(), ServeError> {
-    let Some(cloud) = clouds.values().next() else { return Ok(()) };
-    let rpc = MachineRpc::new(config.stack.clone(), Verifier::new(Arc::clone(cloud)), clock.clone(), handle.clone());
-    let mut server = Server::builder().timeout(Duration::from_secs(60)).concurrency_limit_per_connection(16);
+    let Some(cloud) = clouds.values().next() else {
+        return Ok(());
+    };
+    let rpc = MachineRpc::new(
+        config.stack.clone(),
+        Verifier::new(Arc::clone(cloud)),
+        clock.clone(),
+        handle.clone(),
+    );
+    let mut server = Server::builder()
+        .timeout(Duration::from_secs(60))
+        .concurrency_limit_per_connection(16);
     if let Some(tls) = &config.listen.tls {
-        let identity =
-            Identity::from_pem(read_pem("tls.certificate", &tls.certificate)?, read_pem("tls.key", &tls.key)?);
-        server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(ServeError::Grpc)?;
+        let identity = Identity::from_pem(
+            read_pem("tls.certificate", &tls.certificate)?,
+            read_pem("tls.key", &tls.key)?,
+        );
+        server = server
+            .tls_config(ServerTlsConfig::new().identity(identity))
+            .map_err(ServeError::Grpc)?;
     }
     let server = server
         .add_service(MachineServiceServer::new(rpc))

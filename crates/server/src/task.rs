@@ -21,7 +21,10 @@ impl Tasks {
     /// A group below this one: it ends when this one ends, or earlier.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { tracker: TaskTracker::new(), cancel: self.cancel.child_token() }
+        Self {
+            tracker: TaskTracker::new(),
+            cancel: self.cancel.child_token(),
+        }
     }
 
     /// The token that ends the group.
@@ -42,8 +45,14 @@ impl Tasks {
                 () = task => {}
             }
         };
-        #[expect(clippy::disallowed_methods, reason = "this is the helper that all tasks are started with")]
-        tokio::spawn(self.tracker.track_future(task.instrument(tracing::debug_span!("task", name))));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the helper that all tasks are started with"
+        )]
+        tokio::spawn(
+            self.tracker
+                .track_future(task.instrument(tracing::debug_span!("task", name))),
+        );
     }
 
     /// Ends all tasks of the group and waits for them.
@@ -65,7 +74,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first` and doubles up to `most`, each time with up to a quarter more at random.
     pub fn new(first: Duration, most: Duration, dice: &Dice) -> Self {
-        Self { next: first, most, dice: dice.clone() }
+        Self {
+            next: first,
+            most,
+            dice: dice.clone(),
+        }
     }
 
     /// The next waiting time.
@@ -83,7 +96,9 @@ pub struct Dice(Arc<std::sync::Mutex<rand_chacha::ChaCha8Rng>>);
 impl Dice {
     /// A source that gives the same numbers for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(std::sync::Mutex::new(rand_chacha::ChaCha8Rng::seed_from_u64(seed))))
+        Self(Arc::new(std::sync::Mutex::new(
+            rand_chacha::ChaCha8Rng::seed_from_u64(seed),
+        )))
     }
 
     /// A source seeded by the system, for production.
@@ -93,12 +108,18 @@ impl Dice {
 
     /// A seed for a part that keeps a source of its own.
     pub fn seed(&self) -> u64 {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_u64()
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .next_u64()
     }
 
     /// A number from 0 up to, not including, 1.
     pub fn fraction(&self) -> f64 {
         use rand::Rng as _;
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).random()
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .random()
     }
 }

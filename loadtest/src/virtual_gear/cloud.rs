@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     ports::{
-        Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef, OperationState,
-        Quota, RefusalClass,
+        Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef,
+        OperationState, Quota, RefusalClass,
     },
     records::Call as CreateCall,
     shape::{ProvisioningModel, STACK_LABEL, Shape},
@@ -44,20 +44,38 @@ impl VirtualCloud {
             None => Place::Region(operation.shard.region.as_str()),
         };
         let project = operation.shard.project.as_str();
-        let read = self.call("operations.get", |model, call| model.wait_operation(call, project, place, &operation.name));
+        let read = self.call("operations.get", |model, call| {
+            model.wait_operation(call, project, place, &operation.name)
+        });
         match read {
             Ok(read) => Ok(Some(read)),
-            Err(CloudError::Refused { class: RefusalClass::Broken, message, .. }) if message.starts_with("404") => Ok(None),
+            Err(CloudError::Refused {
+                class: RefusalClass::Broken,
+                message,
+                ..
+            }) if message.starts_with("404") => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn find(&self, project: &str, zones: &[Zone], name: &MachineName) -> Result<Option<MemberFate>, CloudError> {
+    fn find(
+        &self,
+        project: &str,
+        zones: &[Zone],
+        name: &MachineName,
+    ) -> Result<Option<MemberFate>, CloudError> {
         for zone in zones {
-            let at = At { project, zone: zone.as_str(), name: name.as_str() };
+            let at = At {
+                project,
+                zone: zone.as_str(),
+                name: name.as_str(),
+            };
             match self.call("instances.get", |model, call| model.get_instance(call, at)) {
                 Ok(instance) => {
-                    return Ok(Some(MemberFate::Created { zone: zone.clone(), instance_id: Some(instance.id) }));
+                    return Ok(Some(MemberFate::Created {
+                        zone: zone.clone(),
+                        instance_id: Some(instance.id),
+                    }));
                 }
                 Err(CloudError::Refused { message, .. }) if message.starts_with("404") => {}
                 Err(error) => return Err(error),
@@ -69,7 +87,10 @@ impl VirtualCloud {
 
 fn classed(call: &'static str, error: &ApiError) -> CloudError {
     let class = match (error.status, error.reason) {
-        (403, "quotaExceeded") => RefusalClass::Quota { metric: "unknown".to_owned(), limit: None },
+        (403, "quotaExceeded") => RefusalClass::Quota {
+            metric: "unknown".to_owned(),
+            limit: None,
+        },
         (403, "rateLimitExceeded") | (429, _) => RefusalClass::Rate,
         (403, _) => RefusalClass::Denied,
         (409, "alreadyExists") => RefusalClass::Exists,
@@ -77,12 +98,19 @@ fn classed(call: &'static str, error: &ApiError) -> CloudError {
         (500..=599, _) => RefusalClass::Internal,
         _ => RefusalClass::Broken,
     };
-    CloudError::Refused { call, class, message: format!("{}: {}", error.status, error.message) }
+    CloudError::Refused {
+        call,
+        class,
+        message: format!("{}: {}", error.status, error.message),
+    }
 }
 
 fn class_of(error: &OpError) -> RefusalClass {
     match error.code {
-        "QUOTA_EXCEEDED" => RefusalClass::Quota { metric: "unknown".to_owned(), limit: None },
+        "QUOTA_EXCEEDED" => RefusalClass::Quota {
+            metric: "unknown".to_owned(),
+            limit: None,
+        },
         code if code.contains("POOL_EXHAUSTED") => RefusalClass::Stockout { zone: None },
         "VM_MIN_COUNT_NOT_REACHED" => RefusalClass::Stockout { zone: None },
         code if code.starts_with("IP_SPACE") => RefusalClass::Addresses,
@@ -153,7 +181,13 @@ impl Cloud for VirtualCloud {
                 let bulk = spec::Bulk {
                     count: creation.names.len() as u64,
                     min_count: Some(1),
-                    names: spec::Names::Each(creation.names.iter().map(|name| (name.to_string(), None)).collect()),
+                    names: spec::Names::Each(
+                        creation
+                            .names
+                            .iter()
+                            .map(|name| (name.to_string(), None))
+                            .collect(),
+                    ),
                     template: template(shape, false, None),
                     policy: spec::LocationPolicy {
                         zones: shape.zones.iter().map(Zone::to_string).collect(),
@@ -171,7 +205,11 @@ impl Cloud for VirtualCloud {
             CreateCall::Insert { zone } => {
                 let Some(name) = creation.names.first() else {
                     let message = "a batch without machines".to_owned();
-                    return Err(CloudError::Refused { call: "instances.insert", class: RefusalClass::Broken, message });
+                    return Err(CloudError::Refused {
+                        call: "instances.insert",
+                        class: RefusalClass::Broken,
+                        message,
+                    });
                 };
                 let single = spec::Single {
                     name: name.to_string(),
@@ -184,17 +222,37 @@ impl Cloud for VirtualCloud {
                 (operation, Some(zone.clone()))
             }
         };
-        Ok(OperationRef { shard: shape.shard(), zone, name: operation.name.to_string() })
+        Ok(OperationRef {
+            shard: shape.shard(),
+            zone,
+            name: operation.name.to_string(),
+        })
     }
 
-    async fn operation(&self, operation: &OperationRef, patience: Duration) -> Result<OperationState, CloudError> {
+    async fn operation(
+        &self,
+        operation: &OperationRef,
+        patience: Duration,
+    ) -> Result<OperationState, CloudError> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            let Some(read) = self.read(operation)? else { return Ok(OperationState::Forgotten) };
+            let Some(read) = self.read(operation)? else {
+                return Ok(OperationState::Forgotten);
+            };
             if read.progress == Progress::Done {
-                let Some(error) = read.errors.last() else { return Ok(OperationState::Succeeded) };
-                let message = read.errors.iter().map(|error| error.code).collect::<Vec<_>>().join(", ");
-                return Ok(OperationState::Failed { class: class_of(error), message });
+                let Some(error) = read.errors.last() else {
+                    return Ok(OperationState::Succeeded);
+                };
+                let message = read
+                    .errors
+                    .iter()
+                    .map(|error| error.code)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                return Ok(OperationState::Failed {
+                    class: class_of(error),
+                    message,
+                });
             }
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {
@@ -212,8 +270,14 @@ impl Cloud for VirtualCloud {
         let project = creation.shape.project.as_str();
         let errors = self.read(operation)?.map(|read| read.errors).unwrap_or_default();
         let refused = errors.last().map_or(
-            MemberFate::Refused { class: RefusalClass::Internal, message: "not there, for no stated cause".to_owned() },
-            |error| MemberFate::Refused { class: class_of(error), message: error.message.clone() },
+            MemberFate::Refused {
+                class: RefusalClass::Internal,
+                message: "not there, for no stated cause".to_owned(),
+            },
+            |error| MemberFate::Refused {
+                class: class_of(error),
+                message: error.message.clone(),
+            },
         );
         let mut fates = Vec::new();
         for name in &creation.names {
@@ -223,17 +287,38 @@ impl Cloud for VirtualCloud {
         Ok(fates)
     }
 
-    async fn list(&self, project: &ProjectId, zone: &Zone, page: Option<&str>) -> Result<InstancePage, CloudError> {
+    async fn list(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<InstancePage, CloudError> {
         let filter = self.filter();
-        let query = Query { filter: Some(&filter), page_token: page, ..Query::default() };
+        let query = Query {
+            filter: Some(&filter),
+            page_token: page,
+            ..Query::default()
+        };
         let page = self.call("instances.list", |model, call| {
             model.list_instances(call, project.as_str(), zone.as_str(), query)
         })?;
-        Ok(InstancePage { instances: page.items.iter().map(instance).collect(), next: page.next })
+        Ok(InstancePage {
+            instances: page.items.iter().map(instance).collect(),
+            next: page.next,
+        })
     }
 
-    async fn get(&self, project: &ProjectId, zone: &Zone, name: &MachineName) -> Result<Option<Instance>, CloudError> {
-        let at = At { project: project.as_str(), zone: zone.as_str(), name: name.as_str() };
+    async fn get(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        name: &MachineName,
+    ) -> Result<Option<Instance>, CloudError> {
+        let at = At {
+            project: project.as_str(),
+            zone: zone.as_str(),
+            name: name.as_str(),
+        };
         match self.call("instances.get", |model, call| model.get_instance(call, at)) {
             Ok(found) => Ok(Some(instance(&found))),
             Err(CloudError::Refused { message, .. }) if message.starts_with("404") => Ok(None),
@@ -241,8 +326,17 @@ impl Cloud for VirtualCloud {
         }
     }
 
-    async fn delete(&self, shard: &Shard, zone: &Zone, name: &MachineName) -> Result<Option<OperationRef>, CloudError> {
-        let at = At { project: shard.project.as_str(), zone: zone.as_str(), name: name.as_str() };
+    async fn delete(
+        &self,
+        shard: &Shard,
+        zone: &Zone,
+        name: &MachineName,
+    ) -> Result<Option<OperationRef>, CloudError> {
+        let at = At {
+            project: shard.project.as_str(),
+            zone: zone.as_str(),
+            name: name.as_str(),
+        };
         match self.call("instances.delete", |model, call| model.delete(call, at, None)) {
             Ok(operation) => Ok(Some(OperationRef {
                 shard: shard.clone(),
@@ -256,7 +350,9 @@ impl Cloud for VirtualCloud {
 
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
         let project = shard.project.as_str();
-        let region = self.call("regions.get", |model, call| model.region(call, project, shard.region.as_str()))?;
+        let region = self.call("regions.get", |model, call| {
+            model.region(call, project, shard.region.as_str())
+        })?;
         let (_, wide) = self.call("projects.get", |model, call| model.project(call, project))?;
         let quota = |quota: gce::Quota, project_wide| Quota {
             metric: quota.metric,

@@ -34,7 +34,10 @@ struct Commands(ReplicaId, mpsc::Sender<Command>);
 struct Events(ReplicaId, mpsc::Receiver<Event>);
 
 fn down(worker: &ReplicaId) -> LinkError {
-    LinkError::Down { worker: worker.clone(), message: "the session is over".to_owned() }
+    LinkError::Down {
+        worker: worker.clone(),
+        message: "the session is over".to_owned(),
+    }
 }
 
 #[async_trait]

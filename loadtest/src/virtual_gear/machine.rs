@@ -70,9 +70,13 @@ impl Guest {
             && let Some(assignment) = self.claim(&proof).await
         {
             self.work(&proof, &assignment).await;
-            let _ = self.leader.done(proof.machine.clone(), assignment.job.id, proof.key.clone()).await;
+            let _ = self
+                .leader
+                .done(proof.machine.clone(), assignment.job.id, proof.key.clone())
+                .await;
         }
-        self.world.call(|world, now, out| world.gce.guest_ended(now, self.instance, self.turn, true, out));
+        self.world
+            .call(|world, now, out| world.gce.guest_ended(now, self.instance, self.turn, true, out));
     }
 
     fn prove(&self) -> Option<Proof> {
@@ -114,8 +118,9 @@ impl Guest {
             version: "virtual".to_owned(),
         };
         let token = assignment.token.reveal().to_owned();
-        let registered =
-            self.world.call(|world, now, out| world.buildkite.register_agent(now, &token, registration, out));
+        let registered = self
+            .world
+            .call(|world, now, out| world.buildkite.register_agent(now, &token, registration, out));
         let Ok(agent) = registered else { return };
         let session = agent.access_token;
         let acquired = self.world.call(|world, now, out| {
@@ -125,11 +130,15 @@ impl Guest {
         if let Ok(acquired) = acquired {
             self.run(&acquired.token, &acquired.env, job).await;
         }
-        let _ = self.world.call(|world, now, out| world.buildkite.disconnect(now, &session, out));
+        let _ = self
+            .world
+            .call(|world, now, out| world.buildkite.disconnect(now, &session, out));
     }
 
     async fn run(&self, token: &str, env: &indexmap::IndexMap<String, String>, job: uuid::Uuid) {
-        let started = self.world.call(|world, now, out| world.buildkite.start(now, token, job, out));
+        let started = self
+            .world
+            .call(|world, now, out| world.buildkite.start(now, token, job, out));
         if started.is_err() {
             return;
         }
@@ -138,7 +147,10 @@ impl Guest {
         let whole = Duration::from_secs_f64(median * (0.5 + self.dice.fraction()));
         let deadline = tokio::time::Instant::now() + whole;
         let mut end = JobEnd {
-            exit_status: env.get("GUST_SIM_EXIT").cloned().unwrap_or_else(|| "0".to_owned()),
+            exit_status: env
+                .get("GUST_SIM_EXIT")
+                .cloned()
+                .unwrap_or_else(|| "0".to_owned()),
             ..JobEnd::default()
         };
         while tokio::time::Instant::now() < deadline {
@@ -155,6 +167,8 @@ impl Guest {
                 break;
             }
         }
-        let _ = self.world.call(|world, now, out| world.buildkite.finish_job(now, token, job, end, out));
+        let _ = self
+            .world
+            .call(|world, now, out| world.buildkite.finish_job(now, token, job, end, out));
     }
 }

@@ -110,7 +110,11 @@ pub fn run(scenario: &Scenario) -> Result<Ended> {
 }
 
 async fn inside(scenario: &Scenario) -> Result<Ended> {
-    let settings = Settings { seed: scenario.seed, limits: scenario.limits.clone(), ..Settings::default() };
+    let settings = Settings {
+        seed: scenario.seed,
+        limits: scenario.limits.clone(),
+        ..Settings::default()
+    };
     let (world, orders) = Shared::new(&settings);
     let tasks = Tasks::default();
     world.start_ticking(&tasks);
@@ -123,8 +127,11 @@ async fn inside(scenario: &Scenario) -> Result<Ended> {
     let build = world
         .call(|w, now, out| w.buildkite.create_build(now, &build, out))
         .map_err(|refusal| anyhow::anyhow!("the build is refused: {}", refusal.message))?;
-    let steps: BTreeMap<String, Uuid> =
-        build.jobs.iter().filter_map(|job| Some((job.key.clone()?, job.uuid))).collect();
+    let steps: BTreeMap<String, Uuid> = build
+        .jobs
+        .iter()
+        .filter_map(|job| Some((job.key.clone()?, job.uuid)))
+        .collect();
     let (handle, mut inputs) = Handle::new();
     let parts = parts(scenario, &world, &tasks)?;
     let machines = Machines {
@@ -148,23 +155,40 @@ async fn inside(scenario: &Scenario) -> Result<Ended> {
     let took = until_empty(&world, scenario.patience).await;
     tasks.stop().await;
     let took = took?;
-    Ok(Ended { log: world.log_lines(), took })
+    Ok(Ended {
+        log: world.log_lines(),
+        took,
+    })
 }
 
 fn parts(scenario: &Scenario, world: &Shared, tasks: &Tasks) -> Result<Parts> {
-    let config = Config::parse(CONFIG, Path::new("virtual.toml"), &Nowhere).context("the virtual configuration")?;
+    let config =
+        Config::parse(CONFIG, Path::new("virtual.toml"), &Nowhere).context("the virtual configuration")?;
     let shards = planner::shards(&config)?;
     let planner = Planner::new(&config, BTreeMap::new())?;
     let clock = Clock::starting_at(Timestamp(EPOCH_MS));
     let dice = Dice::seeded(scenario.seed);
-    let cloud: Arc<dyn Cloud> = Arc::new(VirtualCloud { world: world.clone(), stack: config.stack.to_string() });
+    let cloud: Arc<dyn Cloud> = Arc::new(VirtualCloud {
+        world: world.clone(),
+        stack: config.stack.to_string(),
+    });
     let clouds = [(ProjectId::from("gust-demo"), cloud)].into();
     let replica = ReplicaId::from("a");
-    let worker = Worker::new(replica.clone(), clouds, clock.clone(), dice.clone(), Pace::default(), tasks);
+    let worker = Worker::new(
+        replica.clone(),
+        clouds,
+        clock.clone(),
+        dice.clone(),
+        Pace::default(),
+        tasks,
+    );
     let name = SourceName::from("virtual");
     let source = SourcePart {
         name: name.clone(),
-        source: Arc::new(VirtualSource { world: world.clone(), queue: "gust".into() }),
+        source: Arc::new(VirtualSource {
+            world: world.clone(),
+            queue: "gust".into(),
+        }),
         queues: vec!["gust".into()],
         agent_endpoint: "virtual".to_owned(),
         agent_token: None,
@@ -179,7 +203,13 @@ fn parts(scenario: &Scenario, world: &Shared, tasks: &Tasks) -> Result<Parts> {
         clock,
         dice,
         sources: [(name, source)].into(),
-        workers: vec![WorkerPart { link: Arc::new(VirtualLink { name: replica, worker }), shards }],
+        workers: vec![WorkerPart {
+            link: Arc::new(VirtualLink {
+                name: replica,
+                worker,
+            }),
+            shards,
+        }],
         planner: Arc::new(planner),
     })
 }
@@ -188,10 +218,14 @@ async fn perform(world: Shared, at: Duration, act: Act, steps: BTreeMap<String, 
     tokio::time::sleep(at).await;
     let refused = match &act {
         Act::Cancel(step) => steps.get(step).map(|job| {
-            world.call(|w, now, out| w.buildkite.cancel_job(now, *job, out)).err()
+            world
+                .call(|w, now, out| w.buildkite.cancel_job(now, *job, out))
+                .err()
         }),
         Act::Retry(step) => steps.get(step).map(|job| {
-            world.call(|w, now, out| w.buildkite.retry_job(now, *job, out)).err()
+            world
+                .call(|w, now, out| w.buildkite.retry_job(now, *job, out))
+                .err()
         }),
     };
     match refused {
@@ -215,7 +249,12 @@ async fn until_empty(world: &Shared, patience: Duration) -> Result<Duration> {
                     "instance.inserted" | "instance.deleted" => "name",
                     _ => continue,
                 };
-                let name = entry.fields().get(field).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+                let name = entry
+                    .fields()
+                    .get(field)
+                    .and_then(|v| v.as_str())
+                    .unwrap_or_default()
+                    .to_owned();
                 if matches!(entry.kind, "job.created" | "instance.inserted") {
                     open.insert(name);
                 } else {

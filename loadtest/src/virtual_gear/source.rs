@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use gust_core::{
     ids::{JobId, QueueKey},
     ports::{
-        AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote, Remedy,
-        Reserved, Source, SourceError, Tokens,
+        AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
+        Remedy, Reserved, Source, SourceError, Tokens,
     },
     records::JobFacts,
     secret::Secret,
@@ -34,12 +34,21 @@ impl VirtualSource {
         &self,
         call: &'static str,
         scope: &'static str,
-        act: impl FnOnce(&mut buildkite::Model, gust_fakes::now::Now, &mut gust_fakes::event::Effects) -> Result<T, Refusal>,
+        act: impl FnOnce(
+            &mut buildkite::Model,
+            gust_fakes::now::Now,
+            &mut gust_fakes::event::Effects,
+        ) -> Result<T, Refusal>,
     ) -> Result<T, SourceError> {
         self.world.call(|world, now, out| {
             if !scope.is_empty() && !world.buildkite.within_rate(now, STACK, scope) {
                 let remedy = Remedy::RetryLater(Duration::from_secs(1));
-                return Err(SourceError { call, remedy, message: "429: rate limit".to_owned(), source: None });
+                return Err(SourceError {
+                    call,
+                    remedy,
+                    message: "429: rate limit".to_owned(),
+                    source: None,
+                });
             }
             act(&mut world.buildkite, now, out).map_err(|refusal| refused(call, &refusal))
         })
@@ -53,7 +62,12 @@ fn refused(call: &'static str, refusal: &Refusal) -> SourceError {
         429 | 500..=599 => Remedy::RetryLater(Duration::from_secs(1)),
         _ => Remedy::Refused,
     };
-    SourceError { call, remedy, message: format!("{}: {}", refusal.status, refusal.message), source: None }
+    SourceError {
+        call,
+        remedy,
+        message: format!("{}: {}", refusal.status, refusal.message),
+        source: None,
+    }
 }
 
 fn texts(jobs: &[JobId]) -> Vec<String> {
@@ -61,7 +75,11 @@ fn texts(jobs: &[JobId]) -> Vec<String> {
 }
 
 fn ids(texts: impl IntoIterator<Item = String>) -> Vec<JobId> {
-    texts.into_iter().filter_map(|text| Uuid::parse_str(&text).ok()).map(JobId).collect()
+    texts
+        .into_iter()
+        .filter_map(|text| Uuid::parse_str(&text).ok())
+        .map(JobId)
+        .collect()
 }
 
 #[async_trait]
@@ -104,7 +122,11 @@ impl Source for VirtualSource {
             },
         });
         let next = page.end_cursor.filter(|_| page.has_next_page);
-        Ok(Listing { jobs: jobs.collect(), next, paused: page.paused })
+        Ok(Listing {
+            jobs: jobs.collect(),
+            next,
+            paused: page.paused,
+        })
     }
 
     async fn reserve(&self, jobs: &[JobId], lasting: Duration) -> Result<Reserved, SourceError> {
@@ -113,7 +135,10 @@ impl Source for VirtualSource {
             model.reserve(now, 0, STACK, &texts(jobs), seconds, out)
         })?;
         let reserved = answer.reserved.into_iter().map(JobId).collect();
-        Ok(Reserved { reserved, not_reserved: ids(answer.not_reserved) })
+        Ok(Reserved {
+            reserved,
+            not_reserved: ids(answer.not_reserved),
+        })
     }
 
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
@@ -156,9 +181,12 @@ impl Source for VirtualSource {
         let errors = self.call("notify", "stack-notification", |model, now, out| {
             model.notify(now, 0, STACK, &notes, out)
         })?;
-        let rejected = errors
-            .into_iter()
-            .flat_map(|error| error.indexes.into_iter().map(move |index| RejectedNote { index, reason: error.error.clone() }));
+        let rejected = errors.into_iter().flat_map(|error| {
+            error.indexes.into_iter().map(move |index| RejectedNote {
+                index,
+                reason: error.error.clone(),
+            })
+        });
         Ok(rejected.collect())
     }
 
@@ -172,6 +200,9 @@ impl Source for VirtualSource {
             token: Secret::new(token.token),
             expires_at: Timestamp::parse_rfc3339(&token.expires_at).unwrap_or_default(),
         });
-        Ok(Tokens { issued: issued.collect(), not_issued: ids(tokens.not_issued) })
+        Ok(Tokens {
+            issued: issued.collect(),
+            not_issued: ids(tokens.not_issued),
+        })
     }
 }

@@ -5,13 +5,7 @@ use std::{
     time::Duration,
 };
 
-use gust_fakes::{
-    config::Settings,
-    event::Effects,
-    gce::Order,
-    now::Now,
-    world::World,
-};
+use gust_fakes::{config::Settings, event::Effects, gce::Order, now::Now, world::World};
 use gust_server::task::Tasks;
 use tokio::{
     sync::{Notify, mpsc},
@@ -40,8 +34,18 @@ impl Shared {
         let mut world = World::new(settings);
         world.gce.want_orders();
         let (orders, receiver) = mpsc::unbounded_channel();
-        let inner = Inner { world: Mutex::new(world), start: Instant::now(), changed: Notify::new(), orders };
-        (Self { inner: Arc::new(inner) }, receiver)
+        let inner = Inner {
+            world: Mutex::new(world),
+            start: Instant::now(),
+            changed: Notify::new(),
+            orders,
+        };
+        (
+            Self {
+                inner: Arc::new(inner),
+            },
+            receiver,
+        )
     }
 
     /// The present.
@@ -87,7 +91,9 @@ impl Shared {
         tasks.spawn("tick", async move {
             loop {
                 let due = shared.read(World::next_due);
-                let at = due.map_or(Instant::now() + Duration::from_secs(3600), |due| shared.inner.start + due);
+                let at = due.map_or(Instant::now() + Duration::from_secs(3600), |due| {
+                    shared.inner.start + due
+                });
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(at) => shared.call(|_, _, _| ()),

@@ -16,8 +16,14 @@ impl Control {
     /// # Errors
     /// No HTTP client can be made.
     pub fn new(base: &str) -> Result<Self> {
-        let http = Client::builder().no_proxy().build().context("cannot make an HTTP client")?;
-        Ok(Self { base: base.to_owned(), http })
+        let http = Client::builder()
+            .no_proxy()
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self {
+            base: base.to_owned(),
+            http,
+        })
     }
 
     /// Creates a build and returns its jobs' UUIDs.
@@ -25,10 +31,17 @@ impl Control {
     /// # Errors
     /// It is refused.
     pub async fn build(&self, yaml: &str) -> Result<Vec<String>> {
-        let request = self.http.post(format!("{}/builds?pipeline=loadtest&branch=main", self.base));
-        let answer = self.send(request.header("content-type", "text/yaml").body(yaml.to_owned())).await?;
+        let request = self
+            .http
+            .post(format!("{}/builds?pipeline=loadtest&branch=main", self.base));
+        let answer = self
+            .send(request.header("content-type", "text/yaml").body(yaml.to_owned()))
+            .await?;
         let jobs = answer["jobs"].as_array().context("no jobs in the answer")?;
-        Ok(jobs.iter().filter_map(|job| job["uuid"].as_str().map(str::to_owned)).collect())
+        Ok(jobs
+            .iter()
+            .filter_map(|job| job["uuid"].as_str().map(str::to_owned))
+            .collect())
     }
 
     /// Sets a fault and returns its id.
@@ -37,8 +50,16 @@ impl Control {
     /// It is refused.
     pub async fn fault(&self, fault: &Value) -> Result<String> {
         let request = self.http.post(format!("{}/faults", self.base));
-        let answer = self.send(request.header("content-type", "application/json").body(fault.to_string())).await?;
-        Ok(answer["id"].as_str().map_or_else(|| answer["id"].to_string(), str::to_owned))
+        let answer = self
+            .send(
+                request
+                    .header("content-type", "application/json")
+                    .body(fault.to_string()),
+            )
+            .await?;
+        Ok(answer["id"]
+            .as_str()
+            .map_or_else(|| answer["id"].to_string(), str::to_owned))
     }
 
     /// All events after `seq`.
@@ -56,11 +77,16 @@ impl Control {
             .text()
             .await
             .context("the event log broke off")?;
-        text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+            .collect()
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let reply = request.send().await.context("the control surface does not answer")?;
+        let reply = request
+            .send()
+            .await
+            .context("the control surface does not answer")?;
         let status = reply.status();
         let text = reply.text().await.context("the answer broke off")?;
         if !status.is_success() {

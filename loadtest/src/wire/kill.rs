@@ -50,12 +50,30 @@ enum Sign {
 }
 
 const PHASES: [Phase; 6] = [
-    Phase { name: "booked", sign: Sign::Commit("booked") },
-    Phase { name: "batch recorded", sign: Sign::Commit("batch") },
-    Phase { name: "call in flight", sign: Sign::Event(|event| event["kind"] == "fault.applied") },
-    Phase { name: "VM up", sign: Sign::Event(|event| event["kind"] == "instance.state" && event["to"] == "RUNNING") },
-    Phase { name: "claimed", sign: Sign::Commit("claimed") },
-    Phase { name: "job ended", sign: Sign::Event(|event| event["kind"] == "job.finished") },
+    Phase {
+        name: "booked",
+        sign: Sign::Commit("booked"),
+    },
+    Phase {
+        name: "batch recorded",
+        sign: Sign::Commit("batch"),
+    },
+    Phase {
+        name: "call in flight",
+        sign: Sign::Event(|event| event["kind"] == "fault.applied"),
+    },
+    Phase {
+        name: "VM up",
+        sign: Sign::Event(|event| event["kind"] == "instance.state" && event["to"] == "RUNNING"),
+    },
+    Phase {
+        name: "claimed",
+        sign: Sign::Commit("claimed"),
+    },
+    Phase {
+        name: "job ended",
+        sign: Sign::Event(|event| event["kind"] == "job.finished"),
+    },
 ];
 
 const PIPELINE: &str = r#"
@@ -82,7 +100,13 @@ pub async fn kill(options: &KillOptions, dir: &Path, say: &mut dyn FnMut(String)
             .await
             .with_context(|| format!("kill {} of {}, in phase `{}`", n + 1, options.count, phase.name))?;
         *phases.entry(phase.name).or_default() += 1;
-        say(format!("kill {:>3} of {}: {:<15} ok after {:.1} s", n + 1, options.count, phase.name, begun.elapsed().as_secs_f64()));
+        say(format!(
+            "kill {:>3} of {}: {:<15} ok after {:.1} s",
+            n + 1,
+            options.count,
+            phase.name,
+            begun.elapsed().as_secs_f64()
+        ));
     }
     let evidence = Evidence {
         events: control.events(0).await?,
@@ -91,7 +115,10 @@ pub async fn kill(options: &KillOptions, dir: &Path, say: &mut dyn FnMut(String)
     };
     replica.stop().await?;
     fakes.stop().await?;
-    Ok(Killed { phases, verdict: judge(&evidence) })
+    Ok(Killed {
+        phases,
+        verdict: judge(&evidence),
+    })
 }
 
 async fn one(phase: &Phase, control: &Control, replica: &mut Replica, patience: Duration) -> Result<()> {
@@ -99,13 +126,18 @@ async fn one(phase: &Phase, control: &Control, replica: &mut Replica, patience: 
     let commits_before = journal(replica)?.len();
     if phase.name == "call in flight" {
         let aim = json!({"host": "gce", "method": "compute.regionInstances.bulkInsert", "delay_s": 2});
-        control.fault(&json!({"kind": "reply.delay", "match": aim, "count": 1})).await?;
+        control
+            .fault(&json!({"kind": "reply.delay", "match": aim, "count": 1}))
+            .await?;
     }
     let jobs: BTreeSet<String> = control.build(PIPELINE).await?.into_iter().collect();
     let deadline = Instant::now() + patience;
     loop {
         let seen = match &phase.sign {
-            Sign::Commit(word) => journal(replica)?.iter().skip(commits_before).any(|commit| has_phase(commit, word)),
+            Sign::Commit(word) => journal(replica)?
+                .iter()
+                .skip(commits_before)
+                .any(|commit| has_phase(commit, word)),
             Sign::Event(sign) => control.events(events_before).await?.iter().any(sign),
         };
         if seen {
@@ -119,11 +151,18 @@ async fn one(phase: &Phase, control: &Control, replica: &mut Replica, patience: 
 }
 
 fn has_phase(commit: &Value, word: &str) -> bool {
-    commit["phase"].as_str().is_some_and(|phases| phases.split('+').any(|phase| phase == word))
+    commit["phase"]
+        .as_str()
+        .is_some_and(|phases| phases.split('+').any(|phase| phase == word))
 }
 
 // All jobs of this build are finished, and no machine is left.
-async fn until_over(control: &Control, before: u64, jobs: &BTreeSet<String>, patience: Duration) -> Result<()> {
+async fn until_over(
+    control: &Control,
+    before: u64,
+    jobs: &BTreeSet<String>,
+    patience: Duration,
+) -> Result<()> {
     let deadline = Instant::now() + patience;
     loop {
         let events = control.events(before).await?;
@@ -141,7 +180,10 @@ async fn until_over(control: &Control, before: u64, jobs: &BTreeSet<String>, pat
         if open.is_empty() && live.is_empty() {
             return Ok(());
         }
-        wait(deadline, || format!("after the restart these are not over: jobs {open:?}, machines {live:?}")).await?;
+        wait(deadline, || {
+            format!("after the restart these are not over: jobs {open:?}, machines {live:?}")
+        })
+        .await?;
     }
 }
 
@@ -161,5 +203,8 @@ fn journal(replica: &Replica) -> Result<Vec<Value>> {
         Err(error) => return Err(error).context("the journal cannot be read"),
     };
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+        .collect()
 }

@@ -36,7 +36,10 @@ impl Programs {
             .find(|dir| dir.join("gust").is_file())
             .map(Path::to_owned);
         let Some(dir) = dir else {
-            bail!("gust is not beside {}; build all programs with: cargo build --workspace", own.display());
+            bail!(
+                "gust is not beside {}; build all programs with: cargo build --workspace",
+                own.display()
+            );
         };
         for name in ["gust-fakes", "gust-guest", "gust-agent-standin"] {
             ensure!(
@@ -49,10 +52,25 @@ impl Programs {
     }
 
     fn command(&self, name: &str, log: &Path) -> Result<Command> {
-        let file = File::options().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(self.dir.join(name));
-        command.stdin(Stdio::null()).stderr(file).kill_on_drop(true).process_group(0);
-        for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command
+            .stdin(Stdio::null())
+            .stderr(file)
+            .kill_on_drop(true)
+            .process_group(0);
+        for proxy in [
+            "http_proxy",
+            "HTTP_PROXY",
+            "https_proxy",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+        ] {
             command.env_remove(proxy);
         }
         Ok(command)
@@ -79,7 +97,15 @@ impl Fakes {
     pub async fn start(programs: &Programs, dir: &Path, seed: u64) -> Result<Self> {
         let mut command = programs.command("gust-fakes", &dir.join("fakes.log"))?;
         command
-            .args(["--machines", "exec", "--limits", "demo", "--seed", &seed.to_string(), "--guest"])
+            .args([
+                "--machines",
+                "exec",
+                "--limits",
+                "demo",
+                "--seed",
+                &seed.to_string(),
+                "--guest",
+            ])
             .arg(programs.dir.join("gust-guest"))
             .stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start gust-fakes")?;
@@ -90,8 +116,14 @@ impl Fakes {
             .await
             .context("gust-fakes was not ready within 30 s")?
             .context("gust-fakes cannot be read")?;
-        let ready: Value = serde_json::from_str(&line).context("gust-fakes' first line is no JSON; see fakes.log")?;
-        let text = |key: &str| ready[key].as_str().map(str::to_owned).with_context(|| format!("no `{key}` in {line}"));
+        let ready: Value =
+            serde_json::from_str(&line).context("gust-fakes' first line is no JSON; see fakes.log")?;
+        let text = |key: &str| {
+            ready[key]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("no `{key}` in {line}"))
+        };
         Ok(Self {
             child,
             control: text("control")?,
@@ -108,7 +140,9 @@ impl Fakes {
     /// They do not end with 0 within 10 s.
     pub async fn stop(mut self) -> Result<()> {
         signal(&self.child, Signal::TERM)?;
-        let status = timeout(Duration::from_secs(10), self.child.wait()).await.context("gust-fakes does not end")??;
+        let status = timeout(Duration::from_secs(10), self.child.wait())
+            .await
+            .context("gust-fakes does not end")??;
         ensure!(status.success(), "gust-fakes ended with {status}");
         Ok(())
     }
@@ -135,7 +169,11 @@ impl Replica {
         let text = configuration(fakes, address);
         std::fs::write(dir.join("gust.toml"), text).context("cannot write gust.toml")?;
         let child = Self::spawn(programs, dir)?;
-        Ok(Self { programs: programs.clone(), dir: dir.to_owned(), child })
+        Ok(Self {
+            programs: programs.clone(),
+            dir: dir.to_owned(),
+            child,
+        })
     }
 
     fn spawn(programs: &Programs, dir: &Path) -> Result<Child> {
@@ -179,19 +217,29 @@ impl Replica {
     /// It does not end with 0 within 10 s.
     pub async fn stop(mut self) -> Result<()> {
         signal(&self.child, Signal::TERM)?;
-        let status = timeout(Duration::from_secs(10), self.child.wait()).await.context("gust does not end")??;
+        let status = timeout(Duration::from_secs(10), self.child.wait())
+            .await
+            .context("gust does not end")??;
         ensure!(status.success(), "gust ended with {status}; see gust.log");
         Ok(())
     }
 }
 
 fn signal(child: &Child, signal: Signal) -> Result<()> {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     kill_process(pid.context("the process has ended")?, signal).context("the process cannot be signalled")
 }
 
 fn configuration(fakes: &Fakes, listen: std::net::SocketAddr) -> String {
-    let Fakes { buildkite, gce, metadata, .. } = fakes;
+    let Fakes {
+        buildkite,
+        gce,
+        metadata,
+        ..
+    } = fakes;
     format!(
         r#"stack = "kill"
 replica = "kill-1"

@@ -56,7 +56,12 @@ fn jobs(evidence: &Evidence, verdict: &mut Verdict) {
             "job.finished" => *finished.entry(job).or_default() += 1,
             "job.acquired" => drop(acquired.entry(job).or_default().insert(text(event, "agent_name"))),
             "agent.registered" if !job.is_empty() => {
-                drop(registered.entry(job).or_default().insert(text(event, "agent_name")));
+                drop(
+                    registered
+                        .entry(job)
+                        .or_default()
+                        .insert(text(event, "agent_name")),
+                );
             }
             "token.issued" => *issued.entry(job).or_default() += 1,
             _ => {}
@@ -66,17 +71,23 @@ fn jobs(evidence: &Evidence, verdict: &mut Verdict) {
     for job in created {
         match finished.get(job).copied().unwrap_or(0) {
             1 => {}
-            n => verdict.violations.push(format!("job {job} was finished {n} times")),
+            n => verdict
+                .violations
+                .push(format!("job {job} was finished {n} times")),
         }
     }
     for (job, machines) in acquired {
         if machines.len() > 1 {
-            verdict.violations.push(format!("job {job} was acquired by {machines:?}"));
+            verdict
+                .violations
+                .push(format!("job {job} was acquired by {machines:?}"));
         }
     }
     for (job, machines) in &registered {
         if machines.len() > 1 {
-            verdict.violations.push(format!("tokens of job {job} were used by {machines:?}"));
+            verdict
+                .violations
+                .push(format!("tokens of job {job} were used by {machines:?}"));
         }
     }
     verdict.reissued = issued.values().map(|n| n - 1).sum();
@@ -87,7 +98,12 @@ fn machines(evidence: &Evidence, verdict: &mut Verdict) {
     let mut recorded: BTreeMap<&str, u64> = BTreeMap::new();
     for commit in &evidence.journal {
         let at = commit["unix_ns"].as_u64().unwrap_or(u64::MAX);
-        for key in commit["keys"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for key in commit["keys"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             if let Some((_, batch)) = key.split_once("/batches/") {
                 recorded.entry(batch).or_insert(at);
             }
@@ -108,7 +124,9 @@ fn machines(evidence: &Evidence, verdict: &mut Verdict) {
                 match recorded.get(text(event, "request_id")) {
                     None => verdict.violations.push(format!("machine {name} has no record")),
                     Some(recorded) if *recorded > at + GRAIN_NS => {
-                        verdict.violations.push(format!("machine {name} is older than its record"));
+                        verdict
+                            .violations
+                            .push(format!("machine {name} is older than its record"));
                     }
                     Some(_) => {}
                 }
@@ -148,28 +166,47 @@ mod tests {
 
     #[test]
     fn a_clean_run_has_no_violation() {
-        assert_eq!(judge(&good()), Verdict { violations: vec![], jobs: 1, machines: 1, reissued: 0 });
+        assert_eq!(
+            judge(&good()),
+            Verdict {
+                violations: vec![],
+                jobs: 1,
+                machines: 1,
+                reissued: 0
+            }
+        );
     }
 
     #[test]
     fn each_broken_invariant_is_named() {
         let spoil: [(&str, fn(&mut Evidence)); 6] = [
-            ("finished 0 times", |e| e.events.retain(|event| event["kind"] != "job.finished")),
-            ("left behind", |e| e.events.retain(|event| event["kind"] != "instance.deleted")),
+            ("finished 0 times", |e| {
+                e.events.retain(|event| event["kind"] != "job.finished")
+            }),
+            ("left behind", |e| {
+                e.events.retain(|event| event["kind"] != "instance.deleted")
+            }),
             ("no record", |e| e.journal.clear()),
-            ("older than its record", |e| e.journal[0]["unix_ns"] = json!(9_000_000_000_u64)),
+            ("older than its record", |e| {
+                e.journal[0]["unix_ns"] = json!(9_000_000_000_u64)
+            }),
             ("were used by", |e| {
-                e.events.push(json!({"kind": "agent.registered", "job": "j", "agent_name": "other"}));
+                e.events
+                    .push(json!({"kind": "agent.registered", "job": "j", "agent_name": "other"}));
             }),
             ("was acquired by", |e| {
-                e.events.push(json!({"kind": "job.acquired", "job": "j", "agent_name": "other"}));
+                e.events
+                    .push(json!({"kind": "job.acquired", "job": "j", "agent_name": "other"}));
             }),
         ];
         for (words, spoil) in spoil {
             let mut evidence = good();
             spoil(&mut evidence);
             let found = judge(&evidence).violations;
-            assert!(found.iter().any(|line| line.contains(words)), "{words}: {found:?}");
+            assert!(
+                found.iter().any(|line| line.contains(words)),
+                "{words}: {found:?}"
+            );
         }
     }
 }

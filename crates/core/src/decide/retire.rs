@@ -1,9 +1,6 @@
 //! Which machines must go, and which must be looked for.
 
-use super::{
-    Action, Decision,
-    cover::{Coming, Cover},
-};
+use super::{Action, Decision, cover::Cover};
 use crate::{
     ids::{MachineName, Shard, Zone},
     ports::{InstanceStatus, JobState},
@@ -22,12 +19,13 @@ pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut 
     for coming in &cover.idle {
         delete(coming.name(), DeleteCause::NoJob, None);
     }
-    let idle: std::collections::BTreeSet<&MachineName> = cover
-        .idle
-        .iter()
-        .filter(|coming| matches!(coming, Coming::Booting(_)))
-        .map(|coming| coming.name())
-        .collect();
+    let idle: std::collections::BTreeSet<&MachineName> =
+        cover.idle.iter().map(|coming| coming.name()).collect();
+    for name in overdue_creations(snapshot) {
+        if !idle.contains(name) {
+            delete(name, DeleteCause::CreateTimeout, None);
+        }
+    }
     let mut missing = Vec::new();
     for machine in snapshot.book.machines().values() {
         if idle.contains(&machine.name) {
@@ -67,6 +65,17 @@ pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut 
             });
         }
     }
+}
+
+// Machines of batches that nobody settled in time. They may exist, or come to be yet: with their right to claim
+// gone their jobs can be placed anew, and whatever shows up is deleted.
+fn overdue_creations<'a>(snapshot: &'a Snapshot<'a>) -> impl Iterator<Item = &'a MachineName> {
+    let batches = snapshot.book.batches().values();
+    batches
+        .filter(|batch| snapshot.now.since(batch.created_at) >= snapshot.settings.create_timeout)
+        .flat_map(|batch| &batch.members)
+        .map(|member| &member.name)
+        .filter(|name| !snapshot.book.machines().contains_key(*name))
 }
 
 fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause> {

@@ -37,6 +37,8 @@ pub enum DeleteCause {
     JobEnded,
     /// No job is left for it.
     NoJob,
+    /// Nobody learned in time whether it exists.
+    CreateTimeout,
     /// It never claimed in time.
     BootTimeout,
     /// Its agent never acquired the job in time.
@@ -56,6 +58,7 @@ impl DeleteCause {
             Self::Done => "done",
             Self::JobEnded => "job-ended",
             Self::NoJob => "no-job",
+            Self::CreateTimeout => "create-timeout",
             Self::BootTimeout => "boot-timeout",
             Self::AcquireTimeout => "acquire-timeout",
             Self::Stopped => "stopped",

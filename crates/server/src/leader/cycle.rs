@@ -62,7 +62,10 @@ async fn run(parts: Parts, term: Term, handle: &Handle, inputs: &mut Inputs, tas
         Ok(loaded) => loaded,
         Err(error) => return End::Load(error),
     };
-    let records = loaded.records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+    let records = loaded
+        .records
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_slice()));
     let book = match Book::load(records) {
         Ok(book) => book,
         Err(damage) => return End::Damaged(damage),
@@ -85,13 +88,26 @@ fn start(parts: Parts, term: Term, book: Book, handle: &Handle, tasks: &Tasks) -
     let mut commands = Vec::new();
     for (worker, part) in parts.workers.iter().enumerate() {
         for (shard, _) in &part.shards {
-            shards.insert(shard.clone(), ShardState { worker, ..ShardState::default() });
+            shards.insert(
+                shard.clone(),
+                ShardState {
+                    worker,
+                    ..ShardState::default()
+                },
+            );
         }
-        let hello = Hello { term, leader: parts.replica.clone(), shards: part.shards.clone() };
+        let hello = Hello {
+            term,
+            leader: parts.replica.clone(),
+            shards: part.shards.clone(),
+        };
         let (sender, receiver) = mpsc::unbounded_channel();
         commands.push(sender);
         let link = part.link.clone();
-        tasks.spawn("talk", talk::talk(worker, link, hello, receiver, inputs.clone(), parts.dice.clone()));
+        tasks.spawn(
+            "talk",
+            talk::talk(worker, link, hello, receiver, inputs.clone(), parts.dice.clone()),
+        );
     }
     let mut leader = Leader {
         term,
@@ -130,7 +146,10 @@ impl Leader {
     fn start_pollers(&mut self) {
         for part in self.parts.sources.values() {
             let dice = &self.parts.dice;
-            self.tasks.spawn("register", poll::register(part.clone(), self.inputs.clone(), dice.clone()));
+            self.tasks.spawn(
+                "register",
+                poll::register(part.clone(), self.inputs.clone(), dice.clone()),
+            );
             for queue in &part.queues {
                 let list = poll::list(part.clone(), queue.clone(), self.inputs.clone(), dice.clone());
                 self.tasks.spawn("list", list);
@@ -187,7 +206,11 @@ impl Leader {
             self.pass();
         } else if complained.elapsed() >= Duration::from_secs(10) {
             *complained = Instant::now();
-            warn!(gust.term = self.term.0, missing = missing.join(", "), "not yet deciding");
+            warn!(
+                gust.term = self.term.0,
+                missing = missing.join(", "),
+                "not yet deciding"
+            );
         }
     }
 
@@ -196,10 +219,30 @@ impl Leader {
             Input::Registered(source) => {
                 self.registered.insert(source);
             }
-            Input::Listed { source, queue, jobs, paused } => self.on_listed(source, queue, jobs, paused),
-            Input::Reserved { source, asked, at, answer } => self.on_reserved(&source, asked, at, answer),
-            Input::Renewed { source, asked, at, answer } => self.on_renewal(&source, asked, at, answer),
-            Input::States { source, asked, states, at } => self.on_states(&source, asked, states, at),
+            Input::Listed {
+                source,
+                queue,
+                jobs,
+                paused,
+            } => self.on_listed(source, queue, jobs, paused),
+            Input::Reserved {
+                source,
+                asked,
+                at,
+                answer,
+            } => self.on_reserved(&source, asked, at, answer),
+            Input::Renewed {
+                source,
+                asked,
+                at,
+                answer,
+            } => self.on_renewal(&source, asked, at, answer),
+            Input::States {
+                source,
+                asked,
+                states,
+                at,
+            } => self.on_states(&source, asked, states, at),
             Input::Finished { job, answer } => self.on_finished(&job, answer),
             Input::Worker { worker, event } => self.on_worker(worker, event),
             Input::WorkerDown { worker } => {
@@ -207,7 +250,12 @@ impl Leader {
             }
             Input::Deposed { worker } => return Some(deposed(&worker)),
             Input::Claim { proof, reply } => self.on_claim(&proof, reply),
-            Input::Done { machine, job, key, reply } => self.on_done(&machine, job, &key, reply),
+            Input::Done {
+                machine,
+                job,
+                key,
+                reply,
+            } => self.on_done(&machine, job, &key, reply),
             Input::TokenRefused { job } => self.on_token_refused(&job),
         }
         None
@@ -220,13 +268,20 @@ impl Leader {
             return Ok(());
         }
         let commit = self.gather();
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), &self.parts.dice);
+        let mut backoff = Backoff::new(
+            Duration::from_millis(100),
+            Duration::from_secs(5),
+            &self.parts.dice,
+        );
         loop {
             match self.parts.store.commit(&commit).await {
                 Ok(_) => return Ok(()),
                 Err(fenced @ CommitError::Fenced { .. }) => return Err(End::Deposed(fenced.to_string())),
                 Err(problem) => {
-                    error!(error = crate::error_chain(&problem), "records cannot be written; gust decides nothing until they can");
+                    error!(
+                        error = crate::error_chain(&problem),
+                        "records cannot be written; gust decides nothing until they can"
+                    );
                     tokio::time::sleep(backoff.step()).await;
                 }
             }
@@ -243,7 +298,12 @@ impl Leader {
         for change in steps.into_iter().flat_map(|step| step.changes) {
             changes.insert(change.key(), change);
         }
-        Commit { term: self.term, at: self.now(), phases, changes: changes.into_values().collect() }
+        Commit {
+            term: self.term,
+            at: self.now(),
+            phases,
+            changes: changes.into_values().collect(),
+        }
     }
 
     fn send_notes(&mut self) {

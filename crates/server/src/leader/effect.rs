@@ -20,13 +20,34 @@ use super::{
 pub(super) const CALL_LIMIT: usize = 1000;
 
 pub(super) enum Effect {
-    Reserve { source: SourceName, jobs: Vec<ListedJob> },
-    Renew { source: SourceName, jobs: Vec<JobId> },
-    Finish { job: JobRef, detail: String },
-    Command { worker: usize, command: Command },
-    Assign { job: JobRef, machine: MachineName, reply: oneshot::Sender<ClaimReply> },
-    Reply { reply: oneshot::Sender<ClaimReply>, answer: ClaimReply },
-    Acknowledge { reply: oneshot::Sender<()> },
+    Reserve {
+        source: SourceName,
+        jobs: Vec<ListedJob>,
+    },
+    Renew {
+        source: SourceName,
+        jobs: Vec<JobId>,
+    },
+    Finish {
+        job: JobRef,
+        detail: String,
+    },
+    Command {
+        worker: usize,
+        command: Command,
+    },
+    Assign {
+        job: JobRef,
+        machine: MachineName,
+        reply: oneshot::Sender<ClaimReply>,
+    },
+    Reply {
+        reply: oneshot::Sender<ClaimReply>,
+        answer: ClaimReply,
+    },
+    Acknowledge {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 impl Leader {
@@ -50,7 +71,9 @@ impl Leader {
     }
 
     fn reserve(&self, source: &SourceName, jobs: Vec<ListedJob>) {
-        let Some(part) = self.parts.sources.get(source) else { return };
+        let Some(part) = self.parts.sources.get(source) else {
+            return;
+        };
         for asked in jobs.chunks(CALL_LIMIT).map(<[_]>::to_vec) {
             let (part, inputs, at) = (part.clone(), self.inputs.clone(), self.now());
             let lasting = self.parts.settings.reservation;
@@ -58,7 +81,14 @@ impl Leader {
                 let ids: Vec<JobId> = asked.iter().map(|job| job.id).collect();
                 let answer = part.source.reserve(&ids, lasting).await;
                 let source = part.name;
-                let _ = inputs.send(Input::Reserved { source, asked, at, answer }).await;
+                let _ = inputs
+                    .send(Input::Reserved {
+                        source,
+                        asked,
+                        at,
+                        answer,
+                    })
+                    .await;
             });
         }
     }
@@ -66,12 +96,17 @@ impl Leader {
     fn renew(&mut self, source: &SourceName, jobs: &[JobId]) {
         let until = self.now().after(self.parts.settings.reservation);
         for id in jobs {
-            if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id: *id }) {
+            if let Some(known) = self.known.get_mut(&JobRef {
+                source: source.clone(),
+                id: *id,
+            }) {
                 // As if it had succeeded, so that the next pass does not ask again; a failure takes it back.
                 known.seen.reserved_until = Some(until);
             }
         }
-        let Some(part) = self.parts.sources.get(source) else { return };
+        let Some(part) = self.parts.sources.get(source) else {
+            return;
+        };
         for asked in jobs.chunks(CALL_LIMIT).map(<[_]>::to_vec) {
             let (part, inputs, at) = (part.clone(), self.inputs.clone(), self.now());
             let lasting = self.parts.settings.reservation;
@@ -79,7 +114,14 @@ impl Leader {
                 let answer = part.source.reserve(&asked, lasting).await;
                 pause_after(&answer).await;
                 let source = part.name;
-                let _ = inputs.send(Input::Renewed { source, asked, at, answer }).await;
+                let _ = inputs
+                    .send(Input::Renewed {
+                        source,
+                        asked,
+                        at,
+                        answer,
+                    })
+                    .await;
             });
         }
     }
@@ -88,10 +130,15 @@ impl Leader {
         if let Some(known) = self.known.get_mut(&job) {
             known.seen.finishing = true;
         }
-        let Some(part) = self.parts.sources.get(&job.source) else { return };
+        let Some(part) = self.parts.sources.get(&job.source) else {
+            return;
+        };
         let (source, inputs) = (Arc::clone(&part.source), self.inputs.clone());
         self.tasks.spawn("finish", async move {
-            let finish = Finish { exit_status: -1, detail };
+            let finish = Finish {
+                exit_status: -1,
+                detail,
+            };
             let answer: Result<FinishOutcome, SourceError> = source.finish(job.id, &finish).await;
             pause_after(&answer).await;
             let _ = inputs.send(Input::Finished { job, answer }).await;
@@ -99,8 +146,12 @@ impl Leader {
     }
 
     fn assign(&self, job: JobRef, machine: &MachineName, reply: oneshot::Sender<ClaimReply>) {
-        let Some(part) = self.parts.sources.get(&job.source).cloned() else { return };
-        let Some(record) = self.book.jobs().get(&job) else { return };
+        let Some(part) = self.parts.sources.get(&job.source).cloned() else {
+            return;
+        };
+        let Some(record) = self.book.jobs().get(&job) else {
+            return;
+        };
         let max_run_seconds = self.book.machines().get(machine).map_or(0, |m| m.max_run_seconds);
         let tags = agent_tags(&record.facts.rules, record.facts.queue.as_str());
         let (inputs, lifetime) = (self.inputs.clone(), self.parts.settings.acquire_timeout);
@@ -141,7 +192,9 @@ async fn token(part: &SourcePart, job: JobId, lifetime: Duration) -> Result<Opti
             Ok(issued.map(|token| (token.token, Some(token.expires_at))))
         }
         Err(error) => match &part.agent_token {
-            Some(token) if matches!(error.remedy, Remedy::Gone | Remedy::Refused) => Ok(Some((token.clone(), None))),
+            Some(token) if matches!(error.remedy, Remedy::Gone | Remedy::Refused) => {
+                Ok(Some((token.clone(), None)))
+            }
             _ => Err(error),
         },
     }

@@ -48,15 +48,38 @@ pub(super) enum Input {
     /// A source took our registration.
     Registered(SourceName),
     /// A queue was listed.
-    Listed { source: SourceName, queue: QueueKey, jobs: Vec<ListedJob>, paused: bool },
+    Listed {
+        source: SourceName,
+        queue: QueueKey,
+        jobs: Vec<ListedJob>,
+        paused: bool,
+    },
     /// A reservation was answered.
-    Reserved { source: SourceName, asked: Vec<ListedJob>, at: Timestamp, answer: Result<Reserved, SourceError> },
+    Reserved {
+        source: SourceName,
+        asked: Vec<ListedJob>,
+        at: Timestamp,
+        answer: Result<Reserved, SourceError>,
+    },
     /// A renewal was answered.
-    Renewed { source: SourceName, asked: Vec<JobId>, at: Timestamp, answer: Result<Reserved, SourceError> },
+    Renewed {
+        source: SourceName,
+        asked: Vec<JobId>,
+        at: Timestamp,
+        answer: Result<Reserved, SourceError>,
+    },
     /// States were read.
-    States { source: SourceName, asked: Vec<JobId>, states: Vec<(JobId, JobState)>, at: Timestamp },
+    States {
+        source: SourceName,
+        asked: Vec<JobId>,
+        states: Vec<(JobId, JobState)>,
+        at: Timestamp,
+    },
     /// A finish was answered.
-    Finished { job: JobRef, answer: Result<FinishOutcome, SourceError> },
+    Finished {
+        job: JobRef,
+        answer: Result<FinishOutcome, SourceError>,
+    },
     /// A worker's session is open, and it said what it has in hand.
     Worker { worker: usize, event: Event },
     /// A worker's session broke.
@@ -64,9 +87,17 @@ pub(super) enum Input {
     /// A worker follows somebody else.
     Deposed { worker: ReplicaId },
     /// A machine claims.
-    Claim { proof: Proof, reply: oneshot::Sender<ClaimReply> },
+    Claim {
+        proof: Proof,
+        reply: oneshot::Sender<ClaimReply>,
+    },
     /// A machine is done.
-    Done { machine: MachineName, job: JobId, key: KeyHash, reply: oneshot::Sender<()> },
+    Done {
+        machine: MachineName,
+        job: JobId,
+        key: KeyHash,
+        reply: oneshot::Sender<()>,
+    },
     /// A token could not be had: the job's state must be looked at again.
     TokenRefused { job: JobRef },
 }
@@ -98,7 +129,10 @@ impl Handle {
     /// [`LeaderGone`]; the machine asks again, with the same key.
     pub async fn claim(&self, proof: Proof) -> Result<ClaimReply, LeaderGone> {
         let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Claim { proof, reply }).await.map_err(|_| LeaderGone)?;
+        self.inputs
+            .send(Input::Claim { proof, reply })
+            .await
+            .map_err(|_| LeaderGone)?;
         answer.await.map_err(|_| LeaderGone)
     }
 
@@ -108,7 +142,15 @@ impl Handle {
     /// [`LeaderGone`]; the machine powers off all the same, and a list will show it.
     pub async fn done(&self, machine: MachineName, job: JobId, key: KeyHash) -> Result<(), LeaderGone> {
         let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Done { machine, job, key, reply }).await.map_err(|_| LeaderGone)?;
+        self.inputs
+            .send(Input::Done {
+                machine,
+                job,
+                key,
+                reply,
+            })
+            .await
+            .map_err(|_| LeaderGone)?;
         answer.await.map_err(|_| LeaderGone)
     }
 }

@@ -1,10 +1,7 @@
 //! What developers are told on their jobs' timelines: each change of the kind of reason at once, new figures
 //! after 1, 2, 5, 10 … minutes.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use gust_core::{
     ids::{JobRef, SourceName},
@@ -63,7 +60,11 @@ impl Notes {
 
     /// Something else worth telling, once.
     pub fn say(&mut self, job: &JobRef, text: String, now: Timestamp) {
-        if self.told.get(job).is_none_or(|told| told.text != text && told.sent < MOST) {
+        if self
+            .told
+            .get(job)
+            .is_none_or(|told| told.text != text && told.sent < MOST)
+        {
             self.put(job, None, text, now, 0);
         }
     }
@@ -80,19 +81,37 @@ impl Notes {
 
     fn put(&mut self, job: &JobRef, kind: Option<Kind>, text: String, now: Timestamp, refreshes: u32) {
         let detail = crop(&text);
-        self.due.entry(job.source.clone()).or_default().push(Notification { job: job.id, detail, at: now });
+        self.due
+            .entry(job.source.clone())
+            .or_default()
+            .push(Notification {
+                job: job.id,
+                detail,
+                at: now,
+            });
         let sent = self.told.get(job).map_or(0, |told| told.sent) + 1;
-        self.told.insert(job.clone(), Told { kind, text, at: now, refreshes, sent });
+        self.told.insert(
+            job.clone(),
+            Told {
+                kind,
+                text,
+                at: now,
+                refreshes,
+                sent,
+            },
+        );
     }
 }
 
 fn pause(refreshes: u32) -> Duration {
-    Duration::from_secs(60 * match refreshes {
-        0 => 1,
-        1 => 2,
-        2 => 5,
-        _ => 10,
-    })
+    Duration::from_secs(
+        60 * match refreshes {
+            0 => 1,
+            1 => 2,
+            2 => 5,
+            _ => 10,
+        },
+    )
 }
 
 // At a word, with an ellipsis.
@@ -112,19 +131,30 @@ mod tests {
     use super::*;
 
     fn job() -> JobRef {
-        JobRef { source: "s".into(), id: JobId(uuid::Uuid::nil()) }
+        JobRef {
+            source: "s".into(),
+            id: JobId(uuid::Uuid::nil()),
+        }
     }
 
     #[test]
     fn a_change_of_kind_is_told_at_once_and_figures_only_now_and_then() {
         let mut notes = Notes::default();
-        let slot = |slots| Reason::Slot { project: "p".into(), slots };
+        let slot = |slots| Reason::Slot {
+            project: "p".into(),
+            slots,
+        };
         notes.reason(&job(), &slot(10), Timestamp(0));
         notes.reason(&job(), &slot(11), Timestamp(59_000));
         assert_eq!(notes.take().len(), 1);
         notes.reason(&job(), &slot(12), Timestamp(60_000));
         notes.reason(&job(), &slot(13), Timestamp(120_000));
-        let due: Vec<_> = notes.take().into_values().flatten().map(|note| note.detail).collect();
+        let due: Vec<_> = notes
+            .take()
+            .into_values()
+            .flatten()
+            .map(|note| note.detail)
+            .collect();
         assert_eq!(due.len(), 1, "{due:?}");
         notes.reason(&job(), &Reason::Cordoned, Timestamp(120_001));
         assert_eq!(notes.take().len(), 1);
@@ -135,7 +165,11 @@ mod tests {
         let mut notes = Notes::default();
         let mut sent = 0;
         for i in 0..1000 {
-            let reason = if i % 2 == 0 { Reason::Cordoned } else { Reason::Paused("q".into()) };
+            let reason = if i % 2 == 0 {
+                Reason::Cordoned
+            } else {
+                Reason::Paused("q".into())
+            };
             notes.reason(&job(), &reason, Timestamp(i));
             sent += notes.take().into_values().flatten().count();
         }
@@ -145,6 +179,9 @@ mod tests {
     #[test]
     fn long_notes_are_cut_at_a_word() {
         let text = crop(&"word ".repeat(100));
-        assert!(text.chars().count() <= LONGEST && text.ends_with("word…"), "{text}");
+        assert!(
+            text.chars().count() <= LONGEST && text.ends_with("word…"),
+            "{text}"
+        );
     }
 }

@@ -34,36 +34,71 @@ impl Leader {
             Answer::Assign(job) => {
                 info!(gust.machine = %machine, gust.job.id = %job.id, "machine claims its job");
                 self.note_claimed(&job, machine, now);
-                self.effects.push(Effect::Assign { job, machine: machine.clone(), reply });
+                self.effects.push(Effect::Assign {
+                    job,
+                    machine: machine.clone(),
+                    reply,
+                });
             }
             Answer::NoJob(why) => {
                 info!(gust.machine = %machine, why, "machine has no job");
-                self.command_delete(machine);
-                self.effects.push(Effect::Reply { reply, answer: ClaimReply::NoJob(why.to_owned()) });
+                // Only a machine that is recorded as going: one whose agent has its job runs on.
+                if self
+                    .book
+                    .machines()
+                    .get(machine)
+                    .is_some_and(|machine| machine.is_deleting())
+                {
+                    self.command_delete(machine);
+                }
+                self.effects.push(Effect::Reply {
+                    reply,
+                    answer: ClaimReply::NoJob(why.to_owned()),
+                });
             }
             Answer::NotYet(why) => {
-                self.effects.push(Effect::Reply { reply, answer: ClaimReply::NotYet(why.to_owned()) });
+                self.effects.push(Effect::Reply {
+                    reply,
+                    answer: ClaimReply::NotYet(why.to_owned()),
+                });
             }
             Answer::Refused(refusal) => {
                 warn!(gust.machine = %machine, refusal = %refusal, "claim refused");
-                self.effects.push(Effect::Reply { reply, answer: ClaimReply::Refused(refusal) });
+                self.effects.push(Effect::Reply {
+                    reply,
+                    answer: ClaimReply::Refused(refusal),
+                });
             }
         }
     }
 
-    pub(super) fn on_done(&mut self, machine: &MachineName, job: JobId, key: &KeyHash, reply: oneshot::Sender<()>) {
+    pub(super) fn on_done(
+        &mut self,
+        machine: &MachineName,
+        job: JobId,
+        key: &KeyHash,
+        reply: oneshot::Sender<()>,
+    ) {
         if let Some(step) = evolve::done(&self.book, machine, key, self.now()) {
             info!(gust.machine = %machine, gust.job.id = %job, "machine is done");
             self.step(step);
             self.command_delete(machine);
+            self.look_again(machine);
         }
         // Its job's state is asked for at once: the end is near.
         self.asked_for = true;
         self.effects.push(Effect::Acknowledge { reply });
     }
 
-    fn note_claimed(&mut self, job: &gust_core::ids::JobRef, machine: &MachineName, now: gust_core::time::Timestamp) {
-        let Some(record) = self.book.machines().get(machine) else { return };
+    fn note_claimed(
+        &mut self,
+        job: &gust_core::ids::JobRef,
+        machine: &MachineName,
+        now: gust_core::time::Timestamp,
+    ) {
+        let Some(record) = self.book.machines().get(machine) else {
+            return;
+        };
         let up = gust_core::time::human(now.since(record.intended_at));
         let text = format!("machine {machine} up after {up}, agent starting");
         self.notes.say(job, text, now);

@@ -16,9 +16,19 @@ use super::state::Leader;
 
 impl Leader {
     /// A queue was listed from its head: this replaces what was known of that queue's backlog.
-    pub(super) fn on_listed(&mut self, source: SourceName, queue: QueueKey, jobs: Vec<ListedJob>, paused: bool) {
+    pub(super) fn on_listed(
+        &mut self,
+        source: SourceName,
+        queue: QueueKey,
+        jobs: Vec<ListedJob>,
+        paused: bool,
+    ) {
         let key = (source.clone(), queue.clone());
-        let changed = if paused { self.paused.insert(key) } else { self.paused.remove(&key) };
+        let changed = if paused {
+            self.paused.insert(key)
+        } else {
+            self.paused.remove(&key)
+        };
         if changed {
             info!(gust.source = %source, gust.queue = %queue, paused, "queue dispatch changed");
             self.claims = None;
@@ -27,7 +37,10 @@ impl Leader {
         backlog.jobs.retain(|job| job.facts.queue != queue);
         let mut seen = BTreeSet::new();
         for listed in jobs {
-            let job = JobRef { source: source.clone(), id: listed.id };
+            let job = JobRef {
+                source: source.clone(),
+                id: listed.id,
+            };
             if !seen.insert(listed.id) || self.reserving.contains(&job) {
                 continue;
             }
@@ -48,24 +61,33 @@ impl Leader {
         answer: Result<Reserved, SourceError>,
     ) {
         for job in &asked {
-            self.reserving.remove(&JobRef { source: source.clone(), id: job.id });
+            self.reserving.remove(&JobRef {
+                source: source.clone(),
+                id: job.id,
+            });
         }
         let reserved: BTreeSet<JobId> = match answer {
             Ok(answer) => answer.reserved.into_iter().collect(),
             // The list shows them again if they are still there.
             Err(error) => return report(source, &error),
         };
-        let ours: Vec<ListedJob> = asked.into_iter().filter(|job| reserved.contains(&job.id)).collect();
+        let ours: Vec<ListedJob> = asked
+            .into_iter()
+            .filter(|job| reserved.contains(&job.id))
+            .collect();
         let step = evolve::booked(&self.book, source, &ours, self.now());
         if !step.changes.is_empty() {
             self.step(step);
         }
         self.on_renewed(source, ours.iter().map(|job| job.id), at);
         for job in ours {
-            if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id: job.id })
-                && known.seen.state.is_none()
+            if let Some(known) = self.known.get_mut(&JobRef {
+                source: source.clone(),
+                id: job.id,
+            }) && known.seen.state.is_none()
             {
                 known.seen.state = Some((JobState::Reserved, at));
+                known.loaded = true;
             }
         }
     }
@@ -73,7 +95,10 @@ impl Leader {
     fn on_renewed(&mut self, source: &SourceName, jobs: impl Iterator<Item = JobId>, at: Timestamp) {
         let until = at.after(self.parts.settings.reservation);
         for id in jobs {
-            if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id }) {
+            if let Some(known) = self.known.get_mut(&JobRef {
+                source: source.clone(),
+                id,
+            }) {
                 known.seen.reserved_until = Some(until);
                 known.seen.reservation_lost = false;
             }
@@ -92,7 +117,10 @@ impl Leader {
             Ok(answer) => {
                 self.on_renewed(source, answer.reserved.into_iter(), at);
                 for id in answer.not_reserved {
-                    if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id }) {
+                    if let Some(known) = self.known.get_mut(&JobRef {
+                        source: source.clone(),
+                        id,
+                    }) {
                         known.seen.reservation_lost = true;
                     }
                 }
@@ -100,7 +128,10 @@ impl Leader {
             Err(error) => {
                 report(source, &error);
                 for id in asked {
-                    if let Some(known) = self.known.get_mut(&JobRef { source: source.clone(), id }) {
+                    if let Some(known) = self.known.get_mut(&JobRef {
+                        source: source.clone(),
+                        id,
+                    }) {
                         known.seen.reserved_until = None;
                     }
                 }
@@ -118,8 +149,17 @@ impl Leader {
     ) {
         let states: BTreeMap<JobId, JobState> = states.into_iter().collect();
         for id in asked {
-            let job = JobRef { source: source.clone(), id };
-            let Some(known) = self.known.get_mut(&job) else { continue };
+            let job = JobRef {
+                source: source.clone(),
+                id,
+            };
+            let Some(known) = self.known.get_mut(&job) else {
+                continue;
+            };
+            known.loaded = true;
+            if at < known.not_before {
+                continue;
+            }
             match states.get(&id) {
                 Some(state) => {
                     if state.is_over() {
@@ -136,7 +176,9 @@ impl Leader {
 
     /// A finish was answered.
     pub(super) fn on_finished(&mut self, job: &JobRef, answer: Result<FinishOutcome, SourceError>) {
-        let Some(JobPhase::Refusing { detail }) = self.book.jobs().get(job).map(|record| record.phase.clone()) else {
+        let Some(JobPhase::Refusing { detail }) =
+            self.book.jobs().get(job).map(|record| record.phase.clone())
+        else {
             return;
         };
         let over = match answer {
@@ -148,7 +190,10 @@ impl Leader {
         };
         if over {
             info!(gust.job.id = %job.id, detail, "job refused");
-            let close = Action::Close { job: job.clone(), outcome: Outcome::Refused { detail } };
+            let close = Action::Close {
+                job: job.clone(),
+                outcome: Outcome::Refused { detail },
+            };
             if let Some(step) = evolve::record(&self.book, &close, self.now()) {
                 self.step(step);
             }

@@ -20,9 +20,17 @@ impl Leader {
             Event::Ready { .. } => self.on_ready(worker),
             Event::Accepted { .. } => {}
             Event::Settled { batch, fates } => self.on_settled(batch, &fates),
-            Event::Refused { batch, class, message } => self.on_refused(batch, &class, &message),
+            Event::Refused {
+                batch,
+                class,
+                message,
+            } => self.on_refused(batch, &class, &message),
             Event::Gone { name } => self.on_gone(&name),
-            Event::Inventory { shard, begun_at, instances } => self.on_inventory(&shard, begun_at, instances),
+            Event::Inventory {
+                shard,
+                begun_at,
+                instances,
+            } => self.on_inventory(&shard, begun_at, instances),
             Event::Capacity { shard, capacity } => self.on_capacity(&shard, capacity),
         }
     }
@@ -33,14 +41,30 @@ impl Leader {
         let theirs = |shards: &BTreeMap<Shard, super::state::ShardState>, shard: &Shard| {
             shards.get(shard).is_some_and(|state| state.worker == worker)
         };
-        let create = self.book.batches().values().filter(|batch| theirs(&self.shards, &batch.shard()));
-        let delete = self.book.machines().values().filter(|m| m.is_deleting() && theirs(&self.shards, &m.shard));
+        let create = self
+            .book
+            .batches()
+            .values()
+            .filter(|batch| theirs(&self.shards, &batch.shard()));
+        let delete = self
+            .book
+            .machines()
+            .values()
+            .filter(|m| m.is_deleting() && theirs(&self.shards, &m.shard));
         let commands: Vec<Command> = create
             .map(|batch| Command::Create(Box::new(batch.clone())))
-            .chain(delete.map(|m| Command::Delete { shard: m.shard.clone(), zone: m.zone.clone(), name: m.name.clone() }))
+            .chain(delete.map(|m| Command::Delete {
+                shard: m.shard.clone(),
+                zone: m.zone.clone(),
+                name: m.name.clone(),
+            }))
             .collect();
         info!(gust.worker = worker, commands = commands.len(), "worker is ready");
-        self.effects.extend(commands.into_iter().map(|command| Effect::Command { worker, command }));
+        self.effects.extend(
+            commands
+                .into_iter()
+                .map(|command| Effect::Command { worker, command }),
+        );
     }
 
     fn on_settled(&mut self, batch: BatchId, fates: &[(MachineName, MemberFate)]) {
@@ -55,7 +79,9 @@ impl Leader {
     }
 
     fn on_refused(&mut self, batch: BatchId, class: &RefusalClass, message: &str) {
-        let Some(record) = self.book.batches().get(&batch) else { return };
+        let Some(record) = self.book.batches().get(&batch) else {
+            return;
+        };
         warn!(
             gust.batch = %batch,
             machines = record.members.len(),
@@ -85,48 +111,79 @@ impl Leader {
         if matches!(class, RefusalClass::Quota { .. }) {
             let shard = key.shard.clone();
             if let Some(worker) = self.shards.get(&shard).map(|state| state.worker) {
-                self.effects.push(Effect::Command { worker, command: Command::Look { shard } });
+                self.effects.push(Effect::Command {
+                    worker,
+                    command: Command::Look { shard },
+                });
             }
         }
         self.holds.insert(key, Hold { until, class });
     }
 
     pub(super) fn command_delete(&mut self, name: &MachineName) {
-        let Some(machine) = self.book.machines().get(name) else { return };
-        let Some(worker) = self.shards.get(&machine.shard).map(|state| state.worker) else { return };
-        let command =
-            Command::Delete { shard: machine.shard.clone(), zone: machine.zone.clone(), name: name.clone() };
+        let Some(machine) = self.book.machines().get(name) else {
+            return;
+        };
+        let Some(worker) = self.shards.get(&machine.shard).map(|state| state.worker) else {
+            return;
+        };
+        let command = Command::Delete {
+            shard: machine.shard.clone(),
+            zone: machine.zone.clone(),
+            name: name.clone(),
+        };
         self.effects.push(Effect::Command { worker, command });
     }
 
     pub(super) fn command_create(&mut self, batch: &BatchRecord) {
         if let Some(worker) = self.shards.get(&batch.shard()).map(|state| state.worker) {
-            self.effects.push(Effect::Command { worker, command: Command::Create(Box::new(batch.clone())) });
+            self.effects.push(Effect::Command {
+                worker,
+                command: Command::Create(Box::new(batch.clone())),
+            });
         }
     }
 
     pub(super) fn command_check(&mut self, shard: Shard, zone: Zone, name: MachineName) {
         if let Some(worker) = self.shards.get(&shard).map(|state| state.worker) {
-            self.effects.push(Effect::Command { worker, command: Command::Check { shard, zone, name } });
+            self.effects.push(Effect::Command {
+                worker,
+                command: Command::Check { shard, zone, name },
+            });
         }
     }
 
     fn on_gone(&mut self, name: &MachineName) {
-        let Some(machine) = self.book.machines().get(name) else { return };
+        let Some(machine) = self.book.machines().get(name) else {
+            return;
+        };
         if !machine.is_deleting() {
             warn!(gust.machine = %name, phase = phase_word(&machine.phase), "machine vanished");
         }
-        // What was seen of its job may be older than its end: ask again before the job is placed anew.
-        if let Some(job) = machine.claim().map(|claim| claim.job.clone())
-            && let Some(known) = self.known.get_mut(&job)
-            && !known.seen.state.as_ref().is_some_and(|(state, _)| state.is_over())
-        {
-            known.seen.state = None;
-            known.seen.missing = known.seen.missing.max(1);
-            self.asked_for = true;
-        }
+        self.look_again(name);
         if let Some(step) = evolve::gone(&self.book, name) {
             self.step(step);
+        }
+    }
+
+    /// What was seen of a machine's job may be older than the machine's end: only what is read from now on
+    /// counts, so that a job that ran is never placed anew.
+    pub(super) fn look_again(&mut self, machine: &MachineName) {
+        let claim = self
+            .book
+            .machines()
+            .get(machine)
+            .and_then(|machine| machine.claim());
+        let Some(job) = claim.map(|claim| claim.job.clone()) else {
+            return;
+        };
+        let now = self.now();
+        if let Some(known) = self.known.get_mut(&job)
+            && known.seen.over_since.is_none()
+        {
+            known.seen.state = None;
+            known.not_before = now;
+            self.asked_for = true;
         }
     }
 
@@ -135,7 +192,10 @@ impl Leader {
             self.step(step);
         }
         if let Some(state) = self.shards.get_mut(shard) {
-            let instances = instances.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
+            let instances = instances
+                .into_iter()
+                .map(|instance| (instance.name.clone(), instance))
+                .collect();
             state.inventory = Some((begun_at, instances));
             state.inventory_seen = true;
         }
@@ -145,7 +205,11 @@ impl Leader {
         let mut promised = self.promised();
         let projects = promised.projects.remove(&shard.project).unwrap_or_default();
         let mut then = promised.shards.remove(shard).unwrap_or_default();
-        then.extend(projects.into_iter().filter(|(metric, _)| metric.is_project_wide()));
+        then.extend(
+            projects
+                .into_iter()
+                .filter(|(metric, _)| metric.is_project_wide()),
+        );
         if let Some(state) = self.shards.get_mut(shard) {
             state.quotas = capacity.quotas;
             state.promised_then = then;

@@ -6,8 +6,8 @@ use gust_core::{
     decide::{Action, decide},
     evolve,
     ids::JobRef,
-    records::{Call, JobPhase},
     reason::Reason,
+    records::{Call, JobPhase},
 };
 use tracing::{debug, info};
 
@@ -44,7 +44,10 @@ impl Leader {
             Action::Reserve { source, jobs } => {
                 self.backlog.remove(&source);
                 for job in &jobs {
-                    self.reserving.insert(JobRef { source: source.clone(), id: job.id });
+                    self.reserving.insert(JobRef {
+                        source: source.clone(),
+                        id: job.id,
+                    });
                 }
                 self.effects.push(Effect::Reserve { source, jobs });
             }
@@ -63,7 +66,8 @@ impl Leader {
                     "create"
                 );
                 if batch.call == Call::Bulk {
-                    self.bulk_calls.push_back((batch.created_at, batch.shape.project.clone()));
+                    self.bulk_calls
+                        .push_back((batch.created_at, batch.shape.project.clone()));
                 }
                 self.command_create(&batch);
             }
@@ -91,23 +95,33 @@ impl Leader {
         for (source, sender) in &self.ask {
             let mut waiting = Vec::new();
             let mut running = Vec::new();
-            for record in self.book.jobs().values().filter(|record| record.job.source == *source) {
+            for record in self
+                .book
+                .jobs()
+                .values()
+                .filter(|record| record.job.source == *source)
+            {
                 let ended = self.machine_ended(&record.phase);
                 match record.phase {
                     JobPhase::Claimed { .. } if !ended => running.push(record.job.id),
                     _ => waiting.push(record.job.id),
                 }
             }
-            sender.send_replace(Ask { waiting: Arc::new(waiting), running: Arc::new(running) });
+            sender.send_replace(Ask {
+                waiting: Arc::new(waiting),
+                running: Arc::new(running),
+            });
         }
     }
 
     // A job whose machine is on its way out is about to end: its state matters now.
     fn machine_ended(&self, phase: &JobPhase) -> bool {
         match phase {
-            JobPhase::Claimed { machine, .. } => {
-                self.book.machines().get(machine).is_none_or(|machine| machine.is_deleting())
-            }
+            JobPhase::Claimed { machine, .. } => self
+                .book
+                .machines()
+                .get(machine)
+                .is_none_or(|machine| machine.is_deleting()),
             JobPhase::Booked | JobPhase::Refusing { .. } => true,
         }
     }

@@ -49,9 +49,18 @@ pub(super) async fn list(part: SourcePart, queue: QueueKey, inputs: mpsc::Sender
         match pages(&part, &queue).await {
             Ok(listing) => {
                 backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
-                gap = if listing.jobs.is_empty() { (gap * 5 / 4).min(longest) } else { shortest };
+                gap = if listing.jobs.is_empty() {
+                    (gap * 5 / 4).min(longest)
+                } else {
+                    shortest
+                };
                 let (source, queue) = (part.name.clone(), queue.clone());
-                let input = Input::Listed { source, queue, jobs: listing.jobs, paused: listing.paused };
+                let input = Input::Listed {
+                    source,
+                    queue,
+                    jobs: listing.jobs,
+                    paused: listing.paused,
+                };
                 if inputs.send(input).await.is_err() {
                     return;
                 }
@@ -106,7 +115,12 @@ pub(super) async fn states(
             match part.source.states(asked).await {
                 Ok(states) => {
                     let states: Vec<(JobId, JobState)> = states.into_iter().collect();
-                    let input = Input::States { source: part.name.clone(), asked: asked.to_vec(), states, at };
+                    let input = Input::States {
+                        source: part.name.clone(),
+                        asked: asked.to_vec(),
+                        states,
+                        at,
+                    };
                     if inputs.send(input).await.is_err() {
                         return;
                     }

@@ -25,6 +25,10 @@ use crate::task::Tasks;
 pub(super) struct Known {
     pub seen: Seen,
     pub plan: Planned,
+    /// Its state was asked for at least once since we lead, and answered.
+    pub loaded: bool,
+    /// States read before this moment are too old to act upon.
+    pub not_before: Timestamp,
 }
 
 /// A shard with what its worker told since we lead.
@@ -95,7 +99,10 @@ impl Leader {
                         }
                     }
                 }
-                Change::PutBatch(_) | Change::RemoveBatch(_) | Change::PutMachine(_) | Change::PutHistory(_) => {}
+                Change::PutBatch(_)
+                | Change::RemoveBatch(_)
+                | Change::PutMachine(_)
+                | Change::PutHistory(_) => {}
             }
         }
         self.claims = None;
@@ -107,7 +114,9 @@ impl Leader {
         if self.known.contains_key(&job) {
             return;
         }
-        let Some(record) = self.book.jobs().get(&job) else { return };
+        let Some(record) = self.book.jobs().get(&job) else {
+            return;
+        };
         let key = (job.source.clone(), record.facts.rules.clone());
         let plan = match self.plans.get(&key) {
             Some(plan) => plan.clone(),
@@ -117,7 +126,15 @@ impl Leader {
                 plan
             }
         };
-        self.known.insert(job, Known { seen: Seen::default(), plan });
+        self.known.insert(
+            job,
+            Known {
+                seen: Seen::default(),
+                plan,
+                loaded: false,
+                not_before: Timestamp::default(),
+            },
+        );
     }
 
     pub fn now(&self) -> Timestamp {
@@ -131,7 +148,11 @@ impl Leader {
             .jobs()
             .values()
             .zip(self.known.values())
-            .map(|(record, known)| JobView { record, plan: &known.plan, seen: &known.seen })
+            .map(|(record, known)| JobView {
+                record,
+                plan: &known.plan,
+                seen: &known.seen,
+            })
             .collect()
     }
 
@@ -140,26 +161,49 @@ impl Leader {
         let mut promised = Promised::default();
         for (footprint, count) in self.book.footprints() {
             if !self.usages.contains_key(footprint) {
-                self.usages.insert(footprint.clone(), self.parts.planner.usage(footprint));
+                self.usages
+                    .insert(footprint.clone(), self.parts.planner.usage(footprint));
             }
-            let Some(usage) = self.usages.get(footprint) else { continue };
-            usage.add_to(promised.shards.entry(footprint.shard.clone()).or_default(), *count);
-            usage.add_to(promised.projects.entry(footprint.shard.project.clone()).or_default(), *count);
+            let Some(usage) = self.usages.get(footprint) else {
+                continue;
+            };
+            usage.add_to(
+                promised.shards.entry(footprint.shard.clone()).or_default(),
+                *count,
+            );
+            usage.add_to(
+                promised
+                    .projects
+                    .entry(footprint.shard.project.clone())
+                    .or_default(),
+                *count,
+            );
         }
         promised
     }
 
     /// What has not been loaded since this term began; nothing is decided before it is empty.
     pub fn missing(&self) -> Vec<String> {
-        let sources = self.parts.sources.keys().filter(|name| !self.registered.contains(*name));
+        let sources = self
+            .parts
+            .sources
+            .keys()
+            .filter(|name| !self.registered.contains(*name));
         let workers = (0..self.parts.workers.len()).filter(|worker| !self.ready.contains(worker));
-        let shards = self.shards.iter().filter(|(_, shard)| !shard.inventory_seen || !shard.capacity_read);
-        let states = self.known.iter().filter(|(_, known)| known.seen.state.is_none() && known.seen.missing == 0);
+        let shards = self
+            .shards
+            .iter()
+            .filter(|(_, shard)| !shard.inventory_seen || !shard.capacity_read);
+        let states = self.known.iter().filter(|(_, known)| !known.loaded);
         sources
             .map(|name| format!("registration at source {name}"))
             .chain(workers.map(|at| format!("worker {}", self.parts.workers[at].link.worker())))
             .chain(shards.map(|(shard, _)| format!("machines and quotas of {shard}")))
-            .chain(states.take(1).map(|(job, _)| format!("states of booked jobs, such as {job}")))
+            .chain(
+                states
+                    .take(1)
+                    .map(|(job, _)| format!("states of booked jobs, such as {job}")),
+            )
             .collect()
     }
 }
@@ -184,7 +228,11 @@ impl Leader {
         let promised = self.promised();
         let empty = BTreeMap::new();
         let now = self.now();
-        while self.bulk_calls.front().is_some_and(|(at, _)| now.since(*at).as_millis() >= 1000) {
+        while self
+            .bulk_calls
+            .front()
+            .is_some_and(|(at, _)| now.since(*at).as_millis() >= 1000)
+        {
             self.bulk_calls.pop_front();
         }
         let mut recent_bulk = BTreeMap::new();
@@ -201,14 +249,26 @@ impl Leader {
                 // Each list is looked at once: what it says is acted upon or not.
                 inventory: state.inventory.take(),
             };
-            let wide: Vec<Quota> = state.quotas.iter().filter(|quota| quota.project_wide).cloned().collect();
+            let wide: Vec<Quota> = state
+                .quotas
+                .iter()
+                .filter(|quota| quota.project_wide)
+                .cloned()
+                .collect();
             if !wide.is_empty() {
                 let ours = promised.projects.get(&name.project).unwrap_or(&empty);
-                projects.insert(name.project.clone(), Ledger::new(&wide, &state.promised_then, ours));
+                projects.insert(
+                    name.project.clone(),
+                    Ledger::new(&wide, &state.promised_then, ours),
+                );
             }
             shards.insert(name.clone(), view);
         }
-        Derived { shards, projects, recent_bulk }
+        Derived {
+            shards,
+            projects,
+            recent_bulk,
+        }
     }
 
     /// The snapshot of this moment.

@@ -34,7 +34,9 @@ pub(super) async fn talk(
         };
         warn!(gust.worker = %link.worker(), error = crate::error_chain(&error), "session with a worker ended");
         let input = match &error {
-            LinkError::Deposed { .. } => Input::Deposed { worker: link.worker().clone() },
+            LinkError::Deposed { .. } => Input::Deposed {
+                worker: link.worker().clone(),
+            },
             LinkError::Down { .. } | LinkError::Nonsense { .. } => Input::WorkerDown { worker },
         };
         if inputs.send(input).await.is_err() {

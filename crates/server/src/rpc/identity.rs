@@ -118,14 +118,22 @@ struct Keys {
 impl Verifier {
     /// A verifier that reads the keys through `cloud`.
     pub fn new(cloud: Arc<dyn Cloud>) -> Self {
-        Self { cloud, keys: Arc::default() }
+        Self {
+            cloud,
+            keys: Arc::default(),
+        }
     }
 
     /// Checks signature, issuer, audience and age, and reads what Google says of the instance.
     ///
     /// # Errors
     /// [`IdentityError`]; only [`IdentityError::Keys`] may pass by itself.
-    pub async fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<Identity, IdentityError> {
+    pub async fn verify(
+        &self,
+        token: &str,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Identity, IdentityError> {
         let header = jsonwebtoken::decode_header(token).map_err(IdentityError::Token)?;
         let key = self.key(header.kid.as_deref().unwrap_or_default()).await?;
         let mut validation = Validation::new(Algorithm::RS256);
@@ -134,7 +142,9 @@ impl Verifier {
         // Time is checked below, against the one clock.
         validation.validate_exp = false;
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(IdentityError::Token)?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
+            .map_err(IdentityError::Token)?
+            .claims;
         read(claims, now)
     }
 
@@ -170,13 +180,18 @@ fn read(claims: Claims, now: Timestamp) -> Result<Identity, IdentityError> {
     if !claims.email_verified {
         return Err(IdentityError::Claims("email_verified"));
     }
-    let instance =
-        claims.google.and_then(|google| google.compute_engine).ok_or(IdentityError::Claims("google.compute_engine"))?;
+    let instance = claims
+        .google
+        .and_then(|google| google.compute_engine)
+        .ok_or(IdentityError::Claims("google.compute_engine"))?;
     Ok(Identity {
         machine: MachineName::new(instance.instance_name),
         project: ProjectId::new(instance.project_id),
         zone: Zone::new(instance.zone),
-        instance_id: instance.instance_id.parse().map_err(|_| IdentityError::Claims("instance_id"))?,
+        instance_id: instance
+            .instance_id
+            .parse()
+            .map_err(|_| IdentityError::Claims("instance_id"))?,
         created_at: Timestamp(instance.instance_creation_timestamp.saturating_mul(1000)),
         email: claims.email,
     })
@@ -207,13 +222,19 @@ mod tests {
     #[test]
     fn a_token_of_this_moment_is_read() {
         let identity = read(claims(), Timestamp(1_010_000)).expect("it is good");
-        assert_eq!((identity.instance_id, identity.created_at), (42, Timestamp(990_000)));
+        assert_eq!(
+            (identity.instance_id, identity.created_at),
+            (42, Timestamp(990_000))
+        );
     }
 
     #[test]
     fn a_token_of_another_moment_is_refused() {
         for now in [900_000, 1_000_000 + 700_000, 5_000_000] {
-            assert!(matches!(read(claims(), Timestamp(now)), Err(IdentityError::Stale { .. })), "{now}");
+            assert!(
+                matches!(read(claims(), Timestamp(now)), Err(IdentityError::Stale { .. })),
+                "{now}"
+            );
         }
     }
 
@@ -221,9 +242,15 @@ mod tests {
     fn a_token_without_the_instance_is_refused() {
         let mut bare = claims();
         bare.google = None;
-        assert!(matches!(read(bare, Timestamp(1_010_000)), Err(IdentityError::Claims(_))));
+        assert!(matches!(
+            read(bare, Timestamp(1_010_000)),
+            Err(IdentityError::Claims(_))
+        ));
         let mut unverified = claims();
         unverified.email_verified = false;
-        assert!(matches!(read(unverified, Timestamp(1_010_000)), Err(IdentityError::Claims(_))));
+        assert!(matches!(
+            read(unverified, Timestamp(1_010_000)),
+            Err(IdentityError::Claims(_))
+        ));
     }
 }

@@ -30,7 +30,10 @@ impl GrpcLink {
     }
 
     fn down(&self, message: impl Into<String>) -> LinkError {
-        LinkError::Down { worker: self.worker.clone(), message: message.into() }
+        LinkError::Down {
+            worker: self.worker.clone(),
+            message: message.into(),
+        }
     }
 }
 
@@ -41,12 +44,19 @@ impl Link for GrpcLink {
     }
 
     async fn open(&self, hello: &Hello) -> Result<Session, LinkError> {
-        let channel = self.endpoint.connect().await.map_err(|error| self.down(crate::error_chain(&error)))?;
+        let channel = self
+            .endpoint
+            .connect()
+            .await
+            .map_err(|error| self.down(crate::error_chain(&error)))?;
         let mut client = v1::worker_service_client::WorkerServiceClient::new(channel)
             // A list of 10,000 machines is a few megabytes.
             .max_decoding_message_size(64 << 20);
         let (sender, receiver) = mpsc::channel(64);
-        sender.send(v1::Command::from(hello)).await.map_err(|_| self.down("the stream closed at once"))?;
+        sender
+            .send(v1::Command::from(hello))
+            .await
+            .map_err(|_| self.down("the stream closed at once"))?;
         let stream = client
             .work(ReceiverStream::new(receiver))
             .await
@@ -54,17 +64,31 @@ impl Link for GrpcLink {
             .into_inner();
         let worker = self.worker.clone();
         Ok(Session {
-            commands: Box::new(Commands { worker: worker.clone(), sender }),
-            events: Box::new(Events { worker, term: hello.term, stream }),
+            commands: Box::new(Commands {
+                worker: worker.clone(),
+                sender,
+            }),
+            events: Box::new(Events {
+                worker,
+                term: hello.term,
+                stream,
+            }),
         })
     }
 }
 
 fn refused(worker: &ReplicaId, ours: Term, status: &Status) -> LinkError {
-    let theirs = status.message().strip_prefix("term=").and_then(|term| term.parse().ok()).map(Term);
+    let theirs = status
+        .message()
+        .strip_prefix("term=")
+        .and_then(|term| term.parse().ok())
+        .map(Term);
     match (status.code(), theirs) {
         (Code::FailedPrecondition, Some(theirs)) => LinkError::Deposed { ours, theirs },
-        (code, _) => LinkError::Down { worker: worker.clone(), message: format!("{code:?}: {}", status.message()) },
+        (code, _) => LinkError::Down {
+            worker: worker.clone(),
+            message: format!("{code:?}: {}", status.message()),
+        },
     }
 }
 
@@ -76,7 +100,10 @@ struct Commands {
 #[async_trait]
 impl CommandSink for Commands {
     async fn send(&mut self, command: Command) -> Result<(), LinkError> {
-        let gone = |_| LinkError::Down { worker: self.worker.clone(), message: "the stream is closed".to_owned() };
+        let gone = |_| LinkError::Down {
+            worker: self.worker.clone(),
+            message: "the stream is closed".to_owned(),
+        };
         self.sender.send(v1::Command::from(&command)).await.map_err(gone)
     }
 }
@@ -95,9 +122,10 @@ impl EventStream for Events {
                 worker: self.worker.clone(),
                 message: malformed.to_string(),
             }),
-            Ok(None) => {
-                Err(LinkError::Down { worker: self.worker.clone(), message: "the worker ended the session".to_owned() })
-            }
+            Ok(None) => Err(LinkError::Down {
+                worker: self.worker.clone(),
+                message: "the worker ended the session".to_owned(),
+            }),
             Err(status) => Err(refused(&self.worker, self.term, &status)),
         }
     }

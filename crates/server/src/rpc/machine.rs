@@ -25,15 +25,27 @@ pub struct MachineRpc {
 impl MachineRpc {
     /// The service of a replica that reaches its leader through `leader`.
     pub fn new(stack: StackName, verifier: Verifier, clock: Clock, leader: Handle) -> Self {
-        Self { stack, verifier, clock, leader }
+        Self {
+            stack,
+            verifier,
+            clock,
+            leader,
+        }
     }
 
     async fn proof(&self, request: &v1::ClaimRequest) -> Result<gust_core::claim::Proof, Status> {
         if request.stack != self.stack.as_str() {
-            return Err(Status::permission_denied(format!("this is stack {}, not {}", self.stack, request.stack)));
+            return Err(Status::permission_denied(format!(
+                "this is stack {}, not {}",
+                self.stack, request.stack
+            )));
         }
         let name = MachineName::new(request.machine.as_str());
-        verify(&request.public_key, &machine::claim_message(&name, &request.identity_token), &request.signature)?;
+        verify(
+            &request.public_key,
+            &machine::claim_message(&name, &request.identity_token),
+            &request.signature,
+        )?;
         let audience = machine::audience(&self.stack, &request.public_key);
         let identity = self
             .verifier
@@ -42,7 +54,9 @@ impl MachineRpc {
             .map_err(|error| identity_status(&name, &error))?;
         let proof = identity.proof(machine::key_hash(&request.public_key));
         if proof.machine != name {
-            return Err(Status::permission_denied("the identity token is another machine's"));
+            return Err(Status::permission_denied(
+                "the identity token is another machine's",
+            ));
         }
         Ok(proof)
     }
@@ -51,7 +65,9 @@ impl MachineRpc {
 fn identity_status(machine: &MachineName, error: &IdentityError) -> Status {
     warn!(gust.machine = %machine, error = crate::error_chain(error), "identity not accepted");
     match error {
-        IdentityError::Keys(_) => Status::unavailable("the keys of identity tokens cannot be read at present"),
+        IdentityError::Keys(_) => {
+            Status::unavailable("the keys of identity tokens cannot be read at present")
+        }
         other => Status::permission_denied(other.to_string()),
     }
 }
@@ -66,17 +82,29 @@ fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Sta
 
 #[tonic::async_trait]
 impl v1::machine_service_server::MachineService for MachineRpc {
-    async fn beacon(&self, request: Request<v1::BeaconRequest>) -> Result<Response<v1::BeaconResponse>, Status> {
+    async fn beacon(
+        &self,
+        request: Request<v1::BeaconRequest>,
+    ) -> Result<Response<v1::BeaconResponse>, Status> {
         let beacon = request.into_inner();
         // Nobody proves a beacon, so it is only ever logged.
-        debug!(gust.machine = crop(&beacon.machine), stage = crop(&beacon.stage), detail = crop(&beacon.detail), "beacon");
+        debug!(
+            gust.machine = crop(&beacon.machine),
+            stage = crop(&beacon.stage),
+            detail = crop(&beacon.detail),
+            "beacon"
+        );
         Ok(Response::new(v1::BeaconResponse {}))
     }
 
     async fn claim(&self, request: Request<v1::ClaimRequest>) -> Result<Response<v1::ClaimResponse>, Status> {
         let request = request.into_inner();
         let proof = self.proof(&request).await?;
-        let reply = self.leader.claim(proof).await.map_err(|gone| Status::unavailable(gone.to_string()))?;
+        let reply = self
+            .leader
+            .claim(proof)
+            .await
+            .map_err(|gone| Status::unavailable(gone.to_string()))?;
         let answer = match reply {
             ClaimReply::Assigned(assignment) => v1::claim_response::Answer::Assignment(v1::Assignment {
                 source: assignment.job.source.to_string(),
@@ -101,10 +129,17 @@ impl v1::machine_service_server::MachineService for MachineRpc {
         let job = uuid::Uuid::parse_str(&done.job_id)
             .map(JobId)
             .map_err(|_| Status::invalid_argument("job_id is no UUID"))?;
-        verify(&done.public_key, &machine::done_message(&name, job), &done.signature)?;
+        verify(
+            &done.public_key,
+            &machine::done_message(&name, job),
+            &done.signature,
+        )?;
         let key: KeyHash = machine::key_hash(&done.public_key);
         debug!(gust.machine = %name, agent_exit_code = done.agent_exit_code, ran_millis = done.ran_millis, "done");
-        self.leader.done(name, job, key).await.map_err(|gone| Status::unavailable(gone.to_string()))?;
+        self.leader
+            .done(name, job, key)
+            .await
+            .map_err(|gone| Status::unavailable(gone.to_string()))?;
         Ok(Response::new(v1::DoneResponse {}))
     }
 }

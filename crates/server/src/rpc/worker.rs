@@ -19,7 +19,10 @@ pub struct WorkerRpc {
 impl WorkerRpc {
     /// The service; its tasks end with `tasks`.
     pub fn new(worker: Worker, tasks: &Tasks) -> Self {
-        Self { worker, tasks: tasks.child() }
+        Self {
+            worker,
+            tasks: tasks.child(),
+        }
     }
 }
 
@@ -27,9 +30,15 @@ impl WorkerRpc {
 impl v1::worker_service_server::WorkerService for WorkerRpc {
     type WorkStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
 
-    async fn work(&self, request: Request<Streaming<v1::Command>>) -> Result<Response<Self::WorkStream>, Status> {
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::Command>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
         let mut stream = request.into_inner();
-        let first = stream.message().await?.ok_or_else(|| Status::invalid_argument("the stream is empty"))?;
+        let first = stream
+            .message()
+            .await?
+            .ok_or_else(|| Status::invalid_argument("the stream is empty"))?;
         let FromLeader::Hello(hello) = read(first)? else {
             return Err(Status::invalid_argument("the first message must be hello"));
         };

@@ -22,9 +22,16 @@ impl Session {
                 self.tell(Event::Accepted { batch: batch.id }).await;
                 self.follow(&*cloud, &operation).await;
                 let fates = self.fates(&*cloud, &operation, &creation).await;
-                Event::Settled { batch: batch.id, fates }
+                Event::Settled {
+                    batch: batch.id,
+                    fates,
+                }
             }
-            Err((class, message)) => Event::Refused { batch: batch.id, class, message },
+            Err((class, message)) => Event::Refused {
+                batch: batch.id,
+                class,
+                message,
+            },
         };
         {
             let mut unborn = lock(&self.hand.unborn);
@@ -37,7 +44,11 @@ impl Session {
     }
 
     // Repeated under the same request id while the outcome is unknown; a refusal is final for this batch.
-    async fn call(&self, cloud: &dyn Cloud, creation: &Creation) -> Result<OperationRef, (RefusalClass, String)> {
+    async fn call(
+        &self,
+        cloud: &dyn Cloud,
+        creation: &Creation,
+    ) -> Result<OperationRef, (RefusalClass, String)> {
         let mut backoff = self.backoff();
         loop {
             match cloud.create(creation).await {
@@ -45,7 +56,11 @@ impl Session {
                     info!(gust.batch = %creation.request_id, machines = creation.names.len(), operation = operation.name, "Google took the call");
                     return Ok(operation);
                 }
-                Err(CloudError::Refused { class: RefusalClass::Internal, message, .. }) => {
+                Err(CloudError::Refused {
+                    class: RefusalClass::Internal,
+                    message,
+                    ..
+                }) => {
                     warn!(gust.batch = %creation.request_id, message, "Google failed; the call is repeated");
                 }
                 Err(CloudError::Refused { class, message, .. }) => return Err((class, message)),
@@ -67,11 +82,20 @@ impl Session {
                 Ok(OperationState::Running) => tokio::time::sleep(Duration::from_millis(500)).await,
                 Ok(OperationState::Succeeded | OperationState::Forgotten) => return,
                 Ok(OperationState::Failed { class, message }) => {
-                    debug!(operation = operation.name, class = class.as_str(), message, "operation failed");
+                    debug!(
+                        operation = operation.name,
+                        class = class.as_str(),
+                        message,
+                        "operation failed"
+                    );
                     return;
                 }
                 Err(error) => {
-                    warn!(operation = operation.name, error = crate::error_chain(&error), "operation cannot be read");
+                    warn!(
+                        operation = operation.name,
+                        error = crate::error_chain(&error),
+                        "operation cannot be read"
+                    );
                     tokio::time::sleep(backoff.step()).await;
                 }
             }
@@ -89,7 +113,11 @@ impl Session {
             match cloud.fates(operation, creation).await {
                 Ok(fates) => return fates,
                 Err(error) => {
-                    warn!(operation = operation.name, error = crate::error_chain(&error), "machines of a batch cannot be read");
+                    warn!(
+                        operation = operation.name,
+                        error = crate::error_chain(&error),
+                        "machines of a batch cannot be read"
+                    );
                     tokio::time::sleep(backoff.step()).await;
                 }
             }
@@ -97,6 +125,10 @@ impl Session {
     }
 
     pub(super) fn backoff(&self) -> Backoff {
-        Backoff::new(Duration::from_millis(250), Duration::from_secs(20), &self.worker.dice)
+        Backoff::new(
+            Duration::from_millis(250),
+            Duration::from_secs(20),
+            &self.worker.dice,
+        )
     }
 }

@@ -80,7 +80,14 @@ impl Deletions {
     fn next_due(&self) -> Option<Instant> {
         let machines = lock(&self.machines);
         let due = machines.values().filter(|deletion| deletion.zone.is_some());
-        due.filter_map(|deletion| if let State::Due(at) = deletion.state { Some(at) } else { None }).min()
+        due.filter_map(|deletion| {
+            if let State::Due(at) = deletion.state {
+                Some(at)
+            } else {
+                None
+            }
+        })
+        .min()
     }
 
     fn set(&self, name: &MachineName, state: State) {
@@ -129,11 +136,15 @@ impl Deletions {
 
 impl Session {
     pub(super) async fn delete_forever(self, shard: Shard) {
-        let Some(hand) = self.hand.shards.get(&shard) else { return };
+        let Some(hand) = self.hand.shards.get(&shard) else {
+            return;
+        };
         let limit = Arc::new(Semaphore::new(self.worker.pace.deletes));
         loop {
             for (name, zone) in hand.deletions.take_due(Instant::now()) {
-                let Ok(permit) = Arc::clone(&limit).acquire_owned().await else { return };
+                let Ok(permit) = Arc::clone(&limit).acquire_owned().await else {
+                    return;
+                };
                 let (session, shard) = (self.clone(), shard.clone());
                 self.tasks.spawn("delete-one", async move {
                     session.delete(&shard, &zone, &name).await;
@@ -150,7 +161,9 @@ impl Session {
     }
 
     async fn delete(&self, shard: &Shard, zone: &Zone, name: &MachineName) {
-        let Some(hand) = self.hand.shards.get(shard) else { return };
+        let Some(hand) = self.hand.shards.get(shard) else {
+            return;
+        };
         let later = |seconds| State::Due(Instant::now() + Duration::from_secs(seconds));
         match hand.cloud.delete(shard, zone, name).await {
             Ok(Some(_)) => {
@@ -165,7 +178,10 @@ impl Session {
             }
             Err(error) => {
                 let wait = match &error {
-                    CloudError::Refused { class: RefusalClass::Rate, .. } => 5,
+                    CloudError::Refused {
+                        class: RefusalClass::Rate,
+                        ..
+                    } => 5,
                     CloudError::Refused { class, .. } if !class.is_transient() => 30,
                     CloudError::Refused { .. } => 5,
                     CloudError::Unclear { .. } => 1,

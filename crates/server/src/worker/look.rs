@@ -12,18 +12,27 @@ use super::{Session, lock};
 
 impl Session {
     pub(super) async fn list_forever(self, shard: Shard) {
-        let Some(hand) = self.hand.shards.get(&shard) else { return };
+        let Some(hand) = self.hand.shards.get(&shard) else {
+            return;
+        };
         let mut backoff = self.backoff();
         loop {
             let begun_at = self.worker.clock.now();
             match list(&*hand.cloud, &shard, &hand.zones).await {
                 Ok(instances) => {
                     backoff = self.backoff();
-                    let listed: BTreeMap<MachineName, Zone> =
-                        instances.iter().map(|i| (i.name.clone(), i.zone.clone())).collect();
+                    let listed: BTreeMap<MachineName, Zone> = instances
+                        .iter()
+                        .map(|i| (i.name.clone(), i.zone.clone()))
+                        .collect();
                     let unborn = lock(&self.hand.unborn).clone();
                     let gone = hand.deletions.on_list(begun_at, &listed, &unborn);
-                    self.tell(Event::Inventory { shard: shard.clone(), begun_at, instances }).await;
+                    self.tell(Event::Inventory {
+                        shard: shard.clone(),
+                        begun_at,
+                        instances,
+                    })
+                    .await;
                     for name in gone {
                         self.tell(Event::Gone { name }).await;
                     }
@@ -50,7 +59,9 @@ impl Session {
     }
 
     pub(super) async fn measure_forever(self, shard: Shard) {
-        let Some(hand) = self.hand.shards.get(&shard) else { return };
+        let Some(hand) = self.hand.shards.get(&shard) else {
+            return;
+        };
         let mut backoff = self.backoff();
         loop {
             let read_at = self.worker.clock.now();
@@ -58,7 +69,11 @@ impl Session {
                 Ok(quotas) => {
                     backoff = self.backoff();
                     let capacity = Capacity { quotas, read_at };
-                    self.tell(Event::Capacity { shard: shard.clone(), capacity }).await;
+                    self.tell(Event::Capacity {
+                        shard: shard.clone(),
+                        capacity,
+                    })
+                    .await;
                 }
                 Err(error) => {
                     warn!(gust.shard = %shard, error = crate::error_chain(&error), "quotas cannot be read");

@@ -101,7 +101,15 @@ impl Worker {
         tasks: &Tasks,
     ) -> Self {
         let clouds = Arc::new(clouds);
-        Self { replica, clouds, clock, dice, pace, state: Arc::default(), tasks: tasks.child() }
+        Self {
+            replica,
+            clouds,
+            clock,
+            dice,
+            pace,
+            state: Arc::default(),
+            tasks: tasks.child(),
+        }
     }
 
     /// Begins a session: any earlier one ends first.
@@ -117,7 +125,10 @@ impl Worker {
         let earlier = {
             let mut followed = lock(&self.state);
             if hello.term < followed.term {
-                return Err(LinkError::Deposed { ours: hello.term, theirs: followed.term });
+                return Err(LinkError::Deposed {
+                    ours: hello.term,
+                    theirs: followed.term,
+                });
             }
             followed.term = hello.term;
             followed.session.replace(tasks.clone())
@@ -128,7 +139,12 @@ impl Worker {
         let hand = Arc::new(self.hand(&hello)?);
         let (events, receiver) = mpsc::channel(1024);
         info!(gust.term = hello.term.0, leader = %hello.leader, shards = hand.shards.len(), "following a leader");
-        let session = Session { worker: self.clone(), hand, events, tasks: tasks.clone() };
+        let session = Session {
+            worker: self.clone(),
+            hand,
+            events,
+            tasks: tasks.clone(),
+        };
         tasks.spawn("session", session.run(commands));
         Ok(receiver)
     }
@@ -151,7 +167,11 @@ impl Worker {
             };
             shards.insert(shard.clone(), hand);
         }
-        Ok(Hand { shards, creating: Mutex::default(), unborn: Mutex::default() })
+        Ok(Hand {
+            shards,
+            creating: Mutex::default(),
+            unborn: Mutex::default(),
+        })
     }
 }
 
@@ -166,11 +186,17 @@ struct Session {
 
 impl Session {
     async fn run(self, mut commands: mpsc::Receiver<Command>) {
-        self.tell(Event::Ready { batches: Vec::new(), deleting: Vec::new() }).await;
+        self.tell(Event::Ready {
+            batches: Vec::new(),
+            deleting: Vec::new(),
+        })
+        .await;
         for shard in self.hand.shards.keys() {
             self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
-            self.tasks.spawn("quotas", self.clone().measure_forever(shard.clone()));
-            self.tasks.spawn("delete", self.clone().delete_forever(shard.clone()));
+            self.tasks
+                .spawn("quotas", self.clone().measure_forever(shard.clone()));
+            self.tasks
+                .spawn("delete", self.clone().delete_forever(shard.clone()));
         }
         while let Some(command) = commands.recv().await {
             self.obey(command);
@@ -182,7 +208,9 @@ impl Session {
     fn obey(&self, command: Command) {
         match command {
             Command::Create(batch) => {
-                let Some(shard) = self.shard(&batch.shard()) else { return };
+                let Some(shard) = self.shard(&batch.shard()) else {
+                    return;
+                };
                 if lock(&self.hand.creating).insert(batch.id) {
                     lock(&self.hand.unborn).extend(batch.members.iter().map(|member| member.name.clone()));
                     let cloud = Arc::clone(&shard.cloud);

@@ -359,3 +359,24 @@ fn a_batch_of_mixed_fates_leaves_each_job_with_its_own() {
         ]
     );
 }
+
+#[test]
+fn a_creation_that_nobody_settles_in_time_loses_its_right_and_its_job_is_placed_anew() {
+    let mut world = World::small();
+    world.job(1, "small");
+    world.pass();
+    world.wait(299);
+    assert_eq!(world.pass(), ["1: creating small in r1"]);
+    world.wait(1);
+    let lines = world.pass();
+    assert!(
+        lines.contains(&"delete m1.1: create-timeout".to_owned()),
+        "{lines:?}"
+    );
+    assert_eq!(
+        world.pass(),
+        ["create small in r1-b: m1.2", "1: creating small in r1"]
+    );
+    // It was made after all: it has no right to claim, and goes.
+    assert_eq!(world.claim("m1.1", "k"), "no job: this machine is being removed");
+}
