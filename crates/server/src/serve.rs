@@ -93,7 +93,7 @@ pub enum ServeError {
         project: ProjectId,
         /// The cause.
         #[source]
-        source: gust_cloud::gce::ConfigError,
+        source: Box<gust_cloud::gce::ConfigError>,
     },
     /// The TLS files make no sense.
     #[error("gRPC cannot be set up; check certificate and key")]
@@ -269,7 +269,7 @@ async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn C
             .await
             .map_err(|source| ServeError::Project {
                 project: project.id.clone(),
-                source,
+                source: Box::new(source),
             })?;
         clouds.insert(project.id.clone(), Arc::new(cloud));
     }

@@ -52,16 +52,18 @@ fn jobs(evidence: &Evidence, verdict: &mut Verdict) {
     for event in &evidence.events {
         let job = text(event, "job");
         match text(event, "kind") {
-            "job.created" => drop(created.insert(job)),
+            "job.created" => {
+                created.insert(job);
+            }
             "job.finished" => *finished.entry(job).or_default() += 1,
-            "job.acquired" => drop(acquired.entry(job).or_default().insert(text(event, "agent_name"))),
+            "job.acquired" => {
+                acquired.entry(job).or_default().insert(text(event, "agent_name"));
+            }
             "agent.registered" if !job.is_empty() => {
-                drop(
-                    registered
-                        .entry(job)
-                        .or_default()
-                        .insert(text(event, "agent_name")),
-                );
+                registered
+                    .entry(job)
+                    .or_default()
+                    .insert(text(event, "agent_name"));
             }
             "token.issued" => *issued.entry(job).or_default() += 1,
             _ => {}
@@ -179,7 +181,8 @@ mod tests {
 
     #[test]
     fn each_broken_invariant_is_named() {
-        let spoil: [(&str, fn(&mut Evidence)); 6] = [
+        type Case = (&'static str, fn(&mut Evidence));
+        let spoil: [Case; 6] = [
             ("finished 0 times", |e| {
                 e.events.retain(|event| event["kind"] != "job.finished")
             }),

@@ -72,7 +72,6 @@ fn identity_status(machine: &MachineName, error: &IdentityError) -> Status {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type, at the edge")]
 fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Status> {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public_key)

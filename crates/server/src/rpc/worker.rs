@@ -66,7 +66,6 @@ impl v1::worker_service_server::WorkerService for WorkerRpc {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type, at the edge")]
 fn read(message: v1::Command) -> Result<FromLeader, Status> {
     FromLeader::try_from(message).map_err(|malformed| Status::invalid_argument(malformed.to_string()))
 }
