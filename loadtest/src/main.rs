@@ -1,10 +1,16 @@
 //! `gust-loadtest`: proves gust under stress. Data goes to stdout, progress to stderr.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use gust_loadtest::wire::{KillOptions, kill};
+use gust_loadtest::wire::{KillOptions, Verdict, kill, storm};
 
 /// Load tests and chaos for gust, against the fakes.
 #[derive(Parser)]
@@ -27,6 +33,18 @@ enum Command {
         seed: u64,
         /// Seconds that a build may take after a restart.
         #[arg(long, default_value_t = 120)]
+        patience: u64,
+        /// Directory for logs, records and the journal; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
+    Storm {
+        /// Seed of the fakes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that the build may take.
+        #[arg(long, default_value_t = 180)]
         patience: u64,
         /// Directory for logs, records and the journal; a temporary one by default.
         #[arg(long)]
@@ -57,37 +75,45 @@ fn run(args: Args) -> Result<bool> {
             patience,
             dir,
         } => {
-            let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
-            let dir = dir.unwrap_or_else(|| temporary.path().to_owned());
-            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
             let options = KillOptions {
                 count,
                 seed,
                 patience: Duration::from_secs(patience),
             };
-            let killed = runtime.block_on(kill(&options, &dir, &mut |line| eprintln!("{line}")));
-            if killed.is_err() {
-                let kept = temporary.keep();
-                eprintln!(
-                    "logs, records and journal are in {}",
-                    if kept.exists() {
-                        kept.display()
-                    } else {
-                        dir.display()
-                    }
-                );
-            }
-            report(&killed?)
+            let killed = within(dir, |dir| {
+                runtime.block_on(kill(&options, dir, &mut |line| eprintln!("{line}")))
+            })?;
+            Ok(report(&killed.phases, "kills", &killed.verdict))
+        }
+        Command::Storm { seed, patience, dir } => {
+            let weathered = within(dir, |dir| {
+                runtime.block_on(storm(dir, seed, Duration::from_secs(patience)))
+            })?;
+            Ok(report(&weathered.faults, "times", &weathered.verdict))
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the report is this program's product")]
-fn report(killed: &gust_loadtest::wire::Killed) -> Result<bool> {
-    for (phase, count) in &killed.phases {
-        println!("{phase:<16} {count:>3} kills");
+// Runs in a directory, which is kept if the run fails.
+fn within<T>(dir: Option<PathBuf>, run: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let dir = dir.unwrap_or_else(|| temporary.path().to_owned());
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let result = run(&dir);
+    if result.is_err() {
+        if dir == temporary.path() {
+            let _ = temporary.keep();
+        }
+        eprintln!("logs, records and journal are in {}", dir.display());
     }
-    let verdict = &killed.verdict;
+    result
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's product")]
+fn report<K: Display>(counts: &BTreeMap<K, usize>, what: &str, verdict: &Verdict) -> bool {
+    for (name, count) in counts {
+        println!("{name:<48} {count:>3} {what}");
+    }
     println!(
         "{} jobs, {} machines, {} tokens issued anew to the machine that had claimed, {} violations",
         verdict.jobs,
@@ -98,5 +124,5 @@ fn report(killed: &gust_loadtest::wire::Killed) -> Result<bool> {
     for violation in &verdict.violations {
         println!("violation: {violation}");
     }
-    Ok(verdict.violations.is_empty())
+    verdict.violations.is_empty()
 }

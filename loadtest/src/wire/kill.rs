@@ -110,7 +110,7 @@ pub async fn kill(options: &KillOptions, dir: &Path, say: &mut dyn FnMut(String)
     }
     let evidence = Evidence {
         events: control.events(0).await?,
-        journal: journal(&replica)?,
+        journal: replica.read_journal()?,
         started_unix_ns: fakes.started_unix_ns,
     };
     replica.stop().await?;
@@ -123,7 +123,7 @@ pub async fn kill(options: &KillOptions, dir: &Path, say: &mut dyn FnMut(String)
 
 async fn one(phase: &Phase, control: &Control, replica: &mut Replica, patience: Duration) -> Result<()> {
     let events_before = control.events(0).await?.len() as u64;
-    let commits_before = journal(replica)?.len();
+    let commits_before = replica.read_journal()?.len();
     if phase.name == "call in flight" {
         let aim = json!({"host": "gce", "method": "compute.regionInstances.bulkInsert", "delay_s": 2});
         control
@@ -134,7 +134,8 @@ async fn one(phase: &Phase, control: &Control, replica: &mut Replica, patience: 
     let deadline = Instant::now() + patience;
     loop {
         let seen = match &phase.sign {
-            Sign::Commit(word) => journal(replica)?
+            Sign::Commit(word) => replica
+                .read_journal()?
                 .iter()
                 .skip(commits_before)
                 .any(|commit| has_phase(commit, word)),
@@ -193,18 +194,4 @@ async fn wait(deadline: Instant, why: impl Fn() -> String) -> Result<()> {
     }
     tokio::time::sleep(Duration::from_millis(10)).await;
     Ok(())
-}
-
-// Whole lines only: the last one may be under way.
-fn journal(replica: &Replica) -> Result<Vec<Value>> {
-    let text = match std::fs::read_to_string(replica.journal()) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).context("the journal cannot be read"),
-    };
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
-        .lines()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-        .collect()
 }

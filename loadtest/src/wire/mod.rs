@@ -4,9 +4,11 @@
 mod control;
 mod kill;
 mod processes;
+mod storm;
 mod verdict;
 
 pub use control::Control;
 pub use kill::{KillOptions, Killed, kill};
 pub use processes::{Fakes, Programs, Replica};
+pub use storm::{Weathered, storm};
 pub use verdict::{Evidence, Verdict, judge};

@@ -186,9 +186,21 @@ impl Replica {
         command.spawn().context("cannot start gust")
     }
 
-    /// The commit journal.
-    pub fn journal(&self) -> PathBuf {
-        self.dir.join("journal.jsonl")
+    /// The commits so far. Whole lines only: the last one may be under way.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn read_journal(&self) -> Result<Vec<Value>> {
+        let text = match std::fs::read_to_string(self.dir.join("journal.jsonl")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context("the journal cannot be read"),
+        };
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+            .collect()
     }
 
     /// Kills it at once (SIGKILL) and waits until it is gone.
