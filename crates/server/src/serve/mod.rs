@@ -1,5 +1,7 @@
 //! One replica, from its configuration to its last breath.
 
+mod error;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -12,7 +14,7 @@ use gust_buildkite::StacksSource;
 use gust_cloud::gce::{GceCloud, GceConfig};
 use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Store, StoreError},
+    ports::{Cloud, Store},
 };
 use gust_proto::v1::{
     machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer,
@@ -36,74 +38,13 @@ use crate::{
     worker::{Pace, Worker},
 };
 
+pub use self::error::ServeError;
+
 /// What `gust serve` is told beyond its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
     /// Where every commit leaves a line.
     pub journal: Option<PathBuf>,
-}
-
-/// Why a replica could not start, or could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address is taken or not ours.
-    #[error(
-        "cannot listen on {address}; is another gust running, or is the address another machine's? `listen` in the configuration names it"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A directory or file cannot be used.
-    #[error("cannot use {what} {path}; check that it exists and that gust may read and write it")]
-    File {
-        /// What it is for.
-        what: &'static str,
-        /// Which.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The journal cannot be written.
-    #[error("cannot keep the commit journal")]
-    Journal(#[source] gust_store::journal::JournalError),
-    /// The store does not work.
-    #[error("the store does not work")]
-    Store(#[source] StoreError),
-    /// A project names a place that does not exist.
-    #[error("the configuration names a place that does not exist")]
-    Place(#[source] gust_core::offer::PlacementError),
-    /// A source cannot be set up.
-    #[error("source `{name}` cannot be set up")]
-    Source {
-        /// Which.
-        name: SourceName,
-        /// The cause.
-        #[source]
-        source: gust_buildkite::client::ConfigError,
-    },
-    /// A project cannot be set up.
-    #[error("project `{project}` cannot be set up")]
-    Project {
-        /// Which.
-        project: ProjectId,
-        /// The cause.
-        #[source]
-        source: Box<gust_cloud::gce::ConfigError>,
-    },
-    /// The TLS files make no sense.
-    #[error("gRPC cannot be set up; check certificate and key")]
-    Grpc(#[source] tonic::transport::Error),
-    /// Leading is impossible.
-    #[error("this replica cannot lead")]
-    Lead(#[source] End),
-    /// The system refuses signal handlers.
-    #[error("cannot listen for signals")]
-    Signal(#[source] std::io::Error),
 }
 
 /// Runs a replica until SIGTERM or SIGINT.
