@@ -68,9 +68,10 @@ impl Price {
 }
 
 impl std::fmt::Display for Price {
-    /// `$0.2112/h`; four digits, since shapes differ by less than a cent.
+    /// `$0.2112/h`; rounded to four digits, since shapes differ by less than a cent.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "${}.{:04}/h", self.0 / 1_000_000, self.0 % 1_000_000 / 100)
+        let rounded = self.0.saturating_add(50) / 100;
+        write!(f, "${}.{:04}/h", rounded / 10_000, rounded % 10_000)
     }
 }
 
