@@ -35,6 +35,8 @@ pub struct Runner {
     agent: Option<PathBuf>,
     root: TempDir,
     running: BTreeMap<u64, Machine>,
+    /// Guests started so far.
+    started: u64,
     ending: Vec<JoinHandle<()>>,
 }
 
@@ -65,6 +67,7 @@ impl Runner {
             agent,
             root,
             running: BTreeMap::new(),
+            started: 0,
             ending: Vec::new(),
         })
     }
@@ -135,7 +138,9 @@ impl Runner {
                 .map(|instance| instance.name.to_string())
         });
         let Some(name) = name else { return };
-        let folder = self.root.path().join(format!("{name}-{instance}-{turn}"));
+        // Short: the agent makes sockets below its home, and a socket's path has at most 108 characters.
+        self.started += 1;
+        let folder = self.root.path().join(self.started.to_string());
         let start = Start {
             instance,
             turn,
