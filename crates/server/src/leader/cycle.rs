@@ -145,20 +145,15 @@ fn start(parts: Parts, term: Term, book: Book, handle: &Handle, tasks: &Tasks) -
 impl Leader {
     fn start_pollers(&mut self) {
         for part in self.parts.sources.values() {
-            let dice = &self.parts.dice;
-            self.tasks.spawn(
-                "register",
-                poll::register(part.clone(), self.inputs.clone(), dice.clone()),
-            );
-            for queue in &part.queues {
-                let list = poll::list(part.clone(), queue.clone(), self.inputs.clone(), dice.clone());
-                self.tasks.spawn("list", list);
-            }
             let (ask, asked) = watch::channel(Ask::default());
             self.ask.insert(part.name.clone(), ask);
-            let clock = self.parts.clock.clone();
-            let states = poll::states(part.clone(), asked, self.inputs.clone(), clock, dice.clone());
-            self.tasks.spawn("states", states);
+            let poller = poll::Poller {
+                part: part.clone(),
+                inputs: self.inputs.clone(),
+                clock: self.parts.clock.clone(),
+                dice: self.parts.dice.clone(),
+            };
+            self.tasks.spawn("poll", poller.begin(asked, self.tasks.clone()));
             let (notes, due) = mpsc::unbounded_channel();
             self.note_sinks.insert(part.name.clone(), notes);
             self.tasks.spawn("notify", poll::notify(part.clone(), due));
@@ -166,7 +161,8 @@ impl Leader {
     }
 
     async fn run(&mut self, inputs: &mut mpsc::Receiver<Input>) -> End {
-        let mut last_pass = Instant::now() - PASS_TURN;
+        let now = Instant::now();
+        let mut last_pass = now.checked_sub(PASS_TURN).unwrap_or(now);
         let mut complained = Instant::now();
         let mut dirty = true;
         self.publish_asks();

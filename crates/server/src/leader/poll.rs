@@ -14,7 +14,7 @@ use tokio::{
 use super::{SourcePart, effect::CALL_LIMIT, input::Input, on_source::report, state::Ask};
 use crate::{
     clock::Clock,
-    task::{Backoff, Dice},
+    task::{Backoff, Dice, Tasks},
 };
 
 /// Most pages of one list; the rest comes when reserved jobs have left the head.
@@ -23,8 +23,33 @@ const PAGES: usize = 10;
 const STATES_TURN: Duration = Duration::from_millis(1000);
 const RUNNING_EVERY: u32 = 5;
 
+/// Asks one source, in several tasks.
+pub(super) struct Poller {
+    pub part: SourcePart,
+    pub inputs: mpsc::Sender<Input>,
+    pub clock: Clock,
+    pub dice: Dice,
+}
+
+impl Poller {
+    /// Registers the stack, then lists its queues and reads states: Buildkite knows nobody who has not registered.
+    pub async fn begin(self, asked: watch::Receiver<Ask>, tasks: Tasks) {
+        let Self {
+            part,
+            inputs,
+            clock,
+            dice,
+        } = self;
+        register(part.clone(), inputs.clone(), dice.clone()).await;
+        for queue in part.queues.clone() {
+            tasks.spawn("list", list(part.clone(), queue, inputs.clone(), dice.clone()));
+        }
+        tasks.spawn("states", states(part, asked, inputs, clock, dice));
+    }
+}
+
 /// Registers the stack, again and again until Buildkite takes it.
-pub(super) async fn register(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
+async fn register(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
     while let Err(error) = part.source.register().await {
         report(&part.name, &error);
@@ -41,7 +66,7 @@ fn wait_for(error: &SourceError, backoff: &mut Backoff) -> Duration {
 }
 
 /// Lists one queue for ever: often while there is something, seldom while there is nothing.
-pub(super) async fn list(part: SourcePart, queue: QueueKey, inputs: mpsc::Sender<Input>, dice: Dice) {
+async fn list(part: SourcePart, queue: QueueKey, inputs: mpsc::Sender<Input>, dice: Dice) {
     let (shortest, longest) = part.poll;
     let mut gap = shortest;
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
@@ -93,7 +118,7 @@ async fn pages(part: &SourcePart, queue: &QueueKey) -> Result<Listing, SourceErr
 }
 
 /// Reads states for ever: of jobs that wait each turn (and at once when the set changes), of running ones seldom.
-pub(super) async fn states(
+async fn states(
     part: SourcePart,
     mut ask: watch::Receiver<Ask>,
     inputs: mpsc::Sender<Input>,
