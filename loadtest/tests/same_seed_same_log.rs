@@ -76,6 +76,13 @@ fn a_build_with_a_refusal_a_retry_and_a_cancel_leaves_nothing_behind() {
         .filter(|call| call["method"] == "compute.regionInstances.bulkInsert")
         .count();
     assert!((1..=6).contains(&bulk), "equal shapes share a call: {bulk}");
+    for note in events(&log, "job.notified") {
+        let detail = note["detail"].as_str().expect("a text");
+        assert!(
+            !detail.contains("a new one is made"),
+            "no job here needs a second machine: {detail}"
+        );
+    }
     let mut jobs: Vec<&Value> = Vec::new();
     let issued = events(&log, "token.issued");
     for token in &issued {

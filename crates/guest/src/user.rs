@@ -145,7 +145,7 @@ mod tests {
     fn the_script_steps_down_and_becomes_the_bootstrap() {
         let script = find("ci")
             .unwrap()
-            .bootstrap_script(Path::new("/usr/bin/buildkite-agent"), Path::new("/work/sockets"));
+            .bootstrap_script(Path::new("/usr/bin/buildkite-agent"), Path::new("/run/sockets"));
         insta::assert_snapshot!(script);
     }
 }
