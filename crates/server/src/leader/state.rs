@@ -20,6 +20,9 @@ use tokio::sync::{mpsc, watch};
 use super::{Parts, effect::Effect, input::Input, notes::Notes};
 use crate::task::Tasks;
 
+/// Plans kept for tags seen before; making one again costs some 100 µs.
+const PLANS_KEPT: usize = 10_000;
+
 /// A booked job with what is not in its record.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -122,6 +125,10 @@ impl Leader {
             Some(plan) => plan.clone(),
             None => {
                 let plan = self.parts.planner.plan(&key.0, &key.1);
+                // Authors of pipelines write the tags: whatever they write, this stays bounded.
+                if self.plans.len() >= PLANS_KEPT {
+                    self.plans.clear();
+                }
                 self.plans.insert(key, plan.clone());
                 plan
             }
