@@ -52,6 +52,8 @@ fn faults() -> Vec<Value> {
         stacks("reply.lost", "reserve", 1, json!({})),
         stacks("reply.lost", "finish", 1, json!({})),
         stacks("reply.lost", "acquisition-tokens", 1, json!({})),
+        // A machine whose first proof is of another moment: it fetches a new one and comes again.
+        json!({"kind": "identity.stale", "match": {}, "count": 1}),
         // 500, 429, HTML, half a body.
         stacks("reply.status", "list", 2, json!({"status": 500})),
         stacks("reply.status", "get-states", 2, json!({"status": 429})),

@@ -68,6 +68,8 @@ fn identity_status(machine: &MachineName, error: &IdentityError) -> Status {
         IdentityError::Keys(_) => {
             Status::unavailable("the keys of identity tokens cannot be read at present")
         }
+        // A token of another moment, or of keys that were rotated: the machine asks for a new one and comes again.
+        IdentityError::Stale { .. } | IdentityError::UnknownKey => Status::unauthenticated(error.to_string()),
         other => Status::permission_denied(other.to_string()),
     }
 }
