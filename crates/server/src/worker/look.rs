@@ -15,8 +15,11 @@ impl Session {
         let Some(hand) = self.hand.shards.get(&shard) else {
             return;
         };
+        let pace = self.worker.pace;
+        let mut gap = pace.list_busy;
         let mut backoff = self.backoff();
         loop {
+            let progress;
             let begun_at = self.worker.clock.now();
             match list(&*hand.cloud, &shard, &hand.zones).await {
                 Ok(instances) => {
@@ -27,6 +30,7 @@ impl Session {
                         .collect();
                     let unborn = lock(&self.hand.unborn).clone();
                     let gone = hand.deletions.on_list(begun_at, &listed, &unborn);
+                    progress = !gone.is_empty();
                     self.tell(Event::Inventory {
                         shard: shard.clone(),
                         begun_at,
@@ -43,17 +47,20 @@ impl Session {
                     continue;
                 }
             }
-            if hand.deletions.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = hand.look.notified() => {
-                        // What was just deleted takes a moment to vanish; more of its kind will follow.
-                        tokio::time::sleep(self.worker.pace.list_busy).await;
-                    }
-                    () = tokio::time::sleep(self.worker.pace.list_idle) => {}
+            // While machines vanish they are looked for often; while nothing moves, ever less so.
+            gap = match (hand.deletions.is_empty(), progress) {
+                (true, _) => pace.list_idle,
+                (false, true) => pace.list_busy,
+                (false, false) => (gap * 3 / 2).clamp(pace.list_busy, pace.list_idle),
+            };
+            tokio::select! {
+                biased;
+                () = hand.look.notified() => {
+                    // What was just deleted takes a moment to vanish; more of its kind will follow.
+                    tokio::time::sleep(pace.list_busy).await;
+                    gap = pace.list_busy;
                 }
-            } else {
-                tokio::time::sleep(self.worker.pace.list_busy).await;
+                () = tokio::time::sleep(gap) => {}
             }
         }
     }
