@@ -1,7 +1,6 @@
 //! A server that answers as it is told, byte by byte if need be: for the replies no honest fake gives.
 
-// Each test file uses its own part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its own part of it")]
 
 use std::{
     sync::{Arc, Mutex},

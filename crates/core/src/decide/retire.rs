@@ -83,8 +83,10 @@ fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause
     match &machine.phase {
         MachinePhase::Deleting { .. } => None,
         _ if is_stopped(snapshot, machine) => Some(DeleteCause::Stopped),
-        MachinePhase::Booting => (snapshot.now.since(machine.created_at) >= settings.boot_timeout)
-            .then_some(DeleteCause::BootTimeout),
+        MachinePhase::Booting if snapshot.now.since(machine.created_at) < settings.boot_timeout => None,
+        // It may be up and asking: a pause is no fault of the machine, and must not cost its job patience.
+        MachinePhase::Booting if is_paused(snapshot, machine) => Some(DeleteCause::NoJob),
+        MachinePhase::Booting => Some(DeleteCause::BootTimeout),
         MachinePhase::Claimed(claim) => claimed_cause(snapshot, machine, claim),
     }
 }
@@ -109,6 +111,17 @@ fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim
     let (state, read_at) = seen.state.as_ref()?;
     let waits = matches!(state, JobState::Scheduled | JobState::Reserved);
     (waits && read_at.since(claim.at) >= settings.acquire_timeout).then_some(DeleteCause::AcquireTimeout)
+}
+
+fn is_paused(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
+    let job = machine
+        .made_for
+        .as_ref()
+        .and_then(|job| snapshot.book.jobs().get(job));
+    job.is_some_and(|record| {
+        let queue = (record.job.source.clone(), record.facts.queue.clone());
+        snapshot.paused.contains(&queue)
+    })
 }
 
 fn is_stopped(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {

@@ -380,3 +380,18 @@ fn a_creation_that_nobody_settles_in_time_loses_its_right_and_its_job_is_placed_
     // It was made after all: it has no right to claim, and goes.
     assert_eq!(world.claim("m1.1", "k"), "no job: this machine is being removed");
 }
+
+#[test]
+fn a_machine_that_waited_out_a_pause_goes_without_costing_its_job_patience() {
+    let mut world = booting();
+    world.paused.insert(("bk".into(), "main".into()));
+    world.wait(300);
+    assert_eq!(world.pass(), ["delete m1.1: no-job", "1: paused main"]);
+    assert!(world.gone("m1.1"));
+    assert_eq!(world.failures(1), [0, 0, 0, 0]);
+    world.paused.clear();
+    assert_eq!(
+        world.pass(),
+        ["create small in r1-b: m1.2", "1: creating small in r1"]
+    );
+}
