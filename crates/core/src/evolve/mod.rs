@@ -10,16 +10,7 @@ pub(crate) use act::from_batch;
 pub use act::{booked, record};
 pub use outcome::{Settlement, done, gone, refused, seen_at, settled};
 
-use crate::{ports::CommitPhase, records::Change};
-
-/// Changes that belong together, and what they are about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// What the commit journal will say.
-    pub phase: CommitPhase,
-    /// The changes.
-    pub changes: Vec<Change>,
-}
+pub use crate::records::Step;
 
 #[cfg(test)]
 mod tests;

@@ -78,13 +78,13 @@ pub fn settled(
             }
         }
     }
-    // Only now: until here the batch tells what its members are.
-    changes.insert(0, Change::RemoveBatch(batch.id));
     changes.retain(|change| match change {
         Change::RemoveMachine(name) => book.machines().contains_key(name),
         _ => true,
     });
     changes.extend(jobs.into_changes());
+    // Last: should only part of this become durable, the batch is settled once more.
+    changes.push(Change::RemoveBatch(batch.id));
     Some(Settlement {
         step: Step {
             phase: CommitPhase::Resolved,

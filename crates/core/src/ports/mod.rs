@@ -18,4 +18,7 @@ pub use source::{
     AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
     Remedy, Reserved, Source, SourceError, Tokens,
 };
-pub use store::{Commit, CommitError, CommitPhase, Loaded, Revision, Store, StoreError};
+pub use store::{
+    Candidacy, Commit, CommitError, CommitPhase, Lease, LeaseError, LeaseId, Loaded, Member, Ownership, Revision,
+    Roster, Store, StoreError,
+};

@@ -8,10 +8,20 @@ use serde::de::DeserializeOwned;
 use super::{BatchRecord, HistoryRecord, JobRecord, Key, MachineRecord};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
+    ports::CommitPhase,
     quota::Footprint,
 };
 
-/// One change of one record. A commit is a list of them, at most one a key.
+/// Changes that belong together, and what they are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What the commit journal will say.
+    pub phase: CommitPhase,
+    /// The changes, in an order of which every prefix leaves records that a successor can go on from.
+    pub changes: Vec<Change>,
+}
+
+/// One change of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Write a job.

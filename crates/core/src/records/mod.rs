@@ -13,7 +13,7 @@ mod key;
 mod machine;
 
 pub use batch::{BatchRecord, Call, Member};
-pub use book::{Book, Change, Damage};
+pub use book::{Book, Change, Damage, Step};
 pub use history::{HistoryRecord, Outcome};
 pub use job::{Failures, JobFacts, JobPhase, JobRecord};
 pub use key::{BadKey, Key};
