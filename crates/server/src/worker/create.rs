@@ -16,6 +16,7 @@ impl Session {
     /// Runs one batch to its end and tells it. The same batch may be run again by a later session: its names
     /// and its request id are recorded, so the cloud answers with the same operation.
     pub(super) async fn create(self, cloud: Arc<dyn Cloud>, batch: Box<BatchRecord>) {
+        self.owned(&batch.shard()).await;
         let creation = Creation::from(&*batch);
         let event = match self.call(&*cloud, &creation).await {
             Ok(operation) => {

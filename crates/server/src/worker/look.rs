@@ -98,6 +98,7 @@ impl Session {
 
     /// Reads one machine that a list lacked.
     pub(super) async fn check(self, cloud: Arc<dyn Cloud>, shard: Shard, zone: Zone, name: MachineName) {
+        self.owned(&shard).await;
         match cloud.get(&shard.project, &zone, &name).await {
             Ok(None) => self.tell(Event::Gone { name }).await,
             Ok(Some(_)) => {}
