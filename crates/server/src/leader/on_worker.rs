@@ -8,7 +8,7 @@ use gust_core::{
     snapshot::{Hold, HoldKey},
     time::Timestamp,
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{effect::Effect, state::Leader};
 
