@@ -13,7 +13,7 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What runs tasks. Whoever hosts a replica decides what that is.
 pub trait Executor: Send + Sync {
     /// Runs a task until it ends.
-    fn run(&self, task: Task);
+    fn run(&self, name: &'static str, task: Task);
 }
 
 /// The tokio runtime that is current when a task begins.
@@ -21,7 +21,7 @@ pub trait Executor: Send + Sync {
 pub struct Current;
 
 impl Executor for Current {
-    fn run(&self, task: Task) {
+    fn run(&self, _name: &'static str, task: Task) {
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the helper that all tasks are started with"
@@ -95,7 +95,7 @@ impl Tasks {
             }
         };
         let task = task.instrument(tracing::debug_span!("task", name));
-        self.executor.run(Box::pin(self.tracker.track_future(task)));
+        self.executor.run(name, Box::pin(self.tracker.track_future(task)));
     }
 
     /// Ends all tasks of the group and waits for them.

@@ -19,6 +19,8 @@ use gust_server::{
 };
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
+use super::alarm::{Alarm, watched};
+
 /// Starts the software of a replica on its host.
 pub type Boot = Arc<dyn Fn(usize, Arc<dyn Executor>, Clock) + Send + Sync>;
 /// Is told what happens to hosts.
@@ -40,6 +42,7 @@ struct Inner {
     world: Tasks,
     boot: Mutex<Option<Boot>>,
     told: Told,
+    alarm: Alarm,
     epoch: Timestamp,
     start: Instant,
 }
@@ -58,7 +61,7 @@ struct State {
     polls: u64,
     crash_at: Option<(u64, Duration)>,
     parked: Vec<Waker>,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<(&'static str, AbortHandle)>,
     clock: Option<Clock>,
     skew: i64,
 }
@@ -71,7 +74,7 @@ impl Host {
 
 impl Hosts {
     /// Hosts that are all down. Wall time is `epoch` at this moment.
-    pub fn new(count: usize, world: Tasks, epoch: Timestamp, told: Told) -> Self {
+    pub fn new(count: usize, world: Tasks, epoch: Timestamp, told: Told, alarm: Alarm) -> Self {
         let hosts = (0..count).map(|at| {
             Arc::new(Host {
                 at,
@@ -86,6 +89,7 @@ impl Hosts {
                 world,
                 boot: Mutex::new(None),
                 told,
+                alarm,
                 epoch,
                 start: Instant::now(),
             }),
@@ -128,7 +132,7 @@ impl Hosts {
             state.parked.clear();
             std::mem::take(&mut state.tasks)
         };
-        for task in tasks {
+        for (_, task) in tasks {
             task.abort();
         }
         (self.inner.told)(replica, HostEvent::Crashed);
@@ -191,6 +195,19 @@ impl Hosts {
             tokio::time::sleep(lasting).await;
             hosts.inner.healed.notify_waiters();
         });
+    }
+
+    /// The tasks of a replica that have not ended, by name.
+    pub fn tasks_of(&self, replica: usize) -> BTreeMap<&'static str, usize> {
+        let mut names = BTreeMap::new();
+        if let Some(host) = self.host(replica) {
+            for (name, task) in &host.state().tasks {
+                if !task.is_finished() {
+                    *names.entry(*name).or_default() += 1;
+                }
+            }
+        }
+        names
     }
 
     /// Until when the way from `a` to `b` is cut.
@@ -265,16 +282,16 @@ struct Life {
 }
 
 impl Executor for Life {
-    fn run(&self, task: Task) {
+    fn run(&self, name: &'static str, task: Task) {
+        if self.host.state().life != self.life {
+            return;
+        }
         let gated = Gated {
-            task: Some(task),
+            task: Some(watched(name, task, &self.hosts.inner.alarm)),
             hosts: self.hosts.clone(),
             host: Arc::clone(&self.host),
             life: self.life,
         };
-        if self.host.state().life != self.life {
-            return;
-        }
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the helper that all tasks of a replica are started with"
@@ -282,9 +299,9 @@ impl Executor for Life {
         let handle = tokio::spawn(gated).abort_handle();
         let mut state = self.host.state();
         if state.tasks.len() >= 256 && state.tasks.len().is_power_of_two() {
-            state.tasks.retain(|task| !task.is_finished());
+            state.tasks.retain(|task| !task.1.is_finished());
         }
-        state.tasks.push(handle);
+        state.tasks.push((name, handle));
     }
 }
 

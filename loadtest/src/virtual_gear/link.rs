@@ -93,7 +93,7 @@ impl Link for VirtualLink {
         let (command_sender, commands) = self.way.wire(*from, self.to, Point::LinkCommand);
         let (reply, answer) = oneshot::channel();
         let hello = hello.clone();
-        executor.run(Box::pin(async move {
+        executor.run("session", Box::pin(async move {
             // The other end may have given up meanwhile.
             let _ = reply.send(worker.session(hello, commands).await);
         }));

@@ -218,11 +218,6 @@ impl Leader {
             self.pass();
             return;
         }
-        self.picture = Some(Picture {
-            term: self.term,
-            at: self.now(),
-            ..Picture::default()
-        });
         if complained.elapsed() >= Duration::from_secs(10) {
             *complained = Instant::now();
             warn!(
@@ -231,6 +226,12 @@ impl Leader {
                 "not yet deciding"
             );
         }
+        self.picture = Some(Picture {
+            term: self.term,
+            at: self.now(),
+            missing,
+            ..Picture::default()
+        });
     }
 
     fn on(&mut self, input: Input) -> Option<End> {

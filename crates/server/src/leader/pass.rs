@@ -39,6 +39,7 @@ impl Leader {
             term: self.term,
             at: now,
             decides: true,
+            missing: Vec::new(),
             waiting: decision.reasons,
         });
     }

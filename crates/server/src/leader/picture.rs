@@ -11,6 +11,8 @@ pub struct Picture {
     pub at: Timestamp,
     /// False while something has not been loaded since the term began: nothing is decided then.
     pub decides: bool,
+    /// What that is.
+    pub missing: Vec<String>,
     /// Why each waiting job waits, most urgent first.
     pub waiting: Vec<(JobRef, Reason)>,
 }
