@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use gust_core::{ids::Term, ports::Revision, time::Timestamp};
+use gust_core::{ids::Term, mutant, ports::Revision, time::Timestamp};
 
 use super::{
     layout::Layout,
@@ -141,11 +141,12 @@ impl Chain {
             None => Op::Delete(key.clone()),
         }));
         let failure = [&leader, &commits].map(|key| Op::Range(Range::all(Keys::one(key))));
+        let mut compares = vec![Compare::ModRevision(commits, self.commits)];
+        if !mutant!("guard-skipped") {
+            compares.push(Compare::CreateRevision(leader, self.term.0));
+        }
         Some(Txn {
-            compares: vec![
-                Compare::CreateRevision(leader, self.term.0),
-                Compare::ModRevision(commits, self.commits),
-            ],
+            compares,
             success,
             failure: failure.into(),
         })
