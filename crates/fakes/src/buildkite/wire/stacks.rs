@@ -1,6 +1,5 @@
 //! The Stacks API on the wire.
 
-
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
