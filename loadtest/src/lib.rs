@@ -1,4 +1,5 @@
 //! The load test: scenarios, run in virtual time against the fakes' models or on real processes over the wire.
 
+pub mod sim;
 pub mod virtual_gear;
 pub mod wire;

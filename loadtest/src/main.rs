@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{KillOptions, Verdict, kill, storm};
 
 /// Load tests and chaos for gust, against the fakes.
@@ -38,6 +39,9 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
+    /// run to the invariants of the design.
+    Sim(SimArgs),
     /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
     Storm {
         /// Seed of the fakes.
@@ -64,11 +68,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<bool> {
+    if let Command::Sim(args) = &args.command {
+        return sim(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     match args.command {
+        Command::Sim(_) => Ok(true),
         Command::Kill {
             count,
             seed,

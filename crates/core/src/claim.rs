@@ -119,7 +119,11 @@ impl Queue {
 
     /// Takes the most urgent job of a request out of the queue.
     pub fn pop(&mut self, key: &str) -> Option<JobRef> {
-        self.by_key.get_mut(key)?.pop_first().map(|(_, _, job)| job)
+        let queue = self.by_key.get_mut(key)?;
+        if crate::mutant!("claim-not-single-use") {
+            return queue.first().map(|(_, _, job)| job.clone());
+        }
+        queue.pop_first().map(|(_, _, job)| job)
     }
 }
 

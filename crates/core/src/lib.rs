@@ -4,11 +4,13 @@
 //! (`decide`), the rules of a claim, and the types of the four seams to the world ([`ports`]).
 //! Nothing in this crate does I/O, asks for the time or draws a random number.
 
+pub mod assign;
 pub mod catalog;
 pub mod claim;
 pub mod decide;
 pub mod evolve;
 pub mod ids;
+pub mod mutant;
 pub mod offer;
 pub mod plan;
 pub mod ports;
@@ -20,4 +22,5 @@ pub mod secret;
 pub mod settings;
 pub mod shape;
 pub mod snapshot;
+pub mod tenure;
 pub mod time;

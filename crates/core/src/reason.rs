@@ -47,6 +47,8 @@ pub enum Reason {
     },
     /// The operator has taken all places that could run it out of service.
     Cordoned,
+    /// No replica looks after the best place for it at present; one takes over.
+    Unowned(Region),
     /// Its queue is paused in Buildkite.
     Paused(QueueKey),
     /// Buildkite itself holds it back.
@@ -112,6 +114,8 @@ pub enum Kind {
     Slot,
     /// [`Reason::Cordoned`]
     Cordoned,
+    /// [`Reason::Unowned`]
+    Unowned,
     /// [`Reason::Paused`]
     Paused,
     /// [`Reason::HeldByBuildkite`]
@@ -130,6 +134,7 @@ impl Reason {
             Self::Held { .. } => Kind::Held,
             Self::Slot { .. } => Kind::Slot,
             Self::Cordoned => Kind::Cordoned,
+            Self::Unowned(_) => Kind::Unowned,
             Self::Paused(_) => Kind::Paused,
             Self::HeldByBuildkite(_) => Kind::HeldByBuildkite,
             Self::Replacing(_) => Kind::Replacing,
@@ -191,6 +196,7 @@ impl fmt::Display for Reason {
             Self::Cordoned => {
                 f.write_str("waiting: the operator took every place that could run this job out of service")
             }
+            Self::Unowned(region) => write!(f, "waiting for {region}: another replica of gust takes it over"),
             Self::Paused(queue) => write!(f, "waiting: queue {queue} is paused in Buildkite"),
             Self::HeldByBuildkite(state) => write!(f, "waiting: Buildkite holds the job back ({state})"),
             Self::Replacing(machine) => {

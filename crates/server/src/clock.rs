@@ -58,6 +58,13 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// Sets wall time, as an administrator does; monotonic time is not touched. A clock that follows the system
+    /// goes back to the system's time when it is anchored next.
+    pub fn set(&self, now: Timestamp) {
+        let elapsed = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(0);
+        self.anchor.store(now.0 - elapsed, Ordering::Relaxed);
+    }
+
     /// Takes the system's wall time over again, where this clock follows it: monotonic time drifts, and stands
     /// still while a host is suspended.
     pub fn reanchor(&self) {

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod leader;
 pub mod planner;
+pub mod replica;
 pub mod rpc;
 mod serve;
 pub mod task;

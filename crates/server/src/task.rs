@@ -1,27 +1,76 @@
 //! The one way to start a task: it has a name, and its group can be ended and awaited.
 
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
 use rand::{RngCore as _, SeedableRng as _};
-use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
+
+/// A task as an executor takes it.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What runs tasks. Whoever hosts a replica decides what that is.
+pub trait Executor: Send + Sync {
+    /// Runs a task until it ends.
+    fn run(&self, name: &'static str, task: Task);
+}
+
+/// The tokio runtime that is current when a task begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Current;
+
+impl Executor for Current {
+    fn run(&self, _name: &'static str, task: Task) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the helper that all tasks are started with"
+        )]
+        tokio::spawn(task);
+    }
+}
 
 /// A group of tasks that end together.
 ///
 /// # Guarantees
 /// After [`Tasks::stop`] returned, no task of the group runs any more: what a deposed leader had under way
 /// has ended before a successor of the same process begins.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Tasks {
+    executor: Arc<dyn Executor>,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
 
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::on(Arc::new(Current))
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks")
+            .field("tasks", &self.tracker.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Tasks {
+    /// A group whose tasks, and those of all groups below it, run on `executor`.
+    pub fn on(executor: Arc<dyn Executor>) -> Self {
+        Self {
+            executor,
+            tracker: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
     /// A group below this one: it ends when this one ends, or earlier.
     #[must_use]
     pub fn child(&self) -> Self {
         Self {
+            executor: Arc::clone(&self.executor),
             tracker: TaskTracker::new(),
             cancel: self.cancel.child_token(),
         }
@@ -45,14 +94,8 @@ impl Tasks {
                 () = task => {}
             }
         };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the helper that all tasks are started with"
-        )]
-        tokio::spawn(
-            self.tracker
-                .track_future(task.instrument(tracing::debug_span!("task", name))),
-        );
+        let task = task.instrument(tracing::debug_span!("task", name));
+        self.executor.run(name, Box::pin(self.tracker.track_future(task)));
     }
 
     /// Ends all tasks of the group and waits for them.

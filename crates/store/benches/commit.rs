@@ -1,12 +1,12 @@
 //! Records a second that the embedded store makes durable, by size of the commit and by how many commits
 //! wait at the same time (they share an fsync).
 
-use std::{hint::black_box, sync::Arc};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gust_core::{
     ids::{ReplicaId, StackName, Term},
-    ports::{Commit, Store},
+    ports::{Candidacy, Commit, Store},
     records::Change,
 };
 use gust_store::{
@@ -33,9 +33,17 @@ fn setup() -> Setup {
     let store = runtime
         .block_on(EmbeddedStore::open(config, None))
         .expect("a new store");
-    let term = runtime
-        .block_on(store.campaign(&ReplicaId::new("bench")))
-        .expect("nobody else leads");
+    let term = runtime.block_on(async {
+        let lease = store
+            .grant(Duration::from_secs(5))
+            .await
+            .expect("the store works");
+        let candidacy = store.campaign(lease.id, &ReplicaId::new("bench")).await;
+        match candidacy.expect("the store works") {
+            Candidacy::Elected(term) => term,
+            held @ Candidacy::Held { .. } => panic!("nobody else leads, but {held:?}"),
+        }
+    });
     Setup {
         runtime,
         store: Arc::new(store),

@@ -3,18 +3,27 @@
 //! A store under test comes as a [`Bed`]. [`conformance_suite`](crate::conformance_suite) makes one test of
 //! each function. Nothing here knows how a store is built; faults of a store's own kind are its own tests'.
 
+mod presence;
 pub mod sample;
+
+pub use presence::{
+    a_campaign_again_on_the_lease_that_leads_returns_its_term, a_shard_has_one_owner_at_a_time,
+    a_waiter_hears_of_another_roster, an_ended_lease_carries_nothing,
+    revoking_a_lease_ends_all_that_is_tied_to_it,
+};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use gust_core::{
     ids::{ReplicaId, Term},
-    ports::{CommitError, Loaded, Revision, Store},
-    records::{Book, Change},
+    ports::{Candidacy, Commit, CommitError, CommitPhase, LeaseId, Loaded, Revision, Store},
+    records::{Book, Change, Step},
+    time::Timestamp,
 };
 
 use sample::{commit, history, job, random_changes};
@@ -23,7 +32,7 @@ use sample::{commit, history, job, random_changes};
 #[async_trait]
 pub trait Bed: Send + Sync {
     /// Opens the store, as a replica does that starts. Called again only after the store opened before was
-    /// dropped; what that one committed must be there, and its lead must be free.
+    /// dropped; what that one committed must be there, and its leases must have ended.
     async fn open(&self) -> Arc<dyn Store>;
 }
 
@@ -43,6 +52,13 @@ macro_rules! conformance_suite {
             history_comes_in_pages_in_the_order_of_keys,
             commits_at_the_same_time_get_revisions_of_their_own,
             a_store_and_a_book_agree_on_any_changes,
+            a_commit_may_be_larger_than_any_transaction,
+            of_several_steps_the_last_word_on_a_key_holds,
+            a_campaign_again_on_the_lease_that_leads_returns_its_term,
+            revoking_a_lease_ends_all_that_is_tied_to_it,
+            a_shard_has_one_owner_at_a_time,
+            an_ended_lease_carries_nothing,
+            a_waiter_hears_of_another_roster,
         );
     };
     (@each $bed:expr, $($name:ident),+ $(,)?) => {
@@ -57,8 +73,31 @@ fn replica(name: &str) -> ReplicaId {
     ReplicaId::new(name)
 }
 
+async fn lease(store: &dyn Store) -> LeaseId {
+    let lease = store
+        .grant(Duration::from_secs(5))
+        .await
+        .expect("the store works");
+    assert!(lease.ttl >= Duration::from_secs(5));
+    lease.id
+}
+
 async fn lead(store: &dyn Store) -> Term {
-    store.campaign(&replica("a")).await.expect("nobody else leads")
+    let lease = lease(store).await;
+    match store
+        .campaign(lease, &replica("a"))
+        .await
+        .expect("the store works")
+    {
+        Candidacy::Elected(term) => term,
+        held @ Candidacy::Held { .. } => panic!("nobody else leads, but {held:?}"),
+    }
+}
+
+/// The next term, after the one before was given up.
+async fn succeed(store: &dyn Store, before: Term) -> Term {
+    store.resign(before).await.expect("the store works");
+    lead(store).await
 }
 
 async fn put(store: &dyn Store, term: Term, changes: Vec<Change>) -> Revision {
@@ -80,20 +119,31 @@ fn fenced(outcome: Result<Revision, CommitError>) -> (Term, Term) {
     }
 }
 
-/// Whether a replica campaigns again, resigns, or starts anew: no term comes twice, and each is above all before.
+/// Whether a leader resigns, revokes its lease, or ends: no term comes twice, and each is above all before.
 pub async fn terms_only_grow(bed: &dyn Bed) {
     let mut last = Term(0);
     for _ in 0..3 {
         let store = bed.open().await;
-        for resigns in [false, true, false] {
-            let term = lead(&*store).await;
+        for revokes in [true, false] {
+            let lease = lease(&*store).await;
+            let candidacy = store
+                .campaign(lease, &replica("a"))
+                .await
+                .expect("the store works");
+            let Candidacy::Elected(term) = candidacy else {
+                panic!("nobody else leads, but {candidacy:?}");
+            };
             assert!(term > last, "{term} after {last}");
             put(&*store, term, vec![Change::PutJob(job(1))]).await;
-            if resigns {
+            if revokes {
+                store.revoke(lease).await.expect("the store works");
+            } else {
                 store.resign(term).await.expect("the store works");
             }
             last = term;
         }
+        // The last one of this store ends with it.
+        last = lead(&*store).await;
     }
 }
 
@@ -102,7 +152,7 @@ pub async fn a_commit_of_an_older_term_writes_nothing(bed: &dyn Bed) {
     let store = bed.open().await;
     let old = lead(&*store).await;
     put(&*store, old, vec![Change::PutJob(job(1))]).await;
-    let new = lead(&*store).await;
+    let new = succeed(&*store, old).await;
     let before = load(&*store).await;
     let late = commit(old, vec![Change::PutJob(job(2)), Change::RemoveJob(job(1).job)]);
     assert_eq!(fenced(store.commit(&late).await), (old, new));
@@ -124,7 +174,7 @@ pub async fn a_commit_after_resigning_writes_nothing(bed: &dyn Bed) {
 pub async fn resigning_an_older_term_changes_nothing(bed: &dyn Bed) {
     let store = bed.open().await;
     let old = lead(&*store).await;
-    let new = lead(&*store).await;
+    let new = succeed(&*store, old).await;
     store.resign(old).await.expect("the store works");
     put(&*store, new, vec![Change::PutJob(job(1))]).await;
 }
@@ -246,7 +296,7 @@ pub async fn history_comes_in_pages_in_the_order_of_keys(bed: &dyn Bed) {
 pub async fn commits_at_the_same_time_get_revisions_of_their_own(bed: &dyn Bed) {
     let store = bed.open().await;
     let old = lead(&*store).await;
-    let term = lead(&*store).await;
+    let term = succeed(&*store, old).await;
     let commits: Vec<_> = (0..200)
         // Every tenth is late: the fence must not take its neighbours along.
         .map(|n| commit(if n % 10 == 3 { old } else { term }, vec![Change::PutJob(job(n))]))
@@ -302,4 +352,59 @@ pub async fn a_store_and_a_book_agree_on_any_changes(bed: &dyn Bed) {
     let loaded = load(&*store).await;
     let records = loaded.records.iter().map(|(key, value)| (&**key, &**value));
     assert_eq!(Book::load(records).expect("we wrote it"), book);
+}
+
+fn step(changes: Vec<Change>) -> Step {
+    Step {
+        phase: CommitPhase::Booked,
+        changes,
+    }
+}
+
+/// A step as large as a batch of a thousand machines, and many small ones.
+pub async fn a_commit_may_be_larger_than_any_transaction(bed: &dyn Bed) {
+    let store = bed.open().await;
+    let term = lead(&*store).await;
+    let large = step((0..1000).map(|n| Change::PutJob(job(n))).collect());
+    let small = (0..500).map(|n| {
+        step(vec![
+            Change::RemoveJob(job(2 * n).job),
+            Change::PutHistory(history(n, 1)),
+        ])
+    });
+    let commit = Commit {
+        term,
+        at: Timestamp(1),
+        steps: std::iter::once(large).chain(small).collect(),
+    };
+    let revision = store.commit(&commit).await.expect("we lead");
+    let loaded = load(&*store).await;
+    assert!(loaded.revision >= revision);
+    let expected: BTreeSet<_> = (0..500)
+        .map(|n| Change::PutJob(job(2 * n + 1)).key().to_string())
+        .collect();
+    assert_eq!(keys(&loaded), expected.iter().map(|key| &**key).collect());
+    let summaries = store.history(None, 1000).await.expect("the store works");
+    assert_eq!(summaries.len(), 500);
+}
+
+/// A key may be put and removed again and again within one commit.
+pub async fn of_several_steps_the_last_word_on_a_key_holds(bed: &dyn Bed) {
+    let store = bed.open().await;
+    let term = lead(&*store).await;
+    let mut last = job(1);
+    last.attempts = 7;
+    let commit = Commit {
+        term,
+        at: Timestamp(1),
+        steps: vec![
+            step(vec![Change::PutJob(job(1)), Change::PutJob(job(2))]),
+            step(vec![Change::RemoveJob(job(1).job), Change::RemoveJob(job(2).job)]),
+            step(vec![Change::PutJob(last.clone())]),
+        ],
+    };
+    store.commit(&commit).await.expect("we lead");
+    let put = Change::PutJob(last);
+    let expected = vec![(put.key().to_string(), put.value().expect("a put has a value"))];
+    assert_eq!(load(&*store).await.records, expected);
 }

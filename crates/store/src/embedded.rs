@@ -1,7 +1,8 @@
 //! The embedded store: one file, one process, durable.
 //!
-//! The file is a redb database; its lock makes sure that no second process uses it, and so stands for the
-//! election. One thread owns it and does all reads and writes, in order. Commits that wait at the same time
+//! The file is a redb database; its lock makes sure that no second process uses it. So leases, members and
+//! owners of shards are kept in memory and end with the process; a lease ends only by being revoked.
+//! One thread owns the file and does all reads and writes, in order. Commits that wait at the same time
 //! go into one transaction with one fsync, each with a revision of its own.
 //!
 //! # Guarantees
@@ -13,18 +14,22 @@
 mod apply;
 mod file;
 mod hint;
+mod presence;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::{path::PathBuf, thread::JoinHandle};
+use std::{path::PathBuf, thread::JoinHandle, time::Duration};
 
 use async_trait::async_trait;
 use gust_core::{
-    ids::{ReplicaId, StackName, Term},
-    ports::{Commit, CommitError, Loaded, Revision, Store, StoreError},
+    ids::{ReplicaId, Shard, StackName, Term},
+    ports::{
+        Candidacy, Commit, CommitError, Lease, LeaseError, LeaseId, Loaded, Member, Ownership, Revision,
+        Roster, Store, StoreError,
+    },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{HistoryBounds, Journal};
 use apply::Prepared;
@@ -57,6 +62,7 @@ impl Config {
 #[derive(Debug)]
 pub struct EmbeddedStore {
     requests: Option<mpsc::Sender<Request>>,
+    roster_version: watch::Receiver<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,9 +83,10 @@ impl EmbeddedStore {
     async fn open_with(config: Config, journal: Option<Journal>, opener: Opener) -> Result<Self, StoreError> {
         let (requests, inbox) = mpsc::channel(WAITING);
         let (opened, outcome) = oneshot::channel();
+        let (version, roster_version) = watch::channel(0);
         let thread = std::thread::Builder::new()
             .name("gust-store".to_owned())
-            .spawn(move || match Writer::open(config, journal, opener) {
+            .spawn(move || match Writer::open(config, journal, opener, version) {
                 Ok(writer) => {
                     // Nobody waits any more: the inbox is closed then, too, and the writer ends at once.
                     let _ = opened.send(Ok(()));
@@ -96,6 +103,7 @@ impl EmbeddedStore {
             })?;
         let store = Self {
             requests: Some(requests),
+            roster_version,
             thread: Some(thread),
         };
         outcome
@@ -104,15 +112,17 @@ impl EmbeddedStore {
         Ok(store)
     }
 
-    async fn ask<T>(
+    /// Lets the thread do something in its turn.
+    async fn ask<T: Send + 'static>(
         &self,
         act: &'static str,
-        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+        body: impl FnOnce(&mut Writer) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
+        let request = Request::Act(Box::new(move |writer| drop(reply.send(body(writer)))));
         let requests = self.requests.as_ref().ok_or_else(|| ended(act))?;
-        requests.send(request(reply)).await.map_err(|_| ended(act))?;
-        answer.await.unwrap_or_else(|_| Err(ended(act)))
+        requests.send(request).await.map_err(|_| ended(act))?;
+        answer.await.map_err(|_| ended(act))
     }
 }
 
@@ -136,20 +146,70 @@ impl Drop for EmbeddedStore {
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    /// Never waits: who has the file leads. A second campaign ends the term of the first.
-    async fn campaign(&self, replica: &ReplicaId) -> Result<Term, StoreError> {
-        let replica = replica.clone();
-        self.ask("campaigning", |reply| Request::Campaign { replica, reply })
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        self.ask("taking a lease", move |writer| writer.presence.grant(ttl))
             .await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration, LeaseError> {
+        self.ask("renewing a lease", move |writer| writer.presence.renew(lease))
+            .await
+            .unwrap_or_else(|error| Err(LeaseError::Unclear(error.to_string())))
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.ask("revoking a lease", move |writer| writer.revoke(lease))
+            .await?
+    }
+
+    async fn campaign(&self, lease: LeaseId, replica: &ReplicaId) -> Result<Candidacy, StoreError> {
+        let replica = replica.clone();
+        self.ask("campaigning", move |writer| writer.campaign(lease, replica))
+            .await?
     }
 
     async fn resign(&self, term: Term) -> Result<(), StoreError> {
-        self.ask("resigning", |reply| Request::Resign { term, reply })
+        self.ask("resigning", move |writer| writer.resign(term)).await?
+    }
+
+    async fn join(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
+        let member = member.clone();
+        self.ask("joining", move |writer| writer.presence.join(lease, member))
+            .await?
+    }
+
+    async fn own(&self, lease: LeaseId, shard: &Shard, replica: &ReplicaId) -> Result<Ownership, StoreError> {
+        let (shard, replica) = (shard.clone(), replica.clone());
+        self.ask("taking a shard", move |writer| {
+            writer.presence.own(lease, shard, replica)
+        })
+        .await?
+    }
+
+    async fn disown(&self, lease: LeaseId, shard: &Shard) -> Result<(), StoreError> {
+        let shard = shard.clone();
+        self.ask("letting go of a shard", move |writer| {
+            writer.presence.disown(lease, &shard);
+        })
+        .await
+    }
+
+    /// Its revision counts the changes since the file was opened.
+    async fn roster(&self) -> Result<Roster, StoreError> {
+        self.ask("looking who is there", |writer| writer.presence.roster())
             .await
     }
 
+    async fn roster_changed(&self, since: Revision) -> Result<(), StoreError> {
+        let mut version = self.roster_version.clone();
+        match version.wait_for(|version| *version != since.0).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ended("waiting for another roster")),
+        }
+    }
+
     async fn load(&self) -> Result<Loaded, StoreError> {
-        self.ask("loading the records", Request::Load).await
+        self.ask("loading the records", Writer::load).await?
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
@@ -167,11 +227,9 @@ impl Store for EmbeddedStore {
 
     async fn history(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let after = after.map(str::to_owned);
-        self.ask("reading history", |reply| Request::History {
-            after,
-            limit,
-            reply,
+        self.ask("reading history", move |writer| {
+            writer.history(after.as_deref(), limit)
         })
-        .await
+        .await?
     }
 }

@@ -1,14 +1,12 @@
 //! Where records are kept: stores behind [`gust_core::ports::Store`].
 //!
-//! [`embedded`] keeps them in one file, for a single replica without etcd. [`memory`] keeps them in memory,
-//! for tests and for the simulation, where several replicas share one store and its faults are drawn from the
-//! seed. Both pass the suite in `conformance` (feature of that name). What the records mean, and who may
+//! [`embedded`] keeps them in one file, for a single replica without etcd. `etcd` keeps them in etcd, for
+//! several replicas. Both pass the suite in `conformance` (feature of that name). What the records mean, and who may
 //! lead, is decided elsewhere: a store only keeps, fences and counts.
 
 pub mod embedded;
 pub mod history;
 pub mod journal;
-pub mod memory;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -18,7 +16,6 @@ use gust_core::ids::StackName;
 pub use embedded::EmbeddedStore;
 pub use history::HistoryBounds;
 pub use journal::{Journal, WallClock};
-pub use memory::MemoryStore;
 
 /// What stands before the key of every record of a stack, in etcd and in the commit journal.
 pub fn key_prefix(stack: &StackName) -> String {

@@ -10,7 +10,7 @@ use super::{
     triage::Waiting,
 };
 use crate::{
-    ids::{BatchId, JobRef, MachineName, MachineTypeName, ProjectId, Shard, Zone},
+    ids::{BatchId, JobRef, MachineName, MachineTypeName, ProjectId, Region, Shard, Zone},
     plan::{Choice, Plan},
     reason::{HoldReason, Placement, Reason, Shortage},
     records::{BatchRecord, Call, Member},
@@ -22,6 +22,7 @@ use crate::{
 enum Obstacle {
     Quota { row: usize, needed: u64 },
     Held(Arc<HoldReason>),
+    Unowned(Region),
     Cordoned,
 }
 
@@ -159,13 +160,10 @@ impl<'a> Placing<'a> {
     }
 
     fn standing_obstacle(&self, choice: &Choice) -> Option<Obstacle> {
-        if self
-            .snapshot
-            .shards
-            .get(&choice.shard)
-            .is_none_or(|shard| shard.cordoned)
-        {
-            return Some(Obstacle::Cordoned);
+        match self.snapshot.shards.get(&choice.shard) {
+            None => return Some(Obstacle::Unowned(choice.shard.region.clone())),
+            Some(shard) if shard.cordoned => return Some(Obstacle::Cordoned),
+            Some(_) => {}
         }
         let shape = &choice.shape;
         let hold = self
@@ -268,6 +266,7 @@ impl<'a> Placing<'a> {
                     line: progress.line,
                 }
             }
+            Some(Obstacle::Unowned(region)) => Reason::Unowned(region.clone()),
             Some(Obstacle::Cordoned) | None => Reason::Cordoned,
         }
     }

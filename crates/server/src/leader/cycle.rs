@@ -1,11 +1,11 @@
 //! The loop: inputs, pass, commit, effects.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{ReplicaId, Term},
-    ports::{Commit, CommitError, Hello, StoreError},
-    records::{Book, Change, Damage, Key},
+    ports::{Commit, CommitError, StoreError},
+    records::{Book, Damage},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -14,13 +14,14 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Parts,
-    input::{Handle, Input, Inputs},
+    Leading, Picture,
+    guard::Guarded,
+    input::{Handle, Input},
     notes::Notes,
     pass::{PASS_GAP, PASS_TURN},
     poll,
     state::{Ask, Leader, ShardState},
-    talk,
+    workers,
 };
 use crate::task::{Backoff, Tasks};
 
@@ -33,6 +34,9 @@ pub enum End {
     /// Another replica leads.
     #[error("deposed: {0}")]
     Deposed(String),
+    /// The lease could not be renewed in time: another replica may lead.
+    #[error("the leader's lease could not be renewed in time")]
+    Lapsed,
     /// The store cannot be read.
     #[error("the records cannot be loaded")]
     Load(#[source] StoreError),
@@ -44,21 +48,30 @@ pub enum End {
 /// Most inputs folded in before the next commit.
 const BURST: usize = 2048;
 
-/// Leads until `tasks` is cancelled or another replica took over. All tasks it started have ended when it
-/// returns, and no effect leaves after that.
-pub async fn lead(parts: Parts, term: Term, handle: &Handle, inputs: &mut Inputs, tasks: &Tasks) -> End {
+/// Leads until `tasks` is cancelled, the lease is lost, or another replica took over. All tasks it started have
+/// ended when it returns, and no effect leaves after that.
+pub async fn lead(mut leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
     let own = tasks.child();
+    let held = leading.held.clone();
+    for part in leading.parts.sources.values_mut() {
+        part.source = Arc::new(Guarded {
+            source: Arc::clone(&part.source),
+            held: held.clone(),
+        });
+    }
     let end = tokio::select! {
         biased;
         () = tasks.cancelled().cancelled() => End::Stopped,
-        end = run(parts, term, handle, inputs, &own) => end,
+        () = held.lapsed() => End::Lapsed,
+        end = run(leading, term, handle, &own) => end,
     };
+    handle.close();
     own.stop().await;
     end
 }
 
-async fn run(parts: Parts, term: Term, handle: &Handle, inputs: &mut Inputs, tasks: &Tasks) -> End {
-    let loaded = match parts.store.load().await {
+async fn run(leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
+    let loaded = match leading.parts.store.load().await {
         Ok(loaded) => loaded,
         Err(error) => return End::Load(error),
     };
@@ -77,55 +90,47 @@ async fn run(parts: Parts, term: Term, handle: &Handle, inputs: &mut Inputs, tas
         machines = book.machines().len(),
         "leading"
     );
-    let mut leader = start(parts, term, book, handle, tasks);
-    leader.run(&mut inputs.0).await
+    let (sender, mut inputs) = handle.open();
+    let mut leader = start(leading, term, book, sender, tasks);
+    leader.run(&mut inputs, handle).await
 }
 
 /// Builds the leader and starts the tasks that feed it.
-fn start(parts: Parts, term: Term, book: Book, handle: &Handle, tasks: &Tasks) -> Leader {
-    let inputs = handle.inputs.clone();
-    let mut shards = BTreeMap::new();
-    let mut commands = Vec::new();
-    for (worker, part) in parts.workers.iter().enumerate() {
-        for (shard, _) in &part.shards {
-            shards.insert(
-                shard.clone(),
-                ShardState {
-                    worker,
-                    ..ShardState::default()
-                },
-            );
-        }
-        let hello = Hello {
-            term,
-            leader: parts.replica.clone(),
-            shards: part.shards.clone(),
-        };
-        let (sender, receiver) = mpsc::unbounded_channel();
-        commands.push(sender);
-        let link = part.link.clone();
-        tasks.spawn(
-            "talk",
-            talk::talk(worker, link, hello, receiver, inputs.clone(), parts.dice.clone()),
-        );
-    }
+fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, tasks: &Tasks) -> Leader {
+    let Leading {
+        parts,
+        links,
+        held,
+        timing,
+        config,
+    } = leading;
+    tasks.spawn(
+        "roster",
+        workers::watch(parts.store.clone(), inputs.clone(), timing),
+    );
+    let shards = parts.shards.iter().map(|(shard, _)| (shard.clone(), ShardState::default()));
     let mut leader = Leader {
         term,
         tasks: tasks.clone(),
         inputs,
         book,
+        links,
+        held,
+        config,
+        begun: Instant::now(),
         known: BTreeMap::new(),
         plans: BTreeMap::new(),
         usages: BTreeMap::new(),
         backlog: BTreeMap::new(),
         reserving: Default::default(),
         paused: Default::default(),
-        shards,
+        shards: shards.collect(),
         holds: BTreeMap::new(),
         bulk_calls: Default::default(),
         registered: Default::default(),
-        ready: Default::default(),
-        commands,
+        roster_seen: false,
+        workers: BTreeMap::new(),
+        sessions: 0,
         ask: BTreeMap::new(),
         notes: Notes::default(),
         note_sinks: BTreeMap::new(),
@@ -133,6 +138,7 @@ fn start(parts: Parts, term: Term, book: Book, handle: &Handle, tasks: &Tasks) -
         effects: Vec::new(),
         claims: None,
         asked_for: true,
+        picture: None,
         parts,
     };
     for job in leader.book.jobs().keys().cloned().collect::<Vec<_>>() {
@@ -160,7 +166,7 @@ impl Leader {
         }
     }
 
-    async fn run(&mut self, inputs: &mut mpsc::Receiver<Input>) -> End {
+    async fn run(&mut self, inputs: &mut mpsc::Receiver<Input>, handle: &Handle) -> End {
         let now = Instant::now();
         let mut last_pass = now.checked_sub(PASS_TURN).unwrap_or(now);
         let mut complained = Instant::now();
@@ -187,12 +193,22 @@ impl Leader {
                 self.pass_if_synced(&mut complained);
                 (last_pass, dirty) = (now, false);
             }
+            if gust_core::mutant!("effect-before-commit") {
+                self.release();
+            }
             if let Err(end) = self.commit().await {
                 return end;
+            }
+            if !self.held.is_valid() {
+                // What is recorded but not yet done is the successor's to do.
+                return End::Lapsed;
             }
             self.publish_asks();
             self.send_notes();
             self.release();
+            if let Some(picture) = self.picture.take() {
+                handle.show(picture);
+            }
         }
     }
 
@@ -200,7 +216,9 @@ impl Leader {
         let missing = self.missing();
         if missing.is_empty() {
             self.pass();
-        } else if complained.elapsed() >= Duration::from_secs(10) {
+            return;
+        }
+        if complained.elapsed() >= Duration::from_secs(10) {
             *complained = Instant::now();
             warn!(
                 gust.term = self.term.0,
@@ -208,6 +226,12 @@ impl Leader {
                 "not yet deciding"
             );
         }
+        self.picture = Some(Picture {
+            term: self.term,
+            at: self.now(),
+            missing,
+            ..Picture::default()
+        });
     }
 
     fn on(&mut self, input: Input) -> Option<End> {
@@ -240,10 +264,13 @@ impl Leader {
                 at,
             } => self.on_states(&source, asked, states, at),
             Input::Finished { job, answer } => self.on_finished(&job, answer),
-            Input::Worker { worker, event } => self.on_worker(worker, event),
-            Input::WorkerDown { worker } => {
-                self.ready.remove(&worker);
-            }
+            Input::Roster(roster) => self.on_roster(&roster),
+            Input::Worker {
+                worker,
+                session,
+                event,
+            } => self.on_worker(&worker, session, event),
+            Input::WorkerDown { worker, session } => self.on_worker_down(&worker, session),
             Input::Deposed { worker } => return Some(deposed(&worker)),
             Input::Claim { proof, reply } => self.on_claim(&proof, reply),
             Input::Done {
@@ -284,21 +311,12 @@ impl Leader {
         }
     }
 
-    /// All steps as one commit: for each key the last change counts.
+    /// All steps since the last commit.
     fn gather(&mut self) -> Commit {
-        let steps = std::mem::take(&mut self.steps);
-        let mut phases: Vec<_> = steps.iter().map(|step| step.phase).collect();
-        phases.sort_unstable();
-        phases.dedup();
-        let mut changes: BTreeMap<Key, Change> = BTreeMap::new();
-        for change in steps.into_iter().flat_map(|step| step.changes) {
-            changes.insert(change.key(), change);
-        }
         Commit {
             term: self.term,
             at: self.now(),
-            phases,
-            changes: changes.into_values().collect(),
+            steps: std::mem::take(&mut self.steps),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use gust_core::{
-    ids::{JobId, JobRef, MachineName, SourceName},
+    ids::{JobId, JobRef, MachineName, ReplicaId, SourceName},
     ports::{Command, Finish, FinishOutcome, ListedJob, Remedy, SourceError, Tokens},
     time::Timestamp,
 };
@@ -33,7 +33,7 @@ pub(super) enum Effect {
         detail: String,
     },
     Command {
-        worker: usize,
+        worker: ReplicaId,
         command: Command,
     },
     Assign {
@@ -59,8 +59,10 @@ impl Leader {
                 Effect::Renew { source, jobs } => self.renew(&source, &jobs),
                 Effect::Finish { job, detail } => self.finish(job, detail),
                 Effect::Command { worker, command } => {
-                    // A closed channel means that the session's task has ended with us.
-                    let _ = self.commands[worker].send(command);
+                    // Without a session it is said again when the next one is ready.
+                    if let Some(worker) = self.workers.get(&worker) {
+                        worker.send(command);
+                    }
                 }
                 Effect::Assign { job, machine, reply } => self.assign(job, &machine, reply),
                 // A machine that hung up asks again.
@@ -94,6 +96,9 @@ impl Leader {
     }
 
     fn renew(&mut self, source: &SourceName, jobs: &[JobId]) {
+        if gust_core::mutant!("reservation-not-renewed") {
+            return;
+        }
         let until = self.now().after(self.parts.settings.reservation);
         for id in jobs {
             if let Some(known) = self.known.get_mut(&JobRef {

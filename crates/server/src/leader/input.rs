@@ -1,14 +1,18 @@
 //! What reaches the leader's loop, and the handle through which others reach it.
 
+use std::sync::Arc;
+
 use gust_core::{
     claim::{Proof, Refusal},
     ids::{JobId, JobRef, MachineName, QueueKey, ReplicaId, SourceName},
-    ports::{Event, FinishOutcome, JobState, ListedJob, Reserved, SourceError},
+    ports::{Event, FinishOutcome, JobState, ListedJob, Reserved, Roster, SourceError},
     records::KeyHash,
     secret::Secret,
     time::Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::picture::Picture;
 
 /// What a machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +84,16 @@ pub(super) enum Input {
         job: JobRef,
         answer: Result<FinishOutcome, SourceError>,
     },
-    /// A worker's session is open, and it said what it has in hand.
-    Worker { worker: usize, event: Event },
+    /// Who is there.
+    Roster(Roster),
+    /// A worker says something in its n-th session.
+    Worker {
+        worker: ReplicaId,
+        session: u64,
+        event: Event,
+    },
     /// A worker's session broke.
-    WorkerDown { worker: usize },
+    WorkerDown { worker: ReplicaId, session: u64 },
     /// A worker follows somebody else.
     Deposed { worker: ReplicaId },
     /// A machine claims.
@@ -107,20 +117,50 @@ pub(super) enum Input {
 #[error("this replica does not lead at present")]
 pub struct LeaderGone;
 
-/// The way to a leader's loop. Cheap to clone; outlives the leader.
+/// How many inputs may wait; more make their senders wait.
+const DEPTH: usize = 4096;
+
+/// The way to the leader's loop of one replica. Cheap to clone; outlives any leadership.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(super) inputs: mpsc::Sender<Input>,
+    inputs: watch::Sender<Option<mpsc::Sender<Input>>>,
+    picture: watch::Sender<Arc<Picture>>,
+}
+
+impl Default for Handle {
+    fn default() -> Self {
+        Self {
+            inputs: watch::Sender::new(None),
+            picture: watch::Sender::new(Arc::default()),
+        }
+    }
 }
 
 impl Handle {
-    /// How many inputs may wait; more make their senders wait.
-    const DEPTH: usize = 4096;
+    /// Opens the way for a leader that begins.
+    pub(super) fn open(&self) -> (mpsc::Sender<Input>, mpsc::Receiver<Input>) {
+        let (sender, receiver) = mpsc::channel(DEPTH);
+        self.inputs.send_replace(Some(sender.clone()));
+        (sender, receiver)
+    }
 
-    /// A handle and the inputs that [`super::lead`] reads.
-    pub fn new() -> (Self, Inputs) {
-        let (sender, receiver) = mpsc::channel(Self::DEPTH);
-        (Self { inputs: sender }, Inputs(receiver))
+    /// Closes it: who asks now is told that this replica does not lead.
+    pub(super) fn close(&self) {
+        self.inputs.send_replace(None);
+    }
+
+    pub(super) fn show(&self, picture: Picture) {
+        self.picture.send_replace(Arc::new(picture));
+    }
+
+    /// What the leader showed after its last pass, and what comes. It stays when the leader goes: look at its
+    /// term and time.
+    pub fn pictures(&self) -> watch::Receiver<Arc<Picture>> {
+        self.picture.subscribe()
+    }
+
+    fn inputs(&self) -> Result<mpsc::Sender<Input>, LeaderGone> {
+        self.inputs.borrow().clone().ok_or(LeaderGone)
     }
 
     /// Presents a claim whose signatures were checked.
@@ -129,7 +169,7 @@ impl Handle {
     /// [`LeaderGone`]; the machine asks again, with the same key.
     pub async fn claim(&self, proof: Proof) -> Result<ClaimReply, LeaderGone> {
         let (reply, answer) = oneshot::channel();
-        self.inputs
+        self.inputs()?
             .send(Input::Claim { proof, reply })
             .await
             .map_err(|_| LeaderGone)?;
@@ -142,7 +182,7 @@ impl Handle {
     /// [`LeaderGone`]; the machine powers off all the same, and a list will show it.
     pub async fn done(&self, machine: MachineName, job: JobId, key: KeyHash) -> Result<(), LeaderGone> {
         let (reply, answer) = oneshot::channel();
-        self.inputs
+        self.inputs()?
             .send(Input::Done {
                 machine,
                 job,
@@ -154,6 +194,3 @@ impl Handle {
         answer.await.map_err(|_| LeaderGone)
     }
 }
-
-/// The receiving end of a [`Handle`].
-pub struct Inputs(pub(super) mpsc::Receiver<Input>);

@@ -6,30 +6,39 @@
 
 mod cycle;
 mod effect;
+mod guard;
 mod input;
 mod notes;
 mod on_claim;
 mod on_source;
 mod on_worker;
 mod pass;
+mod picture;
 mod poll;
 mod state;
 mod talk;
+mod workers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use cycle::{End, lead};
-pub use input::{Assignment, ClaimReply, Handle, Inputs, LeaderGone};
+pub use input::{Assignment, ClaimReply, Handle, LeaderGone};
+pub use picture::Picture;
 
 use gust_core::{
     ids::{QueueKey, ReplicaId, Shard, SourceName, StackName, Zone},
-    ports::{Link, Source, Store},
+    ports::{Source, Store},
     secret::Secret,
     settings::Settings,
     snapshot::Planned,
+    tenure::Timing,
 };
 
-use crate::{clock::Clock, task::Dice};
+use crate::{
+    clock::Clock,
+    replica::{Held, Links},
+    task::Dice,
+};
 
 /// Turns a job's tags into its plan. Pure: same tags, same plan.
 pub trait Planner: Send + Sync {
@@ -60,15 +69,6 @@ pub struct SourcePart {
 /// Shards, each with its zones.
 pub type ShardZones = Vec<(Shard, Vec<Zone>)>;
 
-/// A worker with the shards it looks after.
-#[derive(Clone)]
-pub struct WorkerPart {
-    /// The way to it.
-    pub link: Arc<dyn Link>,
-    /// Its shards, each with its zones.
-    pub shards: ShardZones,
-}
-
 /// Everything a leader is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -86,8 +86,23 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Sources.
     pub sources: BTreeMap<SourceName, SourcePart>,
-    /// Workers.
-    pub workers: Vec<WorkerPart>,
+    /// All shards.
+    pub shards: ShardZones,
     /// Plans.
     pub planner: Arc<dyn Planner>,
+}
+
+/// What a replica that was elected leads with.
+#[derive(Clone)]
+pub struct Leading {
+    /// What it is made of.
+    pub parts: Parts,
+    /// Ways to the workers.
+    pub links: Arc<dyn Links>,
+    /// The lease on which its leadership hangs.
+    pub held: Held,
+    /// How leases are kept.
+    pub timing: Timing,
+    /// Hash of the decided part of its configuration: workers with another one are not used.
+    pub config: String,
 }

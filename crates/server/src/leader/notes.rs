@@ -36,6 +36,9 @@ impl Notes {
     /// The reason of this pass.
     pub fn reason(&mut self, job: &JobRef, reason: &Reason, now: Timestamp) {
         let kind = reason.kind();
+        if gust_core::mutant!("reason-not-updated") && self.told.contains_key(job) {
+            return;
+        }
         let Some(told) = self.told.get(job) else {
             self.put(job, Some(kind), reason.to_string(), now, 0);
             return;

@@ -82,7 +82,9 @@ impl Leader {
         if let Some(step) = evolve::done(&self.book, machine, key, self.now()) {
             info!(gust.machine = %machine, gust.job.id = %job, "machine is done");
             self.step(step);
-            self.command_delete(machine);
+            if !gust_core::mutant!("delete-forgotten") {
+                self.command_delete(machine);
+            }
             self.look_again(machine);
         }
         // Its job's state is asked for at once: the end is near.

@@ -1,21 +1,23 @@
 //! What a worker's events change.
 
-use std::collections::BTreeMap;
-
 use gust_core::{
     evolve::{self, Settlement},
-    ids::{BatchId, MachineName, Shard, Zone},
+    ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
     ports::{Capacity, Command, Event, Instance, MemberFate, RefusalClass},
     records::{BatchRecord, MachinePhase},
     snapshot::{Hold, HoldKey},
     time::Timestamp,
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{effect::Effect, state::Leader};
 
 impl Leader {
-    pub(super) fn on_worker(&mut self, worker: usize, event: Event) {
+    pub(super) fn on_worker(&mut self, worker: &ReplicaId, session: u64, event: Event) {
+        // What an earlier session said may speak of shards that have moved since.
+        if self.workers.get(worker).is_none_or(|known| known.session != session) {
+            return;
+        }
         match event {
             Event::Ready { .. } => self.on_ready(worker),
             Event::Accepted { .. } => {}
@@ -33,38 +35,6 @@ impl Leader {
             } => self.on_inventory(&shard, begun_at, instances),
             Event::Capacity { shard, capacity } => self.on_capacity(&shard, capacity),
         }
-    }
-
-    /// A session is open: the worker is told again all that the records ask of it. Repeats are harmless.
-    fn on_ready(&mut self, worker: usize) {
-        self.ready.insert(worker);
-        let theirs = |shards: &BTreeMap<Shard, super::state::ShardState>, shard: &Shard| {
-            shards.get(shard).is_some_and(|state| state.worker == worker)
-        };
-        let create = self
-            .book
-            .batches()
-            .values()
-            .filter(|batch| theirs(&self.shards, &batch.shard()));
-        let delete = self
-            .book
-            .machines()
-            .values()
-            .filter(|m| m.is_deleting() && theirs(&self.shards, &m.shard));
-        let commands: Vec<Command> = create
-            .map(|batch| Command::Create(Box::new(batch.clone())))
-            .chain(delete.map(|m| Command::Delete {
-                shard: m.shard.clone(),
-                zone: m.zone.clone(),
-                name: m.name.clone(),
-            }))
-            .collect();
-        info!(gust.worker = worker, commands = commands.len(), "worker is ready");
-        self.effects.extend(
-            commands
-                .into_iter()
-                .map(|command| Effect::Command { worker, command }),
-        );
     }
 
     fn on_settled(&mut self, batch: BatchId, fates: &[(MachineName, MemberFate)]) {
@@ -110,47 +80,37 @@ impl Leader {
         let until = now.after(self.parts.settings.hold);
         if matches!(class, RefusalClass::Quota { .. }) {
             let shard = key.shard.clone();
-            if let Some(worker) = self.shards.get(&shard).map(|state| state.worker) {
-                self.effects.push(Effect::Command {
-                    worker,
-                    command: Command::Look { shard },
-                });
-            }
+            self.command(&shard, Command::Look { shard: shard.clone() });
         }
         self.holds.insert(key, Hold { until, class });
+    }
+
+    fn command(&mut self, shard: &Shard, command: Command) {
+        // A shard that nobody has is told everything when it has found its worker.
+        if let Some(worker) = self.shards.get(shard).and_then(|state| state.worker.clone()) {
+            self.effects.push(Effect::Command { worker, command });
+        }
     }
 
     pub(super) fn command_delete(&mut self, name: &MachineName) {
         let Some(machine) = self.book.machines().get(name) else {
             return;
         };
-        let Some(worker) = self.shards.get(&machine.shard).map(|state| state.worker) else {
-            return;
-        };
+        let shard = machine.shard.clone();
         let command = Command::Delete {
-            shard: machine.shard.clone(),
+            shard: shard.clone(),
             zone: machine.zone.clone(),
             name: name.clone(),
         };
-        self.effects.push(Effect::Command { worker, command });
+        self.command(&shard, command);
     }
 
     pub(super) fn command_create(&mut self, batch: &BatchRecord) {
-        if let Some(worker) = self.shards.get(&batch.shard()).map(|state| state.worker) {
-            self.effects.push(Effect::Command {
-                worker,
-                command: Command::Create(Box::new(batch.clone())),
-            });
-        }
+        self.command(&batch.shard(), Command::Create(Box::new(batch.clone())));
     }
 
     pub(super) fn command_check(&mut self, shard: Shard, zone: Zone, name: MachineName) {
-        if let Some(worker) = self.shards.get(&shard).map(|state| state.worker) {
-            self.effects.push(Effect::Command {
-                worker,
-                command: Command::Check { shard, zone, name },
-            });
-        }
+        self.command(&shard.clone(), Command::Check { shard, zone, name });
     }
 
     fn on_gone(&mut self, name: &MachineName) {

@@ -12,6 +12,7 @@ use gust_core::{
 use tracing::{debug, info};
 
 use super::{
+    Picture,
     effect::Effect,
     state::{Ask, Leader},
 };
@@ -34,6 +35,13 @@ impl Leader {
             self.take(action);
         }
         self.tell(&decision.reasons);
+        self.picture = Some(Picture {
+            term: self.term,
+            at: now,
+            decides: true,
+            missing: Vec::new(),
+            waiting: decision.reasons,
+        });
     }
 
     fn take(&mut self, action: Action) {

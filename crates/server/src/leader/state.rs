@@ -3,22 +3,35 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use gust_core::{
     claim::Queue,
     evolve::Step,
-    ids::{JobId, JobRef, MachineName, ProjectId, QueueKey, Shard, SourceName, Term},
+    ids::{JobId, JobRef, MachineName, ProjectId, QueueKey, ReplicaId, Shard, SourceName, Term},
     ports::{Instance, Notification, Quota},
     quota::{Footprint, Ledger, Metric, Usage},
     records::{Book, Change},
     snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen, ShardView, Snapshot},
     time::Timestamp,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
-use super::{Parts, effect::Effect, input::Input, notes::Notes};
-use crate::task::Tasks;
+use super::{
+    Parts, Picture,
+    effect::Effect,
+    input::Input,
+    notes::Notes,
+    workers::WorkerState,
+};
+use crate::{
+    replica::{Held, Links},
+    task::Tasks,
+};
 
 /// Plans kept for tags seen before; making one again costs some 100 µs.
 const PLANS_KEPT: usize = 10_000;
@@ -37,13 +50,23 @@ pub(super) struct Known {
 /// A shard with what its worker told since we lead.
 #[derive(Debug, Default)]
 pub(super) struct ShardState {
-    pub worker: usize,
+    /// Who looks after it.
+    pub worker: Option<ReplicaId>,
     pub quotas: Vec<Quota>,
     /// What we had promised when the quotas were read.
     pub promised_then: BTreeMap<Metric, u64>,
     pub capacity_read: bool,
     pub inventory: Option<(Timestamp, BTreeMap<MachineName, Instance>)>,
     pub inventory_seen: bool,
+}
+
+impl ShardState {
+    /// A new owner: what the old one told is not enough to act upon.
+    pub fn passes_to(&mut self, worker: Option<ReplicaId>) {
+        self.worker = worker;
+        self.inventory = None;
+        (self.inventory_seen, self.capacity_read) = (false, false);
+    }
 }
 
 /// The ids a source's state poller asks for: those that wait, and those that run.
@@ -55,6 +78,10 @@ pub(super) struct Ask {
 
 pub(super) struct Leader {
     pub parts: Parts,
+    pub links: Arc<dyn Links>,
+    pub held: Held,
+    pub config: String,
+    pub begun: Instant,
     pub term: Term,
     pub tasks: Tasks,
     pub inputs: mpsc::Sender<Input>,
@@ -69,8 +96,9 @@ pub(super) struct Leader {
     pub holds: BTreeMap<HoldKey, Hold>,
     pub bulk_calls: VecDeque<(Timestamp, ProjectId)>,
     pub registered: BTreeSet<SourceName>,
-    pub ready: BTreeSet<usize>,
-    pub commands: Vec<mpsc::UnboundedSender<gust_core::ports::Command>>,
+    pub roster_seen: bool,
+    pub workers: BTreeMap<ReplicaId, WorkerState>,
+    pub sessions: u64,
     pub ask: BTreeMap<SourceName, watch::Sender<Ask>>,
     pub notes: Notes,
     pub note_sinks: BTreeMap<SourceName, mpsc::UnboundedSender<Vec<Notification>>>,
@@ -78,7 +106,12 @@ pub(super) struct Leader {
     pub effects: Vec<Effect>,
     pub claims: Option<Queue>,
     pub asked_for: bool,
+    /// What the last pass leaves to be shown, once it is durable.
+    pub picture: Option<Picture>,
 }
+
+/// What the leader waits for at most, before it decides with the shards it has.
+const GRACE: Duration = Duration::from_secs(10);
 
 impl Leader {
     /// Applies a step to memory and puts it into the next commit.
@@ -166,6 +199,9 @@ impl Leader {
     /// What gust's records promise of each metric: by shard, and project-wide by project.
     pub fn promised(&mut self) -> Promised {
         let mut promised = Promised::default();
+        if gust_core::mutant!("promise-not-counted") {
+            return promised;
+        }
         for (footprint, count) in self.book.footprints() {
             if !self.usages.contains_key(footprint) {
                 self.usages
@@ -189,22 +225,24 @@ impl Leader {
         promised
     }
 
-    /// What has not been loaded since this term began; nothing is decided before it is empty.
+    /// What has not been loaded since this term began; nothing is decided before it is empty. Shards of which
+    /// nothing is heard for a while stay out, so that one region does not hold up the others.
     pub fn missing(&self) -> Vec<String> {
         let sources = self
             .parts
             .sources
             .keys()
             .filter(|name| !self.registered.contains(*name));
-        let workers = (0..self.parts.workers.len()).filter(|worker| !self.ready.contains(worker));
+        let patient = self.begun.elapsed() < GRACE;
+        let roster = (patient && !self.roster_seen).then(|| "the roster of replicas".to_owned());
         let shards = self
             .shards
             .iter()
-            .filter(|(_, shard)| !shard.inventory_seen || !shard.capacity_read);
+            .filter(|(_, shard)| patient && !self.is_served(shard));
         let states = self.known.iter().filter(|(_, known)| !known.loaded);
         sources
             .map(|name| format!("registration at source {name}"))
-            .chain(workers.map(|at| format!("worker {}", self.parts.workers[at].link.worker())))
+            .chain(roster)
             .chain(shards.map(|(shard, _)| format!("machines and quotas of {shard}")))
             .chain(
                 states
@@ -212,6 +250,12 @@ impl Leader {
                     .map(|(job, _)| format!("states of booked jobs, such as {job}")),
             )
             .collect()
+    }
+
+    /// Its worker is there, and has told what is in it.
+    pub fn is_served(&self, shard: &ShardState) -> bool {
+        let worker = shard.worker.as_ref().and_then(|worker| self.workers.get(worker));
+        worker.is_some_and(|worker| worker.ready) && shard.inventory_seen && shard.capacity_read
     }
 }
 
@@ -249,6 +293,10 @@ impl Leader {
         let mut shards = BTreeMap::new();
         let mut projects = BTreeMap::new();
         for (name, state) in &mut self.shards {
+            let worker = state.worker.as_ref().and_then(|worker| self.workers.get(worker));
+            if !(worker.is_some_and(|worker| worker.ready) && state.inventory_seen && state.capacity_read) {
+                continue;
+            }
             let ours = promised.shards.get(name).unwrap_or(&empty);
             let view = ShardView {
                 ledger: Ledger::new(&state.quotas, &state.promised_then, ours),

@@ -14,7 +14,8 @@ use gust_buildkite::StacksSource;
 use gust_cloud::gce::{GceCloud, GceConfig};
 use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Store},
+    ports::{Cloud, Link, Member, Store},
+    tenure::Timing,
 };
 use gust_proto::v1::{
     machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer,
@@ -31,10 +32,11 @@ use tracing::{error, info};
 use crate::{
     clock::Clock,
     config::{self, Config},
-    leader::{self, End, Handle, Parts, SourcePart, WorkerPart},
+    leader::{End, Handle, Parts, SourcePart},
     planner::{self, Planner},
+    replica::{Links, Replica},
     rpc::{GrpcLink, MachineRpc, Verifier, WorkerRpc},
-    task::{Backoff, Dice, Tasks},
+    task::{Dice, Tasks},
     worker::{Pace, Worker},
 };
 
@@ -56,66 +58,36 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let tasks = Tasks::default();
     let replica = start(config, options, &tasks).await?;
+    let leading = tasks.child();
+    let mut run = std::pin::pin!(replica.run(&leading));
     let end = tokio::select! {
         biased;
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        end = replica.lead_for_ever(&tasks) => Some(end),
+        end = &mut run => Some(end),
     };
-    // The order matters: first nothing is decided or begun any more, then leadership is given up.
-    tasks.stop().await;
-    if let Some(term) = replica.term() {
-        replica
-            .parts
-            .store
-            .resign(term)
-            .await
-            .map_err(ServeError::Store)?;
-    }
-    info!("stopped");
-    end.map_or(Ok(()), Err)
-}
-
-struct Replica {
-    parts: Parts,
-    handle: Handle,
-    inputs: tokio::sync::Mutex<leader::Inputs>,
-    term: std::sync::atomic::AtomicU64,
-}
-
-impl Replica {
-    async fn lead_for_ever(&self, tasks: &Tasks) -> ServeError {
-        let mut inputs = self.inputs.lock().await;
-        let mut backoff = Backoff::new(
-            Duration::from_millis(200),
-            Duration::from_secs(5),
-            &self.parts.dice,
-        );
-        loop {
-            let term = match self.parts.store.campaign(&self.parts.replica).await {
-                Ok(term) => term,
-                Err(error) => return ServeError::Store(error),
-            };
-            self.term.store(term.0, std::sync::atomic::Ordering::Relaxed);
-            match leader::lead(self.parts.clone(), term, &self.handle, &mut inputs, tasks).await {
-                End::Stopped => std::future::pending().await,
-                end @ End::Deposed(_) => info!(
-                    gust.term = term.0,
-                    end = crate::error_chain(&end),
-                    "no longer leading"
-                ),
-                end => {
-                    error!(gust.term = term.0, end = crate::error_chain(&end), "cannot lead");
-                    return ServeError::Lead(end);
-                }
-            }
-            tokio::time::sleep(backoff.step()).await;
+    let end = match end {
+        Some(end) => end,
+        None => {
+            // Nothing is decided or begun any more, then leadership and membership are given up.
+            leading.cancelled().cancel();
+            run.await
         }
+    };
+    tasks.stop().await;
+    info!("stopped");
+    match end {
+        End::Stopped => Ok(()),
+        end => Err(ServeError::Lead(end)),
     }
+}
 
-    fn term(&self) -> Option<gust_core::ids::Term> {
-        let term = self.term.load(std::sync::atomic::Ordering::Relaxed);
-        (term > 0).then_some(gust_core::ids::Term(term))
+/// The way to this replica's own worker, which is the only one.
+struct OwnLink(Arc<GrpcLink>);
+
+impl Links for OwnLink {
+    fn to(&self, _member: &Member) -> Arc<dyn Link> {
+        self.0.clone()
     }
 }
 
@@ -130,14 +102,22 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Place)?;
     let worker = Worker::new(
         config.replica.clone(),
+        store.clone(),
         clouds.clone(),
         clock.clone(),
         dice.clone(),
         Pace::default(),
         tasks,
     );
-    let link = serve_worker(worker, &config.replica, tasks).await?;
-    let (handle, inputs) = Handle::new();
+    let link = serve_worker(worker.clone(), &config.replica, tasks).await?;
+    let handle = Handle::default();
+    let me = Member {
+        replica: config.replica.clone(),
+        zone: String::new(),
+        address: String::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: config.decided_hash(),
+    };
     serve_machines(&config, listener, &clouds, &clock, &handle, tasks)?;
     info!(
         gust.replica = %config.replica,
@@ -149,10 +129,7 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     );
     let parts = Parts {
         sources: sources(&config, &dice)?,
-        workers: vec![WorkerPart {
-            link: Arc::new(link),
-            shards,
-        }],
+        shards,
         stack: config.stack,
         replica: config.replica,
         settings: config.settings,
@@ -162,10 +139,13 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         planner: Arc::new(planner),
     };
     Ok(Replica {
+        me,
         parts,
+        worker,
+        links: Arc::new(OwnLink(Arc::new(link))),
+        timing: Timing::default(),
         handle,
-        inputs: tokio::sync::Mutex::new(inputs),
-        term: Default::default(),
+        leadership: Default::default(),
     })
 }
 

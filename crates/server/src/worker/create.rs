@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use gust_core::{
-    ids::MachineName,
+    ids::{BatchId, MachineName},
+    mutant,
     ports::{Cloud, CloudError, Creation, Event, MemberFate, OperationRef, OperationState, RefusalClass},
     records::BatchRecord,
 };
@@ -16,6 +17,7 @@ impl Session {
     /// Runs one batch to its end and tells it. The same batch may be run again by a later session: its names
     /// and its request id are recorded, so the cloud answers with the same operation.
     pub(super) async fn create(self, cloud: Arc<dyn Cloud>, batch: Box<BatchRecord>) {
+        self.owned(&batch.shard()).await;
         let creation = Creation::from(&*batch);
         let event = match self.call(&*cloud, &creation).await {
             Ok(operation) => {
@@ -50,8 +52,9 @@ impl Session {
         creation: &Creation,
     ) -> Result<OperationRef, (RefusalClass, String)> {
         let mut backoff = self.backoff();
+        let mut creation = creation.clone();
         loop {
-            match cloud.create(creation).await {
+            match cloud.create(&creation).await {
                 Ok(operation) => {
                     info!(gust.batch = %creation.request_id, machines = creation.names.len(), operation = operation.name, "Google took the call");
                     return Ok(operation);
@@ -70,6 +73,9 @@ impl Session {
                 }
             }
             tokio::time::sleep(backoff.step()).await;
+            if mutant!("request-id-renewed") {
+                creation.request_id = BatchId::of(&format!("{}+", creation.request_id).as_str().into());
+            }
         }
     }
 

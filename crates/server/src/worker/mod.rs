@@ -7,6 +7,9 @@
 mod create;
 mod delete;
 mod look;
+mod own;
+
+pub use own::Membership;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,13 +19,14 @@ use std::{
 
 use gust_core::{
     ids::{BatchId, MachineName, ProjectId, ReplicaId, Shard, Term, Zone},
-    ports::{Cloud, Command, Event, Hello, LinkError},
+    ports::{Cloud, Command, Event, Hello, LinkError, Store},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
+    replica::Held,
     task::{Dice, Tasks},
 };
 
@@ -57,6 +61,7 @@ impl Default for Pace {
 #[derive(Clone)]
 pub struct Worker {
     replica: ReplicaId,
+    store: Arc<dyn Store>,
     clouds: Arc<BTreeMap<ProjectId, Arc<dyn Cloud>>>,
     clock: Clock,
     dice: Dice,
@@ -70,6 +75,9 @@ pub struct Worker {
 struct Followed {
     term: Term,
     session: Option<Tasks>,
+    membership: Option<Membership>,
+    /// Shards whose keys we may hold.
+    owned: BTreeSet<Shard>,
 }
 
 /// What one session has in hand, shared by its tasks.
@@ -83,6 +91,8 @@ struct Hand {
 struct ShardHand {
     zones: Vec<Zone>,
     cloud: Arc<dyn Cloud>,
+    /// Whether its key is ours.
+    owned: watch::Sender<bool>,
     /// Wakes the lister.
     look: Notify,
     /// Wakes the reader of quotas.
@@ -91,9 +101,10 @@ struct ShardHand {
 }
 
 impl Worker {
-    /// A worker for the projects of `clouds`. Its tasks end with `tasks`.
+    /// A worker for the projects of `clouds`. Its tasks end with `tasks`. It follows nobody before it is admitted.
     pub fn new(
         replica: ReplicaId,
+        store: Arc<dyn Store>,
         clouds: BTreeMap<ProjectId, Arc<dyn Cloud>>,
         clock: Clock,
         dice: Dice,
@@ -103,6 +114,7 @@ impl Worker {
         let clouds = Arc::new(clouds);
         Self {
             replica,
+            store,
             clouds,
             clock,
             dice,
@@ -115,14 +127,15 @@ impl Worker {
     /// Begins a session: any earlier one ends first.
     ///
     /// # Errors
-    /// [`LinkError::Deposed`] if a higher term was seen; [`LinkError::Nonsense`] if a shard's project is unknown here.
+    /// [`LinkError::Deposed`] if a higher term was seen; [`LinkError::Down`] while this replica is no member;
+    /// [`LinkError::Nonsense`] if a shard's project is unknown here.
     pub async fn session(
         &self,
         hello: Hello,
         commands: mpsc::Receiver<Command>,
     ) -> Result<mpsc::Receiver<Event>, LinkError> {
         let tasks = self.tasks.child();
-        let earlier = {
+        let (membership, earlier) = {
             let mut followed = lock(&self.state);
             if hello.term < followed.term {
                 return Err(LinkError::Deposed {
@@ -131,16 +144,23 @@ impl Worker {
                 });
             }
             followed.term = hello.term;
-            followed.session.replace(tasks.clone())
+            let Some(membership) = followed.membership.clone() else {
+                return Err(LinkError::Down {
+                    worker: self.replica.clone(),
+                    message: "this replica is no member at present".to_owned(),
+                });
+            };
+            (membership, followed.session.replace(tasks.clone()))
         };
         if let Some(earlier) = earlier {
             earlier.stop().await;
         }
-        let hand = Arc::new(self.hand(&hello)?);
+        let hand = Arc::new(self.hand(&hello, &membership.held)?);
         let (events, receiver) = mpsc::channel(1024);
         info!(gust.term = hello.term.0, leader = %hello.leader, shards = hand.shards.len(), "following a leader");
         let session = Session {
             worker: self.clone(),
+            membership,
             hand,
             events,
             tasks: tasks.clone(),
@@ -149,7 +169,7 @@ impl Worker {
         Ok(receiver)
     }
 
-    fn hand(&self, hello: &Hello) -> Result<Hand, LinkError> {
+    fn hand(&self, hello: &Hello, held: &Held) -> Result<Hand, LinkError> {
         let mut shards = BTreeMap::new();
         for (shard, zones) in &hello.shards {
             let Some(cloud) = self.clouds.get(&shard.project) else {
@@ -160,7 +180,11 @@ impl Worker {
             };
             let hand = ShardHand {
                 zones: zones.clone(),
-                cloud: Arc::clone(cloud),
+                cloud: Arc::new(own::Owned {
+                    cloud: Arc::clone(cloud),
+                    held: held.clone(),
+                }),
+                owned: watch::Sender::new(false),
                 look: Notify::new(),
                 measure: Notify::new(),
                 deletions: delete::Deletions::default(),
@@ -179,6 +203,7 @@ impl Worker {
 #[derive(Clone)]
 struct Session {
     worker: Worker,
+    membership: Membership,
     hand: Arc<Hand>,
     events: mpsc::Sender<Event>,
     tasks: Tasks,
@@ -191,12 +216,16 @@ impl Session {
             deleting: Vec::new(),
         })
         .await;
+        let dropped: Vec<Shard> = {
+            let mut followed = lock(&self.worker.state);
+            let ours: BTreeSet<Shard> = self.hand.shards.keys().cloned().collect();
+            let dropped = followed.owned.difference(&ours).cloned().collect();
+            followed.owned.extend(ours);
+            dropped
+        };
+        self.tasks.spawn("let-go", self.clone().let_go(dropped));
         for shard in self.hand.shards.keys() {
-            self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
-            self.tasks
-                .spawn("quotas", self.clone().measure_forever(shard.clone()));
-            self.tasks
-                .spawn("delete", self.clone().delete_forever(shard.clone()));
+            self.tasks.spawn("own", self.clone().look_after(shard.clone()));
         }
         while let Some(command) = commands.recv().await {
             self.obey(command);

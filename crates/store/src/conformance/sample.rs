@@ -6,7 +6,9 @@ use gust_core::{
         Zone,
     },
     ports::{Commit, CommitPhase},
-    records::{BatchRecord, Call, Change, HistoryRecord, JobFacts, JobPhase, JobRecord, Member, Outcome},
+    records::{
+        BatchRecord, Call, Change, HistoryRecord, JobFacts, JobPhase, JobRecord, Member, Outcome, Step,
+    },
     shape::{Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
     time::Timestamp,
 };
@@ -121,8 +123,10 @@ pub fn commit(term: Term, changes: Vec<Change>) -> Commit {
     Commit {
         term,
         at: at.max().unwrap_or_default(),
-        phases: vec![CommitPhase::Booked],
-        changes,
+        steps: vec![Step {
+            phase: CommitPhase::Booked,
+            changes,
+        }],
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Prepared {
 
 impl From<&Commit> for Prepared {
     fn from(commit: &Commit) -> Self {
-        let writes = commit.changes.iter().map(|change| {
+        let writes = commit.merged().into_iter().map(|change| {
             let key = change.key().to_string();
             match (change, change.value()) {
                 (Change::PutHistory(record), Some(value)) => Write::Summary {
@@ -62,7 +62,7 @@ impl From<&Commit> for Prepared {
         Self {
             term: commit.term,
             at: commit.at,
-            phases: commit.phases.clone(),
+            phases: commit.phases(),
             writes: writes.collect(),
         }
     }

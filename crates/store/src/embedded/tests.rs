@@ -52,7 +52,11 @@ impl Bed for OnDisk {
 crate::conformance_suite!(OnDisk::new());
 
 async fn lead(store: &EmbeddedStore) -> Term {
-    store.campaign(&ReplicaId::new("a")).await.unwrap()
+    let lease = store.grant(Duration::from_secs(5)).await.unwrap().id;
+    match store.campaign(lease, &ReplicaId::new("a")).await.unwrap() {
+        Candidacy::Elected(term) => term,
+        held @ Candidacy::Held { .. } => panic!("nobody else leads, but {held:?}"),
+    }
 }
 
 fn put(term: Term, n: u32) -> Commit {

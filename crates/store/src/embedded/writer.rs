@@ -7,16 +7,17 @@ use std::{collections::VecDeque, error::Error, fmt, sync::Arc};
 
 use gust_core::{
     ids::{ReplicaId, Term},
-    ports::{CommitError, Loaded, Revision, StoreError},
+    ports::{Candidacy, CommitError, LeaseId, Loaded, Revision, StoreError},
 };
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Config,
     apply::{self, Prepared},
     file::{self, Opener, Position},
     hint::{hint, store_error},
+    presence::{Leader, Presence},
 };
 use crate::{
     Journal,
@@ -27,32 +28,13 @@ use crate::{
 /// Most commits that share one fsync.
 const MOST_IN_GROUP: usize = 256;
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-type CommitReply = oneshot::Sender<Result<Revision, CommitError>>;
+pub(super) type CommitReply = oneshot::Sender<Result<Revision, CommitError>>;
 
 /// What the thread is asked for. A reply nobody waits for any more is dropped.
 pub(super) enum Request {
-    Campaign {
-        replica: ReplicaId,
-        reply: Reply<Term>,
-    },
-    Resign {
-        term: Term,
-        reply: Reply<()>,
-    },
-    Load(Reply<Loaded>),
-    History {
-        after: Option<String>,
-        limit: usize,
-        reply: Reply<Vec<(String, Vec<u8>)>>,
-    },
     Commit(Prepared, CommitReply),
-}
-
-/// Who leads: nobody after opening, since a leader's term ends with its process.
-struct Leader {
-    replica: ReplicaId,
-    term: Term,
+    /// Anything else, in its turn.
+    Act(Box<dyn FnOnce(&mut Writer) + Send>),
 }
 
 pub(super) struct Writer {
@@ -63,11 +45,19 @@ pub(super) struct Writer {
     /// Absent while the file could not be opened again.
     database: Option<Database>,
     position: Position,
-    leader: Option<Leader>,
+    /// Nobody leads after opening, since a leader's term ends with its process.
+    pub presence: Presence,
+    /// Tells who waits for it that the roster is another one.
+    roster_version: watch::Sender<u64>,
 }
 
 impl Writer {
-    pub fn open(config: Config, journal: Option<Journal>, opener: Opener) -> Result<Self, StoreError> {
+    pub fn open(
+        config: Config,
+        journal: Option<Journal>,
+        opener: Opener,
+        roster_version: watch::Sender<u64>,
+    ) -> Result<Self, StoreError> {
         let (database, position) = file::open(&config, &opener)?;
         tracing::info!(
             file = %config.path.display(),
@@ -82,7 +72,8 @@ impl Writer {
             opener,
             database: Some(database),
             position,
-            leader: None,
+            presence: Presence::default(),
+            roster_version,
         };
         writer.complete_journal()?;
         Ok(writer)
@@ -128,53 +119,77 @@ impl Writer {
                     }
                     self.commit(group);
                 }
-                Request::Campaign { replica, reply } => drop(reply.send(self.campaign(replica))),
-                Request::Resign { term, reply } => drop(reply.send(self.resign(term))),
-                Request::Load(reply) => drop(reply.send(self.load())),
-                Request::History { after, limit, reply } => {
-                    let page = self.read("reading history", |txn| {
-                        file::history(txn, after.as_deref(), limit)
-                    });
-                    drop(reply.send(page));
+                Request::Act(act) => {
+                    act(&mut self);
+                    let version = self.presence.version();
+                    self.roster_version
+                        .send_if_modified(|seen| std::mem::replace(seen, version) != version);
                 }
             }
         }
     }
 
-    fn campaign(&mut self, replica: ReplicaId) -> Result<Term, StoreError> {
-        let revision = self.position.revision + 1;
-        // The term ends before the new one is durable: if that fails, nobody leads, which is safe.
-        self.leader = None;
-        self.move_to(
-            "campaigning",
-            Position {
-                revision,
-                term: revision,
-            },
-        )?;
-        let term = Term(revision);
+    /// A second campaign on the lease that leads changes nothing.
+    pub fn campaign(&mut self, lease: LeaseId, replica: ReplicaId) -> Result<Candidacy, StoreError> {
+        self.presence.check("campaigning", lease)?;
+        if let Some(leader) = self.presence.leader() {
+            return Ok(if leader.lease == lease {
+                Candidacy::Elected(leader.term)
+            } else {
+                Candidacy::Held {
+                    leader: leader.replica.clone(),
+                    term: leader.term,
+                }
+            });
+        }
+        let term = self.next_term("campaigning")?;
         tracing::info!(%replica, %term, "leading");
-        self.leader = Some(Leader { replica, term });
-        Ok(term)
+        self.presence.lead(Some(Leader { lease, replica, term }));
+        Ok(Candidacy::Elected(term))
     }
 
-    fn resign(&mut self, term: Term) -> Result<(), StoreError> {
-        if self.leader.as_ref().is_none_or(|leader| leader.term != term) {
+    pub fn resign(&mut self, term: Term) -> Result<(), StoreError> {
+        if self.presence.leader().is_none_or(|leader| leader.term != term) {
             return Ok(());
         }
-        self.leader = None;
-        // A new term that nobody holds: whoever still commits under the old one is told a higher number.
-        let revision = self.position.revision + 1;
-        self.move_to(
-            "resigning",
-            Position {
-                revision,
-                term: revision,
-            },
-        )
+        self.vacate("resigning")
     }
 
-    fn load(&mut self) -> Result<Loaded, StoreError> {
+    pub fn revoke(&mut self, lease: LeaseId) -> Result<(), StoreError> {
+        self.presence.revoke(lease);
+        if self.presence.leader().is_none_or(|leader| leader.lease != lease) {
+            return Ok(());
+        }
+        self.vacate("revoking a lease")
+    }
+
+    fn vacate(&mut self, act: &'static str) -> Result<(), StoreError> {
+        // The lead ends before the new term is durable: if that fails, nobody leads, which is safe.
+        self.presence.lead(None);
+        // A new term that nobody holds: whoever still commits under the old one is told a higher number.
+        self.next_term(act).map(drop)
+    }
+
+    fn next_term(&mut self, act: &'static str) -> Result<Term, StoreError> {
+        let revision = self.position.revision + 1;
+        let next = Position {
+            revision,
+            term: revision,
+        };
+        self.transact(next, |_| Ok(()))
+            .map_err(|cause| store_error(act, &self.config.path, cause))?;
+        Ok(Term(revision))
+    }
+
+    pub fn history(
+        &mut self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.read("reading history", |txn| file::history(txn, after, limit))
+    }
+
+    pub fn load(&mut self) -> Result<Loaded, StoreError> {
         let revision = Revision(self.position.revision);
         let records = self.read("loading the records", file::records)?;
         Ok(Loaded { revision, records })
@@ -182,7 +197,7 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<(Prepared, CommitReply)>) {
         let theirs = Term(self.position.term);
-        let leads = self.leader.as_ref().map(|leader| leader.term);
+        let leads = self.presence.leader().map(|leader| leader.term);
         let group: Vec<_> = group
             .into_iter()
             .filter_map(|(commit, reply)| {
@@ -218,7 +233,7 @@ impl Writer {
         }
         let line = |(n, commit): (usize, &&Prepared)| {
             let durable = Durable {
-                replica: self.leader.as_ref().map(|leader| leader.replica.clone()),
+                replica: self.presence.leader().map(|leader| leader.replica.clone()),
                 term: commit.term,
                 revision: Revision(first + n as u64),
                 keys: commit.writes.iter().map(|write| write.key().to_owned()).collect(),
@@ -305,11 +320,6 @@ impl Writer {
             }
             Err(error) => tracing::error!(error = %error, "the store cannot be opened again"),
         }
-    }
-
-    fn move_to(&mut self, act: &'static str, next: Position) -> Result<(), StoreError> {
-        self.transact(next, |_| Ok(()))
-            .map_err(|cause| store_error(act, &self.config.path, cause))
     }
 
     fn read<T>(

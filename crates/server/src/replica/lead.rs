@@ -1,0 +1,134 @@
+//! The candidate: campaigns for as long as it lives, and leads while it is elected.
+
+use std::time::Duration;
+
+use gust_core::ports::{Candidacy, Lease, Revision, StoreError};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::{Held, Leadership, Replica, held};
+use crate::{
+    leader::{self, End},
+    task::{Backoff, Tasks},
+};
+
+impl Replica {
+    /// Campaigns and leads until it is asked to stop, or cannot go on.
+    pub(super) async fn campaign(&self, tasks: &Tasks) -> End {
+        let stop = tasks.cancelled();
+        let mut backoff = self.backoff();
+        loop {
+            let (lease, held) = tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                granted = held::grant(self.store(), &self.parts.clock, self.timing, &mut backoff) => granted,
+            };
+            let own = tasks.child();
+            let (keeper, store) = (held.clone(), self.parts.store.clone());
+            own.spawn("lead-lease", async move { keeper.keep(&*store, lease.id).await });
+            let end = tokio::select! {
+                biased;
+                () = stop.cancelled() => End::Stopped,
+                () = held.lapsed() => End::Lapsed,
+                end = self.stand(lease, &held, &own, &mut backoff) => end,
+            };
+            // The order matters: first nothing is decided or begun any more, then leadership is given up.
+            own.stop().await;
+            held.give_up();
+            self.tell(Leadership::Unknown);
+            self.give_back(lease).await;
+            match end {
+                End::Stopped => return End::Stopped,
+                End::Deposed(_) | End::Lapsed => {
+                    info!(end = crate::error_chain(&end), "no longer leading");
+                }
+                end @ (End::Load(_) | End::Damaged(_)) => {
+                    error!(end = crate::error_chain(&end), "cannot lead");
+                    if let End::Damaged(_) = end {
+                        return end;
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                () = tokio::time::sleep(backoff.step()) => {}
+            }
+        }
+    }
+
+    // Stands for election on one lease until it was elected and its leadership has ended.
+    async fn stand(&self, lease: Lease, held: &Held, tasks: &Tasks, backoff: &mut Backoff) -> End {
+        loop {
+            match self.try_once(lease).await {
+                Ok(Candidacy::Elected(term)) => {
+                    *backoff = self.backoff();
+                    self.tell(Leadership::Leading { term });
+                    return leader::lead(self.leader_parts(held), term, &self.handle, tasks).await;
+                }
+                Ok(Candidacy::Held { leader, term }) => {
+                    *backoff = self.backoff();
+                    self.tell(Leadership::Following { leader, term });
+                    self.vacancy(Revision(term.0)).await;
+                }
+                Err(error) => {
+                    warn!(error = crate::error_chain(&error), "cannot campaign; tried again");
+                    tokio::time::sleep(backoff.step()).await;
+                }
+            }
+        }
+    }
+
+    async fn try_once(&self, lease: Lease) -> Result<Candidacy, StoreError> {
+        let campaign = self.store().campaign(lease.id, &self.me.replica);
+        timeout(self.timing.call * 2, campaign).await.unwrap_or_else(|_| {
+            Err(StoreError {
+                act: "campaigning",
+                hint: "the store did not answer in time".to_owned(),
+                source: None,
+            })
+        })
+    }
+
+    // Until the leader's key may be free. A watch that stays silent is not trusted for long.
+    async fn vacancy(&self, seen: Revision) {
+        let look = tokio::time::Instant::now() + self.timing.look;
+        let mut since = seen;
+        while let Ok(Ok(())) = tokio::time::timeout_at(look, self.store().roster_changed(since)).await {
+            match timeout(self.timing.call, self.store().roster()).await {
+                Ok(Ok(roster)) if roster.leader.is_none() => return,
+                Ok(Ok(roster)) => since = roster.revision,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        tokio::time::sleep_until(look).await;
+    }
+
+    fn leader_parts(&self, held: &Held) -> leader::Leading {
+        leader::Leading {
+            parts: self.parts.clone(),
+            links: self.links.clone(),
+            held: held.clone(),
+            timing: self.timing,
+            config: self.me.config.clone(),
+        }
+    }
+
+    async fn give_back(&self, lease: Lease) {
+        // If this fails the lease lapses by itself.
+        if !matches!(
+            timeout(self.timing.call, self.store().revoke(lease.id)).await,
+            Ok(Ok(()))
+        ) {
+            warn!(lease = lease.id.0, "a lease could not be given back; it lapses");
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(
+            Duration::from_millis(100),
+            Duration::from_secs(2),
+            &self.parts.dice,
+        )
+    }
+}

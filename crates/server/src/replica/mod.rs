@@ -1,0 +1,104 @@
+//! A replica: always a worker, and one of all replicas the leader.
+//!
+//! It holds two leases. On one hang its membership and the shards its worker owns; on the other, if it is
+//! elected, the leader's key. Losing one ends what hangs on it, and nothing else. Whoever holds a lease stops
+//! on its own before the lease can lapse; the store's fence stands behind that.
+
+mod held;
+mod lead;
+mod member;
+
+use std::sync::Arc;
+
+use gust_core::{
+    ids::{ReplicaId, Term},
+    ports::{Link, Member, Store},
+    tenure::Timing,
+};
+use tokio::sync::watch;
+
+pub use held::Held;
+
+use crate::{
+    leader::{End, Handle, Parts},
+    task::Tasks,
+    worker::Worker,
+};
+
+/// Ways to the other replicas' workers.
+pub trait Links: Send + Sync {
+    /// The way to the worker of a member, which may be this replica itself.
+    fn to(&self, member: &Member) -> Arc<dyn Link>;
+}
+
+/// Whether this replica leads, and who does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Leadership {
+    /// Nobody is known to lead.
+    #[default]
+    Unknown,
+    /// Another replica leads.
+    Following {
+        /// Which.
+        leader: ReplicaId,
+        /// Since which term.
+        term: Term,
+    },
+    /// This replica leads.
+    Leading {
+        /// Since which term.
+        term: Term,
+    },
+}
+
+/// Everything a replica is made of.
+pub struct Replica {
+    /// How it shows itself.
+    pub me: Member,
+    /// What its leader is made of.
+    pub parts: Parts,
+    /// Its worker.
+    pub worker: Worker,
+    /// Ways to the others.
+    pub links: Arc<dyn Links>,
+    /// How leases are kept.
+    pub timing: Timing,
+    /// The way into its leader's loop, while it leads.
+    pub handle: Handle,
+    /// Whether it leads.
+    pub leadership: watch::Sender<Leadership>,
+}
+
+impl Replica {
+    /// Runs until `tasks` is cancelled, or its leader cannot go on at all.
+    ///
+    /// Both leases are revoked before it returns: a successor need not wait for them to lapse.
+    pub async fn run(&self, tasks: &Tasks) -> End {
+        let member = tasks.child();
+        let keeper = member::Keeper {
+            me: self.me.clone(),
+            store: Arc::clone(&self.parts.store),
+            worker: self.worker.clone(),
+            clock: self.parts.clock.clone(),
+            dice: self.parts.dice.clone(),
+            timing: self.timing,
+        };
+        member.spawn("member", keeper.clone().stay());
+        let end = self.campaign(tasks).await;
+        member.stop().await;
+        keeper.leave().await;
+        end
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.parts.store
+    }
+
+    fn tell(&self, leadership: Leadership) {
+        self.leadership.send_if_modified(|now| {
+            let changed = *now != leadership;
+            *now = leadership;
+            changed
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! Owning shards: a worker calls Google for a shard only while it holds the shard's key, and believes in that
+//! no longer than in the lease on which the key hangs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gust_core::{
+    ids::{MachineName, ProjectId, Shard, Zone},
+    ports::{
+        Cloud, CloudError, Creation, Instance, InstancePage, LeaseId, MemberFate, OperationRef, OperationState,
+        Ownership, Quota,
+    },
+};
+use tracing::{info, warn};
+
+use super::{Session, Worker, lock};
+use crate::replica::Held;
+
+/// The lease on which a worker's shards hang.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Whether it may still be believed in.
+    pub held: Held,
+}
+
+impl Worker {
+    /// The replica is a member from now on: sessions are accepted.
+    pub fn admit(&self, membership: Membership) {
+        lock(&self.state).membership = Some(membership);
+    }
+
+    /// The replica is no member any more: the session ends, and with it every call. Returns the membership that
+    /// was.
+    pub async fn expel(&self) -> Option<Membership> {
+        let (membership, session) = {
+            let mut followed = lock(&self.state);
+            (followed.membership.take(), followed.session.take())
+        };
+        if let Some(session) = session {
+            session.stop().await;
+        }
+        membership
+    }
+}
+
+/// The cloud, for the owner of a shard: no call leaves once the membership may have lapsed.
+pub(super) struct Owned {
+    pub cloud: std::sync::Arc<dyn Cloud>,
+    pub held: Held,
+}
+
+#[async_trait]
+impl Cloud for Owned {
+    async fn create(&self, creation: &Creation) -> Result<OperationRef, CloudError> {
+        self.held.permit().await;
+        self.cloud.create(creation).await
+    }
+
+    async fn operation(
+        &self,
+        operation: &OperationRef,
+        patience: Duration,
+    ) -> Result<OperationState, CloudError> {
+        self.held.permit().await;
+        self.cloud.operation(operation, patience).await
+    }
+
+    async fn fates(
+        &self,
+        operation: &OperationRef,
+        creation: &Creation,
+    ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
+        self.held.permit().await;
+        self.cloud.fates(operation, creation).await
+    }
+
+    async fn list(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<InstancePage, CloudError> {
+        self.held.permit().await;
+        self.cloud.list(project, zone, page).await
+    }
+
+    async fn get(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        name: &MachineName,
+    ) -> Result<Option<Instance>, CloudError> {
+        self.held.permit().await;
+        self.cloud.get(project, zone, name).await
+    }
+
+    async fn delete(
+        &self,
+        shard: &Shard,
+        zone: &Zone,
+        name: &MachineName,
+    ) -> Result<Option<OperationRef>, CloudError> {
+        self.held.permit().await;
+        self.cloud.delete(shard, zone, name).await
+    }
+
+    async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
+        self.held.permit().await;
+        self.cloud.quotas(shard).await
+    }
+
+    async fn identity_keys(&self) -> Result<String, CloudError> {
+        self.cloud.identity_keys().await
+    }
+}
+
+impl Session {
+    /// Takes the shard's key, again and again until it is ours, then does what is to be done there.
+    pub(super) async fn look_after(self, shard: Shard) {
+        let mut backoff = self.backoff();
+        loop {
+            let own = self
+                .worker
+                .store
+                .own(self.membership.lease, &shard, &self.worker.replica);
+            match tokio::time::timeout(Duration::from_secs(2), own).await {
+                Ok(Ok(Ownership::Ours)) => break,
+                Ok(Ok(Ownership::Theirs(owner))) => {
+                    info!(gust.shard = %shard, %owner, "another worker still has the shard");
+                    backoff = self.backoff();
+                }
+                Ok(Err(error)) => {
+                    warn!(gust.shard = %shard, error = crate::error_chain(&error), "the shard's key cannot be taken");
+                }
+                Err(_) => warn!(gust.shard = %shard, "the store did not answer; the shard's key is asked for again"),
+            }
+            tokio::time::sleep(backoff.step()).await;
+        }
+        info!(gust.shard = %shard, "shard is ours");
+        if let Some(hand) = self.hand.shards.get(&shard) {
+            hand.owned.send_replace(true);
+        }
+        self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
+        self.tasks
+            .spawn("quotas", self.clone().measure_forever(shard.clone()));
+        self.tasks.spawn("delete", self.clone().delete_forever(shard));
+    }
+
+    /// Waits until the shard is ours.
+    pub(super) async fn owned(&self, shard: &Shard) {
+        if let Some(hand) = self.hand.shards.get(shard) {
+            // An error means that the hand is gone, and with it this session.
+            let _ = hand.owned.subscribe().wait_for(|owned| *owned).await;
+        }
+    }
+
+    /// Lets go of shards that this session no longer looks after: nothing of ours is under way there any more.
+    pub(super) async fn let_go(self, shards: Vec<Shard>) {
+        for shard in shards {
+            let mut backoff = self.backoff();
+            loop {
+                let disown = self.worker.store.disown(self.membership.lease, &shard);
+                if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(2), disown).await {
+                    break;
+                }
+                tokio::time::sleep(backoff.step()).await;
+            }
+            info!(gust.shard = %shard, "shard is let go");
+            lock(&self.worker.state).owned.remove(&shard);
+        }
+    }
+}

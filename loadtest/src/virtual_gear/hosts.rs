@@ -1,0 +1,369 @@
+//! The replicas' hosts: what crashes, freezes, and comes back.
+//!
+//! All tasks of a replica run on its host. A crash drops every one of them at once, wherever it waits; a freeze
+//! stops them from being polled while time goes on, as SIGSTOP does.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use gust_core::time::Timestamp;
+use gust_server::{
+    clock::Clock,
+    task::{Executor, Task, Tasks},
+};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+use super::alarm::{Alarm, watched};
+
+/// Starts the software of a replica on its host.
+pub type Boot = Arc<dyn Fn(usize, Arc<dyn Executor>, Clock) + Send + Sync>;
+/// Is told what happens to hosts.
+pub type Told = Arc<dyn Fn(usize, HostEvent) + Send + Sync>;
+
+pub use super::check::HostEvent;
+
+/// All hosts of a run. Cheap to clone.
+#[derive(Clone)]
+pub struct Hosts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hosts: Vec<Arc<Host>>,
+    /// Cut ways between replicas, each direction for itself, until when.
+    cuts: Mutex<BTreeMap<(usize, usize), Instant>>,
+    healed: Notify,
+    world: Tasks,
+    boot: Mutex<Option<Boot>>,
+    told: Told,
+    alarm: Alarm,
+    epoch: Timestamp,
+    start: Instant,
+}
+
+struct Host {
+    at: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts starts; tasks of an earlier one are dead.
+    life: u64,
+    up: bool,
+    frozen: bool,
+    polls: u64,
+    crash_at: Option<(u64, Duration)>,
+    parked: Vec<Waker>,
+    tasks: Vec<(&'static str, AbortHandle)>,
+    clock: Option<Clock>,
+    skew: i64,
+}
+
+impl Host {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hosts {
+    /// Hosts that are all down. Wall time is `epoch` at this moment.
+    pub fn new(count: usize, world: Tasks, epoch: Timestamp, told: Told, alarm: Alarm) -> Self {
+        let hosts = (0..count).map(|at| {
+            Arc::new(Host {
+                at,
+                state: Mutex::default(),
+            })
+        });
+        Self {
+            inner: Arc::new(Inner {
+                hosts: hosts.collect(),
+                cuts: Mutex::default(),
+                healed: Notify::new(),
+                world,
+                boot: Mutex::new(None),
+                told,
+                alarm,
+                epoch,
+                start: Instant::now(),
+            }),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.inner.hosts.len()
+    }
+
+    /// Starts all; each starts its software with `boot`, now and after each crash.
+    pub fn start(&self, boot: Boot) {
+        *self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner) = Some(boot);
+        for at in 0..self.count() {
+            self.up(at);
+        }
+    }
+
+    /// True while it runs, frozen or not.
+    pub fn is_up(&self, replica: usize) -> bool {
+        self.host(replica).is_some_and(|host| host.state().up)
+    }
+
+    /// True while it is frozen.
+    pub fn is_frozen(&self, replica: usize) -> bool {
+        self.host(replica).is_some_and(|host| host.state().frozen)
+    }
+
+    /// No task of the replica is polled again. It starts anew after `down`. False if it was down.
+    pub fn crash(&self, replica: usize, down: Duration) -> bool {
+        let Some(host) = self.host(replica) else { return false };
+        let tasks = {
+            let mut state = host.state();
+            if !state.up {
+                return false;
+            }
+            state.life += 1;
+            (state.up, state.frozen, state.crash_at) = (false, false, None);
+            state.parked.clear();
+            std::mem::take(&mut state.tasks)
+        };
+        for (_, task) in tasks {
+            task.abort();
+        }
+        (self.inner.told)(replica, HostEvent::Crashed);
+        let hosts = self.clone();
+        self.inner.world.spawn("restart", async move {
+            tokio::time::sleep(down).await;
+            hosts.up(replica);
+        });
+        true
+    }
+
+    /// Crashes the replica when its tasks have been polled so many times more.
+    pub fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration) {
+        if let Some(host) = self.host(replica) {
+            let mut state = host.state();
+            state.crash_at = Some((state.polls + polls.max(1), down));
+        }
+    }
+
+    /// Its tasks are not polled for a while; time goes on. False if it was down or frozen already.
+    pub fn freeze(&self, replica: usize, lasting: Duration) -> bool {
+        let Some(host) = self.host(replica) else { return false };
+        let life = {
+            let mut state = host.state();
+            if !state.up || state.frozen {
+                return false;
+            }
+            state.frozen = true;
+            state.life
+        };
+        (self.inner.told)(replica, HostEvent::Frozen);
+        let (host, told) = (Arc::clone(host), Arc::clone(&self.inner.told));
+        self.inner.world.spawn("thaw", async move {
+            tokio::time::sleep(lasting).await;
+            let parked = {
+                let mut state = host.state();
+                if state.life != life {
+                    return;
+                }
+                state.frozen = false;
+                std::mem::take(&mut state.parked)
+            };
+            told(host.at, HostEvent::Thawed);
+            parked.into_iter().for_each(Waker::wake);
+        });
+        true
+    }
+
+    /// Cuts the way from `a` to `b`, and back unless `half`.
+    pub fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool) {
+        let until = Instant::now() + lasting;
+        let mut cuts = self.cuts();
+        cuts.insert((a, b), until);
+        if !half {
+            cuts.insert((b, a), until);
+        }
+        drop(cuts);
+        let hosts = self.clone();
+        self.inner.world.spawn("heal", async move {
+            tokio::time::sleep(lasting).await;
+            hosts.inner.healed.notify_waiters();
+        });
+    }
+
+    /// The tasks of a replica that have not ended, by name.
+    pub fn tasks_of(&self, replica: usize) -> BTreeMap<&'static str, usize> {
+        let mut names = BTreeMap::new();
+        if let Some(host) = self.host(replica) {
+            for (name, task) in &host.state().tasks {
+                if !task.is_finished() {
+                    *names.entry(*name).or_default() += 1;
+                }
+            }
+        }
+        names
+    }
+
+    /// Until when the way from `a` to `b` is cut.
+    pub fn cut_until(&self, a: usize, b: usize) -> Option<Instant> {
+        let until = self.cuts().get(&(a, b)).copied();
+        until.filter(|until| *until > Instant::now())
+    }
+
+    /// Sets the replica's wall clock wrong by so many milliseconds, for good.
+    pub fn skew(&self, replica: usize, millis: i64) {
+        let Some(host) = self.host(replica) else { return };
+        let mut state = host.state();
+        state.skew = millis;
+        if let Some(clock) = &state.clock {
+            clock.set(self.wall(millis));
+        }
+    }
+
+    /// What runs tasks on a host, for as long as it does not crash. Nothing while it is down.
+    pub fn executor(&self, replica: usize) -> Option<Arc<dyn Executor>> {
+        let host = self.host(replica)?;
+        let state = host.state();
+        state.up.then(|| self.life(host, state.life))
+    }
+
+    fn life(&self, host: &Arc<Host>, life: u64) -> Arc<dyn Executor> {
+        Arc::new(Life {
+            hosts: self.clone(),
+            host: Arc::clone(host),
+            life,
+        })
+    }
+
+    fn wall(&self, skew: i64) -> Timestamp {
+        let now = self.inner.epoch.after(self.inner.start.elapsed());
+        Timestamp(now.0 + skew)
+    }
+
+    fn up(&self, replica: usize) {
+        let Some(host) = self.host(replica) else { return };
+        let (executor, clock) = {
+            let mut state = host.state();
+            if state.up {
+                return;
+            }
+            state.up = true;
+            let clock = Clock::starting_at(self.wall(state.skew));
+            state.clock = Some(clock.clone());
+            (self.life(host, state.life), clock)
+        };
+        (self.inner.told)(replica, HostEvent::Started);
+        let boot = self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(boot) = boot {
+            boot(replica, executor, clock);
+        }
+    }
+
+    fn host(&self, replica: usize) -> Option<&Arc<Host>> {
+        self.inner.hosts.get(replica)
+    }
+
+    fn cuts(&self) -> MutexGuard<'_, BTreeMap<(usize, usize), Instant>> {
+        self.inner.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One life of a host, from its start to its crash.
+struct Life {
+    hosts: Hosts,
+    host: Arc<Host>,
+    life: u64,
+}
+
+impl Executor for Life {
+    fn run(&self, name: &'static str, task: Task) {
+        if self.host.state().life != self.life {
+            return;
+        }
+        let gated = Gated {
+            task: Some(watched(name, task, &self.hosts.inner.alarm)),
+            hosts: self.hosts.clone(),
+            host: Arc::clone(&self.host),
+            life: self.life,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the helper that all tasks of a replica are started with"
+        )]
+        let handle = tokio::spawn(gated).abort_handle();
+        let mut state = self.host.state();
+        if state.tasks.len() >= 256 && state.tasks.len().is_power_of_two() {
+            state.tasks.retain(|task| !task.1.is_finished());
+        }
+        state.tasks.push((name, handle));
+    }
+}
+
+/// A task that is polled only while its host runs.
+struct Gated {
+    task: Option<Task>,
+    hosts: Hosts,
+    host: Arc<Host>,
+    life: u64,
+}
+
+enum Turn {
+    Poll,
+    Wait,
+    Crash(Duration),
+    Dead,
+}
+
+impl Gated {
+    fn turn(&self, waker: &Waker) -> Turn {
+        let mut state = self.host.state();
+        if state.life != self.life {
+            return Turn::Dead;
+        }
+        if state.frozen {
+            state.parked.push(waker.clone());
+            return Turn::Wait;
+        }
+        state.polls += 1;
+        match state.crash_at {
+            Some((at, down)) if state.polls >= at => Turn::Crash(down),
+            _ => Turn::Poll,
+        }
+    }
+}
+
+impl Future for Gated {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match self.turn(context.waker()) {
+            Turn::Wait => return Poll::Pending,
+            Turn::Crash(down) => {
+                self.hosts.crash(self.host.at, down);
+                self.task = None;
+                return Poll::Ready(());
+            }
+            Turn::Dead => {
+                self.task = None;
+                return Poll::Ready(());
+            }
+            Turn::Poll => {}
+        }
+        let Some(task) = self.task.as_mut() else {
+            return Poll::Ready(());
+        };
+        let polled = task.as_mut().poll(context);
+        // It may have brought its own host down.
+        if polled.is_ready() || self.host.state().life != self.life {
+            self.task = None;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
