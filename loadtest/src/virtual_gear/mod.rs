@@ -4,7 +4,9 @@
 mod cloud;
 mod link;
 mod machine;
+pub mod net;
 mod run;
+pub mod scenario;
 mod source;
 mod world;
 
