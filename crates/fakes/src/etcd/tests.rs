@@ -193,12 +193,11 @@ fn a_comparison_looks_at_every_field() {
         };
         model.keyspace.holds(&compare)
     };
-    let fields: [(fn(u64) -> Target, u64); 3] = [
-        (Target::CreateRevision, 2),
+    for (target, value) in [
+        (Target::CreateRevision as fn(u64) -> Target, 2),
         (Target::ModRevision, 3),
         (Target::Version, 2),
-    ];
-    for (target, value) in fields {
+    ] {
         assert!(holds(Relation::Equal, target(value)));
         assert!(!holds(Relation::NotEqual, target(value)));
         assert!(holds(Relation::Greater, target(value - 1)) && !holds(Relation::Greater, target(value)));
