@@ -163,14 +163,17 @@ fn state(operation: &Operation) -> OperationState {
             let (class, message) = judged(&operation.errors, false);
             OperationState::Failed { class, message }
         }
-        (Progress::Done, true) => match operation.bulk.as_ref().map(|bulk| bulk.failures.len()) {
-            None | Some(0) => OperationState::Succeeded,
-            // As many as were asked for at least came; of the others it tells the number only.
-            Some(_) => OperationState::Failed {
-                class: RefusalClass::Internal,
-                message: "some machines were not created, and the operation does not say why".to_owned(),
-            },
-        },
+        (Progress::Done, true) => {
+            let zones = operation.bulk.iter().flat_map(|bulk| bulk.zones.values());
+            match zones.map(|zone| u64::from(zone.failed) + u64::from(zone.deleted)).sum::<u64>() {
+                0 => OperationState::Succeeded,
+                // As many as were asked for at least came; of the others it tells the number only.
+                failed => OperationState::Failed {
+                    class: RefusalClass::Internal,
+                    message: format!("{failed} machines were not created, and the operation does not say why"),
+                },
+            }
+        }
     }
 }
 
