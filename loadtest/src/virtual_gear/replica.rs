@@ -36,6 +36,11 @@ use super::{
     world::Shared,
 };
 
+/// The project of every run.
+pub(super) const PROJECT: &str = "gust-demo";
+/// Its regions: two, so that there are two shards to own.
+pub(super) const REGIONS: [&str; 2] = ["us-central1", "us-east1"];
+
 const CONFIG: &str = r#"
 stack = "gust"
 replica = "a"
@@ -47,7 +52,7 @@ token = { env = "TOKEN" }
 queues = ["gust"]
 [[project]]
 id = "gust-demo"
-regions = REGIONS
+regions = ["us-central1", "us-east1"]
 service_account = "gust-machine@gust-demo.iam.gserviceaccount.com"
 images = { amd64 = "projects/debian-cloud/global/images/family/debian-12", arm64 = "projects/debian-cloud/global/images/family/debian-12-arm64" }
 endpoint = "http://127.0.0.1:1"
@@ -100,9 +105,7 @@ struct Surrounding {
 impl Replicas {
     /// Those of a scenario; nothing runs yet.
     pub fn new(scenario: &Scenario) -> Self {
-        let regions = toml::Value::from(scenario.regions());
-        let text = CONFIG.replace("REGIONS", &regions.to_string());
-        let config = Config::parse(&text, Path::new("virtual.toml"), &Nowhere)
+        let config = Config::parse(CONFIG, Path::new("virtual.toml"), &Nowhere)
             .expect("the virtual configuration is a good one");
         let planner =
             Planner::new(&config, BTreeMap::new()).expect("the virtual configuration places machines");
@@ -162,7 +165,7 @@ impl Replicas {
         let worker = Worker::new(
             me.replica.clone(),
             Arc::clone(&store),
-            [(ProjectId::from("gust-demo"), cloud)].into(),
+            [(ProjectId::from(PROJECT), cloud)].into(),
             clock.clone(),
             dice.clone(),
             Pace::default(),

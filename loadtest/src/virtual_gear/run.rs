@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use super::{
     alarm::{Alarm, Watching},
-    check::{Checker, Committed, HostEvent, Verdict},
+    check::{Checker, Committed, HostEvent, Met, Verdict},
     cover::Cover,
-    etcd::EtcdWorld,
+    etcd::{EtcdWorld, Tap},
     expected::expectations,
     hosts::Hosts,
-    inject::Injector,
-    machine::{Doors, Machines},
+    inject::{self, EtcdControl, HostControl, Injector},
+    machine::{Attackers, Doors, Machines},
     net::Net,
     replica::Replicas,
     scenario::Scenario,
@@ -113,6 +113,78 @@ impl Witness {
     }
 }
 
+impl inject::Witness for Witness {
+    fn event(&self, _at: Duration, _event: &Event) {
+        // Told by the world itself.
+    }
+
+    fn fault(&self, at: Duration, met: &Met) {
+        let mut witnesses = self.lock();
+        witnesses.checker.fault(at, met);
+        witnesses.timeline.line(at, || format!("FAULT {} {:?} {}", met.kind, met.subject, met.note));
+    }
+}
+
+impl HostControl for Hosts {
+    fn count(&self) -> usize {
+        Self::count(self)
+    }
+
+    fn crash(&self, replica: usize, down: Duration) -> bool {
+        Self::crash(self, replica, down)
+    }
+
+    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration) {
+        Self::crash_at_poll(self, replica, polls, down);
+    }
+
+    fn freeze(&self, replica: usize, lasting: Duration) -> bool {
+        Self::freeze(self, replica, lasting)
+    }
+
+    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool) {
+        Self::cut(self, a, b, lasting, half);
+    }
+
+    fn skew(&self, replica: usize, millis: i64) {
+        Self::skew(self, replica, millis);
+    }
+}
+
+impl EtcdControl for EtcdWorld {
+    fn gone(&self, lasting: Duration) {
+        Self::gone(self, lasting);
+    }
+
+    fn slow(&self, by: Duration, lasting: Duration) {
+        Self::slow(self, by, lasting);
+    }
+
+    fn no_quorum(&self, lasting: Duration) {
+        Self::no_quorum(self, lasting);
+    }
+
+    fn restart(&self, lasting: Duration) {
+        Self::restart(self, lasting);
+    }
+
+    fn move_leader(&self) {
+        Self::move_leader(self);
+    }
+
+    fn compact(&self) {
+        Self::compact(self);
+    }
+
+    fn break_watches(&self) {
+        Self::break_watches(self);
+    }
+
+    fn cut(&self, replica: usize, lasting: Duration) {
+        Self::cut(self, replica, lasting);
+    }
+}
+
 impl Watcher for Witness {
     fn saw(&self, at: Duration, event: &Event) {
         let mut witnesses = self.lock();
@@ -166,20 +238,19 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
         told,
         alarm.clone(),
     );
-    let etcd = EtcdWorld::new(scenario.replicas, tap(&world, &witness));
+    let etcd = EtcdWorld::new();
+    etcd.set_tap(tap(&world, &witness));
     let doors = Doors::new(scenario.replicas);
-    let injector = Arc::new(Injector::new(
+    let injector = Injector::new(
         scenario,
         &world,
-        &witness,
         Arc::new(hosts.clone()),
         Arc::new(etcd.clone()),
-        &doors,
-        &tasks,
-    ));
-    world.watched_by(vec![Arc::new(witness.clone()), injector.clone()]);
+        Arc::new(witness.clone()),
+    );
+    world.watched_by(vec![Arc::new(witness.clone()), Arc::new(injector.clone())]);
     let net = Net {
-        weather: injector.clone(),
+        weather: Arc::new(injector.clone()),
         tasks: tasks.clone(),
     };
     world.start_ticking(&tasks);
@@ -193,9 +264,9 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
     };
     tasks.spawn("machines", machines.play(orders));
     replicas.start(&world, &net, &hosts, &etcd, &doors, &witness);
-    injector.begin(&net);
+    injector.start(Attackers { world: world.clone(), net, doors });
 
-    let over = until_over(scenario, &world, &witness, &alarm).await;
+    let over = until_over(scenario, &world, &witness, &injector, &alarm).await;
     let took = world.elapsed();
     let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
     let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
@@ -212,17 +283,37 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
 }
 
 /// What etcd applied goes to the checker.
-fn tap(world: &Shared, witness: &Witness) -> impl FnMut(Committed) + Send + use<> {
+fn tap(world: &Shared, witness: &Witness) -> Tap {
     let (world, witness) = (world.clone(), witness.clone());
-    move |committed| {
+    let prefix = "/gust/v1/gust/";
+    Box::new(move |applied| {
         let at = world.elapsed();
+        let committed = Committed {
+            replica: None,
+            term: applied.guard.unwrap_or(0),
+            revision: applied.revision,
+            writes: applied
+                .writes
+                .iter()
+                .filter_map(|(key, value)| {
+                    let value = value.as_ref().map(|value| value.to_vec());
+                    Some((key.strip_prefix(prefix)?.to_owned(), value))
+                })
+                .collect(),
+        };
         witness.tell(|checker| checker.commit(at, &committed));
         witness.line(at, || Timeline::committed(&committed));
-    }
+    })
 }
 
 /// False if the run had to be broken off.
-async fn until_over(scenario: &Scenario, world: &Shared, witness: &Witness, alarm: &Alarm) -> bool {
+async fn until_over(
+    scenario: &Scenario,
+    world: &Shared,
+    witness: &Witness,
+    injector: &Injector,
+    alarm: &Alarm,
+) -> bool {
     let quiet = Instant::now() + scenario.quiet_after();
     let end = Instant::now() + scenario.patience();
     let mut is_quiet = false;
@@ -236,7 +327,7 @@ async fn until_over(scenario: &Scenario, world: &Shared, witness: &Witness, alar
             let at = world.elapsed();
             witness.tell(|checker| checker.quiet(at));
         }
-        if is_quiet && witness.tell(|checker| checker.is_over()) {
+        if is_quiet && injector.builds_left() == 0 && witness.tell(|checker| checker.is_over()) {
             return true;
         }
         if now >= end {
