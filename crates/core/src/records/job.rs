@@ -43,8 +43,9 @@ pub struct Failures {
 }
 
 /// Where a job stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 #[serde(tag = "phase", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum JobPhase {
     /// Ours, without a machine that may run it yet.
     Booked,

@@ -75,8 +75,9 @@ impl fmt::Display for DeleteCause {
 }
 
 /// Where a machine stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 #[serde(tag = "phase", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum MachinePhase {
     /// It exists and has not claimed.
     Booting,

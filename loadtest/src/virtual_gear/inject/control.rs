@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use gust_fakes::event::Event;
-use uuid::Uuid;
-
-use super::super::net::Point;
+use super::super::check::Met;
 
 /// The replicas' hosts.
 pub trait HostControl: Send + Sync {
@@ -43,36 +40,8 @@ pub trait EtcdControl: Send + Sync {
     fn cut(&self, replica: usize, lasting: Duration);
 }
 
-/// A fault met something.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Met {
-    /// The name of its kind.
-    pub kind: &'static str,
-    /// What it met.
-    pub subject: Subject,
-    /// More about it, for people.
-    pub note: String,
-}
-
-/// What a fault met.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// All of it.
-    World,
-    /// One replica, by its index.
-    Replica(usize),
-    /// One job.
-    Job(Uuid),
-    /// One machine, by its name.
-    Machine(String),
-    /// A message.
-    Point(Point),
-}
-
 /// Who judges the run.
 pub trait Witness: Send + Sync {
-    /// An event of the fakes, in order.
-    fn event(&self, at: Duration, event: &Event);
     /// A fault met something.
     fn fault(&self, at: Duration, met: &Met);
 }

@@ -9,8 +9,9 @@ use gust_fakes::{
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Aim, Injector, Subject, machine_name};
+use super::{Aim, Injector, machine_name};
 use super::super::{
+    check::Subject,
     machine::Attackers,
     scenario::{Lister, What},
 };

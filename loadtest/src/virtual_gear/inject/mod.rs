@@ -22,12 +22,13 @@ use gust_fakes::event::Event;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-pub use self::control::{EtcdControl, HostControl, Met, Subject, Witness};
+pub use self::control::{EtcdControl, HostControl, Witness};
 use self::{
     driver::Errand,
     state::{Item, State},
 };
 use super::{
+    check::{Met, Subject},
     machine::Attackers,
     net::{Fate, Passage, Point, Weather},
     scenario::{FaultKind, Scenario, Side, What},
@@ -251,7 +252,6 @@ impl Weather for Injector {
 
 impl Watcher for Injector {
     fn saw(&self, at: Duration, event: &Event) {
-        self.inner.witness.event(at, event);
         match event.kind {
             "fault.applied" => self.note_applied(event),
             "api.call" if !self.state().raised.is_empty() => self.note_read(event),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::super::{
+    check::Subject,
     net::Point,
     scenario::{What, Who},
 };
-use super::{Aim, Injector, Subject, state::Rule};
+use super::{Aim, Injector, state::Rule};
 
 /// Whether a fault touches no model of the fakes.
 pub(super) fn is_immediate(what: &What) -> bool {

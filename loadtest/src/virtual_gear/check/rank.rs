@@ -1,0 +1,105 @@
+//! Invariant 7: no job of lower rank gets capacity that would fit one of higher rank.
+//!
+//! Looked at in each transaction that adds a batch: of jobs with the same tags, which fit the same places, none
+//! of higher priority was booked earlier, waits, and gets nothing. A machine that is coming without its own job
+//! serves the most urgent one of the same request, so as many as there are of those may wait uncovered. While
+//! slots are used up the larger call goes first by design.
+
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+
+use gust_core::{
+    ids::ProjectId,
+    reason::Kind,
+    records::{BatchRecord, Call, Change, JobPhase},
+};
+
+use super::{Checker, Invariant, seen::JobIx};
+
+/// A job that came back to us is judged again only after so long: the leader has to see it first.
+const COME_BACK: Duration = Duration::from_secs(60);
+
+impl Checker {
+    /// Looks for inversions after a transaction.
+    pub(super) fn rank_after(&mut self, at: Duration, revision: u64, changes: &[Change]) {
+        // By tags: the least urgent job that got something.
+        let mut lowest: BTreeMap<u32, (i64, JobIx, &BatchRecord)> = BTreeMap::new();
+        for change in changes {
+            let Change::PutBatch(batch) = change else { continue };
+            if self.slots_are_out(&batch.shape.project) {
+                continue;
+            }
+            for member in &batch.members {
+                let ix = self.seen.job(member.job.id.0);
+                let job = &self.seen[ix];
+                let found = lowest.entry(job.rules).or_insert((job.priority, ix, batch));
+                if job.priority < found.0 {
+                    *found = (job.priority, ix, batch);
+                }
+            }
+        }
+        for (rules, (priority, low, batch)) in lowest {
+            let passed = self.passed_over(at, revision, rules, priority);
+            let Some(high) = passed.first().copied() else {
+                continue;
+            };
+            let spare = self.spare(&batch.request_key);
+            if passed.len() > spare {
+                let what = format!(
+                    "job {} of priority {priority} gets a machine while job {} of priority {} with the same tags waits",
+                    self.seen[low].id, self.seen[high].id, self.seen[high].priority
+                );
+                self.violate(at, Invariant::Rank, what, &[low, high], &[]);
+            }
+        }
+    }
+
+    fn slots_are_out(&self, project: &ProjectId) -> bool {
+        let mine = |batch: &&BatchRecord| batch.call == Call::Bulk && batch.shape.project == *project;
+        let running = self.store.book.batches().values().filter(mine).count();
+        running >= self.expect.bulk_slots as usize || self.bulk_rate_is_out(project)
+    }
+
+    /// Jobs of higher priority that were booked before this transaction, and got nothing in it or before.
+    fn passed_over(&self, at: Duration, revision: u64, rules: u32, priority: i64) -> Vec<JobIx> {
+        let Some(waiting) = self.store.uncovered.get(&rules) else {
+            return Vec::new();
+        };
+        waiting
+            .iter()
+            .take_while(|(Reverse(rank), _)| *rank > priority)
+            .map(|(_, job)| *job)
+            .filter(|ix| {
+                let job = &self.seen[*ix];
+                let earlier = job.booked.is_some_and(|(_, since)| since < revision)
+                    && job.uncovered.is_some_and(|since| since < revision);
+                let back = job.came_back.is_some_and(|back| at < back + COME_BACK);
+                let excused = job.shown.as_ref().is_some_and(|shown| {
+                    matches!(shown.kind, Kind::Paused | Kind::HeldByBuildkite | Kind::Replacing)
+                });
+                earlier && job.state.is_waiting() && !back && !excused
+            })
+            .collect()
+    }
+
+    /// Machines of a request that are coming and whose own job needs none.
+    fn spare(&self, request_key: &str) -> usize {
+        let book = &self.store.book;
+        let waits = |job: &gust_core::ids::JobRef| {
+            book.jobs()
+                .get(job)
+                .is_some_and(|record| matches!(record.phase, JobPhase::Booked))
+        };
+        let booting = book
+            .machines()
+            .values()
+            .filter(|machine| machine.request_key == request_key && self.store.is_coming(&machine.name))
+            .filter(|machine| machine.made_for.as_ref().is_none_or(|job| !waits(job)));
+        let creating = book
+            .batches()
+            .values()
+            .filter(|batch| batch.request_key == request_key)
+            .flat_map(|batch| &batch.members)
+            .filter(|member| !book.machines().contains_key(&member.name) && !waits(&member.job));
+        booting.count() + creating.count()
+    }
+}
