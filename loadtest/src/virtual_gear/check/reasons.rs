@@ -310,7 +310,7 @@ impl Checker {
 }
 
 /// The kind of reason that a note tells; none for other notes.
-fn kind_told(detail: &str) -> Option<Kind> {
+pub(super) fn kind_told(detail: &str) -> Option<Kind> {
     let kinds = [
         ("placed on ", Kind::Creating),
         ("waiting for a bulk operation", Kind::Slot),
