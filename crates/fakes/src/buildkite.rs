@@ -18,6 +18,7 @@ mod env;
 mod extras;
 mod ids;
 mod job;
+mod mishaps;
 mod model;
 mod notify;
 mod pipeline;

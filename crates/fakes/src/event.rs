@@ -134,11 +134,25 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct EventLog {
     entries: Vec<Entry>,
+    /// How many there were before lines were no longer kept, and since.
+    dropped: u64,
+    drops: bool,
 }
 
 impl EventLog {
+    /// Keeps no lines: events are counted only. For runs that are about speed and have another witness.
+    pub fn keep_no_lines(&mut self) {
+        self.drops = true;
+        self.dropped += self.entries.len() as u64;
+        self.entries = Vec::new();
+    }
+
     /// Appends what one model call caused. Call it in the critical section that changed the state.
     pub fn append(&mut self, now: Now, effects: &mut Effects) {
+        if self.drops {
+            self.dropped += effects.take().len() as u64;
+            return;
+        }
         let at_ms = now.since_start.as_millis() as u64;
         for event in effects.take() {
             let seq = self.entries.len() as u64 + 1;
@@ -148,12 +162,12 @@ impl EventLog {
 
     /// How many entries there are; the sequence number of the last one.
     pub fn len(&self) -> u64 {
-        self.entries.len() as u64
+        self.dropped + self.entries.len() as u64
     }
 
     /// Whether nothing was logged yet.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// At most `limit` entries above `after`, one JSON line each.

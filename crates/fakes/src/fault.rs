@@ -66,6 +66,8 @@ const KINDS: &[Kind] = &[
     kind("gce.ip-exhausted", PLACE, &[]),
     kind("gce.slow-boot", PLACE, &["boot_s", "factor"]),
     kind("gce.broken-boot", PLACE, &[]),
+    kind("gce.stuck-boot", PLACE, &[]),
+    kind("gce.partial-bulk", PLACE, &[]),
     kind("reply.status", REPLY, &["status", "body", "headers"]),
     kind("reply.lost", REPLY, &[]),
     kind("reply.duplicate", REPLY, &[]),
@@ -76,6 +78,11 @@ const KINDS: &[Kind] = &[
         "list.lag",
         &["host", "method", "queue", "project", "region", "zone"],
         &["lag_s"],
+    ),
+    kind(
+        "list.shift",
+        &["host", "method", "queue", "project", "region", "zone"],
+        &["size", "skip"],
     ),
     kind("buildkite.pause", &["queue"], &[]),
     kind(

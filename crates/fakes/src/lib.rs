@@ -1,6 +1,6 @@
-//! Stand-ins for Buildkite, GCE and the metadata server.
+//! Stand-ins for Buildkite, GCE, the metadata server and etcd.
 //!
-//! Each fake is a **pure model** (`buildkite`, `gce`, `metadata`): state changes only through calls that
+//! Each fake is a **pure model** (`buildkite`, `gce`, `metadata`, `etcd`): state changes only through calls that
 //! take `now` as a value and push [`event::Event`]s into an [`event::Effects`]; no clock, no runtime, all
 //! randomness from one seed. A thin HTTP skin (`http`) parses the wire, calls the model under one lock and
 //! appends the events to the one [`event::EventLog`] in the same critical section. The load test drives the
@@ -11,6 +11,7 @@
 pub mod buildkite;
 pub mod ceiling;
 pub mod config;
+pub mod etcd;
 pub mod event;
 pub mod fault;
 pub mod gce;

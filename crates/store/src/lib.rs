@@ -1,10 +1,11 @@
 //! Where records are kept: stores behind [`gust_core::ports::Store`].
 //!
-//! [`embedded`] keeps them in one file, for a single replica without etcd. `etcd` keeps them in etcd, for
+//! [`embedded`] keeps them in one file, for a single replica without etcd. [`etcd`] keeps them in etcd, for
 //! several replicas. Both pass the suite in `conformance` (feature of that name). What the records mean, and who may
 //! lead, is decided elsewhere: a store only keeps, fences and counts.
 
 pub mod embedded;
+pub mod etcd;
 pub mod history;
 pub mod journal;
 
@@ -14,6 +15,7 @@ pub mod conformance;
 use gust_core::ids::StackName;
 
 pub use embedded::EmbeddedStore;
+pub use etcd::EtcdStore;
 pub use history::HistoryBounds;
 pub use journal::{Journal, WallClock};
 

@@ -1,4 +1,4 @@
-//! The fake GCE's model as a [`Cloud`].
+//! The fake GCE's model as a [`Cloud`], over the virtual network.
 
 use std::time::Duration;
 
@@ -10,220 +10,203 @@ use gust_core::{
         OperationState, Quota, RefusalClass,
     },
     records::Call as CreateCall,
-    shape::{ProvisioningModel, STACK_LABEL, Shape},
+    shape::STACK_LABEL,
     time::Timestamp,
 };
-use gust_fakes::gce::{self, ApiError, At, Call, OpError, Place, Progress, Query, spec};
+use gust_fakes::gce::{self, ApiError, At, Call, Operation, Place, Progress, Query};
+use uuid::Uuid;
 
-use super::world::Shared;
+use self::class::{Missed, judged, on_the_way, present, refused, said};
+use super::{
+    net::{Net, Point},
+    world::{Bell, Shared, Topic},
+};
 
-/// GCE without a wire.
+mod body;
+mod class;
+mod fates;
+
+/// How long the client waits for an answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Shorter waits than this are plain reads.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// GCE without a wire, as one replica reaches it.
 pub(super) struct VirtualCloud {
     pub world: Shared,
+    pub net: Net,
+    /// The replica that calls.
+    pub from: usize,
     pub stack: String,
 }
 
 impl VirtualCloud {
-    fn call<T>(
+    async fn call<T: Send + 'static>(
         &self,
-        call: &'static str,
-        act: impl FnOnce(&mut gce::Model, &mut Call<'_>) -> Result<T, ApiError>,
-    ) -> Result<T, CloudError> {
-        self.world
-            .call(|world, now, out| act(&mut world.gce, &mut Call::new(now, &mut world.faults, out)))
-            .map_err(|error| classed(call, &error))
-    }
-
-    fn filter(&self) -> String {
-        format!("labels.{STACK_LABEL} = \"{}\"", self.stack)
-    }
-
-    fn read(&self, operation: &OperationRef) -> Result<Option<gce::Operation>, CloudError> {
-        let place = match &operation.zone {
-            Some(zone) => Place::Zone(zone.as_str()),
-            None => Place::Region(operation.shard.region.as_str()),
-        };
-        let project = operation.shard.project.as_str();
-        let read = self.call("operations.get", |model, call| {
-            model.wait_operation(call, project, place, &operation.name)
-        });
-        match read {
-            Ok(read) => Ok(Some(read)),
-            Err(CloudError::Refused {
-                class: RefusalClass::Broken,
-                message,
-                ..
-            }) if message.starts_with("404") => Ok(None),
-            Err(error) => Err(error),
+        point: Point,
+        name: &'static str,
+        mut act: impl FnMut(&mut gce::Model, &mut Call<'_>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, Missed> {
+        let world = self.world.clone();
+        let effect =
+            move || world.call(|world, now, out| act(&mut world.gce, &mut Call::new(now, &mut world.faults, out)));
+        match self.net.deliver(self.from, point, DEADLINE, effect).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(said(name, &error)),
+            Err(trouble) => Err(on_the_way(name, trouble)),
         }
     }
 
-    fn find(
+    /// Reads an operation; `None` if Google has forgotten it.
+    async fn read(&self, point: Point, operation: &OperationRef) -> Result<Option<Operation>, CloudError> {
+        let operation = operation.clone();
+        let read = self.call(point, "operations.get", move |model, call| {
+            model.get_operation(call, operation.shard.project.as_str(), place(&operation), &operation.name)
+        });
+        present(read.await)
+    }
+
+    /// Begins to wait for an operation: what is known of it now and, while it goes on, a bell for its end.
+    async fn begin_wait(&self, operation: &OperationRef) -> Result<Option<(Operation, Option<Bell>)>, CloudError> {
+        let (world, operation) = (self.world.clone(), operation.clone());
+        let effect = move || {
+            let read = world.call(|shared, now, out| {
+                let mut call = Call::new(now, &mut shared.faults, out);
+                let project = operation.shard.project.as_str();
+                shared.gce.wait_operation(&mut call, project, place(&operation), &operation.name)
+            })?;
+            let bell = (read.progress != Progress::Done)
+                .then(|| world.bell(Topic::Done(operation.name.clone())));
+            Ok::<_, ApiError>((read, bell))
+        };
+        let name = "operations.wait";
+        present(match self.net.deliver(self.from, Point::CloudOperation, DEADLINE, effect).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(said(name, &error)),
+            Err(trouble) => Err(on_the_way(name, trouble)),
+        })
+    }
+
+    async fn page(
         &self,
-        project: &str,
-        zones: &[Zone],
+        project: &ProjectId,
+        zone: &Zone,
+        token: Option<String>,
+    ) -> Result<InstancePage, CloudError> {
+        let filter = format!("labels.{STACK_LABEL} = \"{}\"", self.stack);
+        let (project, zone, name) = (project.clone(), zone.clone(), "instances.list");
+        let page = self.call(Point::CloudList, name, move |model, call| {
+            let query = Query {
+                filter: Some(&filter),
+                page_token: token.as_deref(),
+                ..Query::default()
+            };
+            let page = model.list_instances(call, project.as_str(), zone.as_str(), query)?;
+            Ok(InstancePage {
+                instances: page.items.iter().map(instance).collect(),
+                next: page.next,
+            })
+        });
+        page.await.map_err(|missed| missed.into_error(name))
+    }
+
+    async fn read_instance(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
         name: &MachineName,
-    ) -> Result<Option<MemberFate>, CloudError> {
-        for zone in zones {
+    ) -> Result<Option<Instance>, CloudError> {
+        let (project, zone, name) = (project.clone(), zone.clone(), name.clone());
+        let read = self.call(Point::CloudGet, "instances.get", move |model, call| {
             let at = At {
-                project,
+                project: project.as_str(),
                 zone: zone.as_str(),
                 name: name.as_str(),
             };
-            match self.call("instances.get", |model, call| model.get_instance(call, at)) {
-                Ok(instance) => {
-                    return Ok(Some(MemberFate::Created {
-                        zone: zone.clone(),
-                        instance_id: Some(instance.id),
-                    }));
-                }
-                Err(CloudError::Refused { message, .. }) if message.starts_with("404") => {}
-                Err(error) => return Err(error),
+            model.get_instance(call, at).map(|found| instance(&found))
+        });
+        present(read.await)
+    }
+
+    async fn send_delete(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        name: &MachineName,
+        request_id: Uuid,
+    ) -> Result<Option<Operation>, CloudError> {
+        let (project, zone, name) = (project.clone(), zone.clone(), name.clone());
+        let request_id = request_id.to_string();
+        let sent = self.call(Point::CloudDelete, "instances.delete", move |model, call| {
+            let at = At {
+                project: project.as_str(),
+                zone: zone.as_str(),
+                name: name.as_str(),
+            };
+            model.delete(call, at, Some(&request_id))
+        });
+        present(sent.await)
+    }
+}
+
+fn place(operation: &OperationRef) -> Place<'_> {
+    match &operation.zone {
+        Some(zone) => Place::Zone(zone.as_str()),
+        None => Place::Region(operation.shard.region.as_str()),
+    }
+}
+
+fn state(operation: &Operation) -> OperationState {
+    match (operation.progress, operation.errors.is_empty()) {
+        (Progress::Pending | Progress::Running, _) => OperationState::Running,
+        (Progress::Done, false) => {
+            let (class, message) = judged(&operation.errors, false);
+            OperationState::Failed { class, message }
+        }
+        (Progress::Done, true) => {
+            let zones = operation.bulk.iter().flat_map(|bulk| bulk.zones.values());
+            match zones.map(|zone| u64::from(zone.failed) + u64::from(zone.deleted)).sum::<u64>() {
+                0 => OperationState::Succeeded,
+                // As many as were asked for at least came; of the others it tells the number only.
+                failed => OperationState::Failed {
+                    class: RefusalClass::Internal,
+                    message: format!("{failed} machines were not created, and the operation does not say why"),
+                },
             }
         }
-        Ok(None)
-    }
-}
-
-fn classed(call: &'static str, error: &ApiError) -> CloudError {
-    let class = match (error.status, error.reason) {
-        (403, "quotaExceeded") => RefusalClass::Quota {
-            metric: "unknown".to_owned(),
-            limit: None,
-        },
-        (403, "rateLimitExceeded") | (429, _) => RefusalClass::Rate,
-        (403, _) => RefusalClass::Denied,
-        (409, "alreadyExists") => RefusalClass::Exists,
-        (503, "insufficientCapacity") => RefusalClass::Stockout { zone: None },
-        (500..=599, _) => RefusalClass::Internal,
-        _ => RefusalClass::Broken,
-    };
-    CloudError::Refused {
-        call,
-        class,
-        message: format!("{}: {}", error.status, error.message),
-    }
-}
-
-fn class_of(error: &OpError) -> RefusalClass {
-    match error.code {
-        "QUOTA_EXCEEDED" => RefusalClass::Quota {
-            metric: "unknown".to_owned(),
-            limit: None,
-        },
-        code if code.contains("POOL_EXHAUSTED") => RefusalClass::Stockout { zone: None },
-        "VM_MIN_COUNT_NOT_REACHED" => RefusalClass::Stockout { zone: None },
-        code if code.starts_with("IP_SPACE") => RefusalClass::Addresses,
-        "UNSUPPORTED_OPERATION" => RefusalClass::Preempted,
-        "RESOURCE_ALREADY_EXISTS" => RefusalClass::Exists,
-        _ => RefusalClass::Internal,
-    }
-}
-
-fn template(shape: &Shape, single: bool, zone: Option<&Zone>) -> spec::Template {
-    let url = |what: &str, name: &str| match zone {
-        Some(zone) if single => format!("zones/{zone}/{what}/{name}"),
-        _ => name.to_owned(),
-    };
-    let spot = shape.model == ProvisioningModel::Spot;
-    let mut disks = vec![spec::Disk {
-        boot: true,
-        auto_delete: true,
-        disk_type: Some(url("diskTypes", &shape.boot_disk.disk_type)),
-        size_gib: Some(shape.boot_disk.gib.into()),
-        source_image: Some(shape.boot_disk.image.clone()),
-        ..spec::Disk::default()
-    }];
-    for _ in 0..shape.local_ssds {
-        disks.push(spec::Disk {
-            auto_delete: true,
-            is_scratch: true,
-            disk_type: Some(url("diskTypes", "local-ssd")),
-            interface: Some("NVME".to_owned()),
-            ..spec::Disk::default()
-        });
-    }
-    spec::Template {
-        machine_type: url("machineTypes", shape.machine_type.as_str()),
-        labels: shape.labels.clone(),
-        metadata: shape.metadata.clone().into_iter().collect(),
-        disks,
-        networks: vec![spec::Network {
-            network: Some(shape.network.network.clone()),
-            subnetwork: shape.network.subnetwork.clone(),
-            is_external: shape.network.external_address,
-            nic_type: Some("GVNIC".to_owned()),
-        }],
-        service_account: Some((
-            shape.service_account.clone(),
-            vec!["https://www.googleapis.com/auth/cloud-platform".to_owned()],
-        )),
-        scheduling: spec::Scheduling {
-            provisioning_model: Some(if spot { "SPOT" } else { "STANDARD" }.to_owned()),
-            termination_action: Some("DELETE".to_owned()),
-            max_run_s: Some(shape.max_run_seconds),
-            automatic_restart: Some(false),
-            on_host_maintenance: Some("TERMINATE".to_owned()),
-            ..spec::Scheduling::default()
-        },
-        ..spec::Template::default()
     }
 }
 
 #[async_trait]
 impl Cloud for VirtualCloud {
     async fn create(&self, creation: &Creation) -> Result<OperationRef, CloudError> {
-        let shape = &creation.shape;
-        let project = shape.project.as_str();
-        let request_id = creation.request_id.to_string();
-        let (operation, zone) = match &creation.call {
+        let shard = creation.shape.shard();
+        let (project, request_id) = (shard.project.to_string(), creation.request_id.to_string());
+        let (zone, name, answer) = match &creation.call {
             CreateCall::Bulk => {
-                let bulk = spec::Bulk {
-                    count: creation.names.len() as u64,
-                    min_count: Some(1),
-                    names: spec::Names::Each(
-                        creation
-                            .names
-                            .iter()
-                            .map(|name| (name.to_string(), None))
-                            .collect(),
-                    ),
-                    template: template(shape, false, None),
-                    policy: spec::LocationPolicy {
-                        zones: shape.zones.iter().map(Zone::to_string).collect(),
-                        shape: spec::TargetShape::Any,
-                        ..spec::LocationPolicy::default()
-                    },
-                    ..spec::Bulk::default()
-                };
-                let place = Place::Region(shape.region.as_str());
-                let operation = self.call("regionInstances.bulkInsert", |model, call| {
-                    model.bulk_insert(call, project, place, Some(&request_id), bulk)
-                })?;
-                (operation, None)
+                let (name, region) = ("regionInstances.bulkInsert", shard.region.to_string());
+                let body = body::bulk(creation);
+                let answer = self.call(Point::CloudCreate, name, move |model, call| {
+                    model.bulk_insert(call, &project, Place::Region(&region), Some(&request_id), body.clone())
+                });
+                (None, name, answer.await)
             }
             CreateCall::Insert { zone } => {
-                let Some(name) = creation.names.first() else {
+                let name = "instances.insert";
+                let Some(body) = body::single(creation, zone) else {
                     let message = "a batch without machines".to_owned();
-                    return Err(CloudError::Refused {
-                        call: "instances.insert",
-                        class: RefusalClass::Broken,
-                        message,
-                    });
+                    return Err(refused(name, RefusalClass::Broken, message));
                 };
-                let single = spec::Single {
-                    name: name.to_string(),
-                    hostname: None,
-                    template: template(shape, true, Some(zone)),
-                };
-                let operation = self.call("instances.insert", |model, call| {
-                    model.insert(call, project, zone.as_str(), Some(&request_id), single)
-                })?;
-                (operation, Some(zone.clone()))
+                let at = zone.to_string();
+                let answer = self.call(Point::CloudCreate, name, move |model, call| {
+                    model.insert(call, &project, &at, Some(&request_id), body.clone())
+                });
+                (Some(zone.clone()), name, answer.await)
             }
         };
+        let operation = answer.map_err(|missed| missed.into_error(name))?;
         Ok(OperationRef {
-            shard: shape.shard(),
+            shard,
             zone,
             name: operation.name.to_string(),
         })
@@ -234,31 +217,24 @@ impl Cloud for VirtualCloud {
         operation: &OperationRef,
         patience: Duration,
     ) -> Result<OperationState, CloudError> {
-        let deadline = tokio::time::Instant::now() + patience;
-        loop {
-            let Some(read) = self.read(operation)? else {
-                return Ok(OperationState::Forgotten);
-            };
-            if read.progress == Progress::Done {
-                let Some(error) = read.errors.last() else {
-                    return Ok(OperationState::Succeeded);
-                };
-                let message = read
-                    .errors
-                    .iter()
-                    .map(|error| error.code)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return Ok(OperationState::Failed {
-                    class: class_of(error),
-                    message,
-                });
+        if patience < WAIT {
+            let read = self.read(Point::CloudOperation, operation).await?;
+            return Ok(read.as_ref().map_or(OperationState::Forgotten, state));
+        }
+        match self.begin_wait(operation).await? {
+            None => Ok(OperationState::Forgotten),
+            Some((read, None)) => Ok(state(&read)),
+            Some((read, Some(bell))) => {
+                // Google holds the call. A caller that dies meanwhile drops the bell with it.
+                if tokio::time::timeout(patience, bell.rung()).await.is_err() {
+                    return Ok(state(&read));
+                }
+                let over = |known: &Operation| state(known);
+                Ok(self.world.read(|world| {
+                    let known = world.gce.operation_named(&operation.name);
+                    known.map_or(OperationState::Forgotten, over)
+                }))
             }
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            if left.is_zero() {
-                return Ok(OperationState::Running);
-            }
-            tokio::time::sleep(left.min(Duration::from_millis(500))).await;
         }
     }
 
@@ -267,24 +243,7 @@ impl Cloud for VirtualCloud {
         operation: &OperationRef,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
-        let project = creation.shape.project.as_str();
-        let errors = self.read(operation)?.map(|read| read.errors).unwrap_or_default();
-        let refused = errors.last().map_or(
-            MemberFate::Refused {
-                class: RefusalClass::Internal,
-                message: "not there, for no stated cause".to_owned(),
-            },
-            |error| MemberFate::Refused {
-                class: class_of(error),
-                message: error.message.clone(),
-            },
-        );
-        let mut fates = Vec::new();
-        for name in &creation.names {
-            let found = self.find(project, &creation.shape.zones, name)?;
-            fates.push((name.clone(), found.unwrap_or_else(|| refused.clone())));
-        }
-        Ok(fates)
+        self.find_fates(operation, creation).await
     }
 
     async fn list(
@@ -293,19 +252,7 @@ impl Cloud for VirtualCloud {
         zone: &Zone,
         page: Option<&str>,
     ) -> Result<InstancePage, CloudError> {
-        let filter = self.filter();
-        let query = Query {
-            filter: Some(&filter),
-            page_token: page,
-            ..Query::default()
-        };
-        let page = self.call("instances.list", |model, call| {
-            model.list_instances(call, project.as_str(), zone.as_str(), query)
-        })?;
-        Ok(InstancePage {
-            instances: page.items.iter().map(instance).collect(),
-            next: page.next,
-        })
+        self.page(project, zone, page.map(str::to_owned)).await
     }
 
     async fn get(
@@ -314,54 +261,49 @@ impl Cloud for VirtualCloud {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<Instance>, CloudError> {
-        let at = At {
-            project: project.as_str(),
-            zone: zone.as_str(),
-            name: name.as_str(),
-        };
-        match self.call("instances.get", |model, call| model.get_instance(call, at)) {
-            Ok(found) => Ok(Some(instance(&found))),
-            Err(CloudError::Refused { message, .. }) if message.starts_with("404") => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.read_instance(project, zone, name).await
     }
 
+    // As the client: under an id derived from the name, and under a fresh one if that operation has failed.
     async fn delete(
         &self,
         shard: &Shard,
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<OperationRef>, CloudError> {
-        let at = At {
-            project: shard.project.as_str(),
-            zone: zone.as_str(),
-            name: name.as_str(),
-        };
-        match self.call("instances.delete", |model, call| model.delete(call, at, None)) {
-            Ok(operation) => Ok(Some(OperationRef {
-                shard: shard.clone(),
-                zone: Some(zone.clone()),
-                name: operation.name.to_string(),
-            })),
-            Err(CloudError::Refused { message, .. }) if message.starts_with("404") => Ok(None),
-            Err(error) => Err(error),
+        let subject = format!("gust:delete:{}/{zone}/{name}", shard.project);
+        let id = |subject: &str| Uuid::new_v5(&Uuid::NAMESPACE_URL, subject.as_bytes());
+        let mut sent = self.send_delete(&shard.project, zone, name, id(&subject)).await?;
+        if let Some(failed) = sent.as_ref().filter(|operation| !operation.errors.is_empty()) {
+            let again = id(&format!("{subject}:{}", failed.name));
+            sent = self.send_delete(&shard.project, zone, name, again).await?;
         }
+        Ok(sent.map(|operation| OperationRef {
+            shard: shard.clone(),
+            zone: Some(zone.clone()),
+            name: operation.name.to_string(),
+        }))
     }
 
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
-        let project = shard.project.as_str();
-        let region = self.call("regions.get", |model, call| {
-            model.region(call, project, shard.region.as_str())
-        })?;
-        let (_, wide) = self.call("projects.get", |model, call| model.project(call, project))?;
+        let of = shard.clone();
+        let region = self.call(Point::CloudQuotas, "regions.get", move |model, call| {
+            model.region(call, of.project.as_str(), of.region.as_str())
+        });
+        let region = region.await.map_err(|missed| missed.into_error("regions.get"))?;
+        let project = shard.project.clone();
+        let wide = self.call(Point::CloudQuotas, "projects.get", move |model, call| {
+            model.project(call, project.as_str())
+        });
+        let (_, wide) = wide.await.map_err(|missed| missed.into_error("projects.get"))?;
         let quota = |quota: gce::Quota, project_wide| Quota {
             metric: quota.metric,
             limit: quota.limit,
             usage: quota.usage as f64,
             project_wide,
         };
-        let own = region.quotas.into_iter().map(|q| quota(q, false));
-        Ok(own.chain(wide.into_iter().map(|q| quota(q, true))).collect())
+        let own = region.quotas.into_iter().map(|known| quota(known, false));
+        Ok(own.chain(wide.into_iter().map(|known| quota(known, true))).collect())
     }
 
     async fn identity_keys(&self) -> Result<String, CloudError> {
@@ -374,12 +316,12 @@ fn instance(found: &gce::Instance) -> Instance {
         name: MachineName::new(&*found.name),
         id: found.id,
         zone: Zone::new(&*found.zone),
-        status: match found.status.name() {
-            "PROVISIONING" | "STAGING" => InstanceStatus::Starting,
-            "RUNNING" => InstanceStatus::Running,
-            "STOPPING" => InstanceStatus::Stopping,
-            "TERMINATED" => InstanceStatus::Stopped,
-            _ => InstanceStatus::Other,
+        status: match found.status {
+            gce::Status::Provisioning | gce::Status::Staging => InstanceStatus::Starting,
+            gce::Status::Running => InstanceStatus::Running,
+            gce::Status::Stopping => InstanceStatus::Stopping,
+            gce::Status::Terminated => InstanceStatus::Stopped,
+            gce::Status::Repairing => InstanceStatus::Other,
         },
         machine_type: found.shape.machine.name.to_string(),
         created_at: i64::try_from(found.created_ns / 1_000_000).ok().map(Timestamp),

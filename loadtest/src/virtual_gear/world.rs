@@ -1,19 +1,43 @@
-//! The fakes' models under one lock, ticked in the runtime's (paused) time.
+//! The fakes' models under one lock, ticked in the runtime's (paused) time; whoever watches is told each event.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use gust_fakes::{config::Settings, event::Effects, gce::Order, now::Now, world::World};
+use gust_fakes::{
+    config::Settings,
+    event::{Effects, Event},
+    gce::Order,
+    now::Now,
+    world::World,
+};
 use gust_server::task::Tasks;
+use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
+use uuid::Uuid;
 
 /// Wall time at the start of every virtual run: 2026-01-01 00:00:00 UTC, a full minute.
 pub const EPOCH_MS: i64 = 1_767_225_600_000;
+
+/// Is told each event, in order, under the world's lock: it must not call the world.
+pub trait Watcher: Send + Sync {
+    /// An event, before it becomes a line.
+    fn saw(&self, at: Duration, event: &Event);
+}
+
+/// What one can wait for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    /// The job is to stop, or is over.
+    Stopped(Uuid),
+    /// The operation of this name is over.
+    Done(String),
+}
 
 /// The world that all virtual parts share. Cheap to clone.
 #[derive(Clone)]
@@ -25,7 +49,40 @@ struct Inner {
     world: Mutex<World>,
     start: Instant,
     changed: Notify,
+    /// Something is due before `armed`, when the ticker wakes.
+    sooner: Notify,
+    armed: Mutex<Option<Duration>>,
     orders: mpsc::UnboundedSender<Order>,
+    watchers: OnceLock<Vec<Arc<dyn Watcher>>>,
+    bells: Bells,
+}
+
+type Bells = Arc<Mutex<BTreeMap<Topic, Vec<Arc<Notify>>>>>;
+
+/// Rings once what it was taken for has come.
+pub(super) struct Bell {
+    topic: Topic,
+    notify: Arc<Notify>,
+    bells: Bells,
+}
+
+impl Bell {
+    /// Waits for it.
+    pub async fn rung(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let mut bells = lock(&self.bells);
+        if let Some(waiting) = bells.get_mut(&self.topic) {
+            waiting.retain(|notify| !Arc::ptr_eq(notify, &self.notify));
+            if waiting.is_empty() {
+                bells.remove(&self.topic);
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -38,7 +95,11 @@ impl Shared {
             world: Mutex::new(world),
             start: Instant::now(),
             changed: Notify::new(),
+            sooner: Notify::new(),
+            armed: Mutex::new(None),
             orders,
+            watchers: OnceLock::new(),
+            bells: Bells::default(),
         };
         (
             Self {
@@ -48,27 +109,85 @@ impl Shared {
         )
     }
 
-    /// The present.
-    pub fn now(&self) -> Now {
-        Now::at(i128::from(EPOCH_MS) * 1_000_000, self.inner.start.elapsed())
+    /// Keeps no lines of the log from now on: for runs that are about speed. Watchers see all events still.
+    pub fn keep_no_log(&self) {
+        self.lock().log.keep_no_lines();
     }
 
-    /// Calls a model; what it caused is logged in the same critical section.
+    /// Who is told each event, in this order. Once, before anything happens.
+    pub fn watched_by(&self, watchers: Vec<Arc<dyn Watcher>>) {
+        let set = self.inner.watchers.set(watchers);
+        assert!(set.is_ok(), "watchers are named once");
+    }
+
+    /// The present.
+    pub fn now(&self) -> Now {
+        Now::at(i128::from(EPOCH_MS) * 1_000_000, self.elapsed())
+    }
+
+    /// Virtual time since the start of the run.
+    pub fn elapsed(&self) -> Duration {
+        self.inner.start.elapsed()
+    }
+
+    /// The moment that long after the start.
+    pub fn instant(&self, since_start: Duration) -> Instant {
+        self.inner.start + since_start
+    }
+
+    /// Calls a model; what it caused is told and logged in the same critical section.
     pub fn call<T>(&self, act: impl FnOnce(&mut World, Now, &mut Effects) -> T) -> T {
         let now = self.now();
         let mut world = self.lock();
         let mut effects = Effects::default();
         world.tick(now, &mut effects);
         let result = act(&mut world, now, &mut effects);
+        let is_changed = !effects.is_empty();
+        if is_changed {
+            self.tell(now.since_start, effects.events());
+        }
         let World { log, gce, .. } = &mut *world;
         log.append(now, &mut effects);
         for order in gce.take_orders() {
             // Without a receiver nobody plays the machines.
             let _ = self.inner.orders.send(order);
         }
+        let due = world.next_due();
         drop(world);
-        self.inner.changed.notify_waiters();
+        if due.is_some_and(|due| lock(&self.inner.armed).is_none_or(|armed| due < armed)) {
+            self.inner.sooner.notify_one();
+        }
+        if is_changed {
+            self.inner.changed.notify_waiters();
+        }
         result
+    }
+
+    fn tell(&self, at: Duration, events: &[Event]) {
+        let watchers = self.inner.watchers.get().map(Vec::as_slice).unwrap_or_default();
+        for event in events {
+            for watcher in watchers {
+                watcher.saw(at, event);
+            }
+            if let Some(topic) = topic(event) {
+                let rung = lock(&self.inner.bells).get(&topic).cloned().unwrap_or_default();
+                rung.iter().for_each(|notify| notify.notify_one());
+            }
+        }
+    }
+
+    /// A bell for something that has not come yet. Take it in the same breath as the look that says so.
+    pub(super) fn bell(&self, topic: Topic) -> Bell {
+        let notify = Arc::new(Notify::new());
+        lock(&self.inner.bells)
+            .entry(topic.clone())
+            .or_default()
+            .push(Arc::clone(&notify));
+        Bell {
+            topic,
+            notify,
+            bells: Arc::clone(&self.inner.bells),
+        }
     }
 
     /// Reads the world.
@@ -91,13 +210,15 @@ impl Shared {
         tasks.spawn("tick", async move {
             loop {
                 let due = shared.read(World::next_due);
-                let at = due.map_or(Instant::now() + Duration::from_secs(3600), |due| {
-                    shared.inner.start + due
-                });
+                *lock(&shared.inner.armed) = due;
+                let at = due.map_or_else(
+                    || Instant::now() + Duration::from_secs(3600),
+                    |due| shared.instant(due),
+                );
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(at) => shared.call(|_, _, _| ()),
-                    () = shared.inner.changed.notified() => {}
+                    () = shared.inner.sooner.notified() => {}
                 }
             }
         });
@@ -109,6 +230,28 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
-        self.inner.world.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.world)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn topic(event: &Event) -> Option<Topic> {
+    match event.kind {
+        "job.state" => match text(event, "to")? {
+            "waiting" | "limited" | "scheduled" | "reserved" | "accepted" | "running" => None,
+            _ => Some(Topic::Stopped(Uuid::parse_str(text(event, "job")?).ok()?)),
+        },
+        "operation.state" if text(event, "to") == Some("DONE") => {
+            Some(Topic::Done(text(event, "operation")?.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// A field of an event, as text.
+pub(super) fn text<'e>(event: &'e Event, field: &str) -> Option<&'e str> {
+    event.fields.get(field).and_then(Value::as_str)
 }

@@ -390,7 +390,7 @@ impl Model {
     }
 
     pub(super) fn check_agent(&mut self, now: Now, key: AgentKey, out: &mut Effects) {
-        let agent = &mut self.agents[key.0];
+        let agent = &self.agents[key.0];
         if !matches!(agent.state, AgentState::Registered | AgentState::Connected) {
             return;
         }
@@ -399,6 +399,12 @@ impl Model {
             self.watch_agent(now, key);
             return;
         }
+        self.lose_agent(now, key, out);
+    }
+
+    /// The agent is lost, and with it the job it has.
+    pub(super) fn lose_agent(&mut self, now: Now, key: AgentKey, out: &mut Effects) {
+        let agent = &mut self.agents[key.0];
         agent.state = AgentState::Lost;
         let job = agent.job;
         let mut event = Event::new(Host::Buildkite, "agent.lost")

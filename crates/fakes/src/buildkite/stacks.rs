@@ -71,6 +71,9 @@ pub struct ListView {
     pub paused: bool,
     /// The list shows the past.
     pub lag: Duration,
+    /// Pages are at most so long, and this many jobs slip from each page to the one before it while that is
+    /// read already. `None`: as asked for.
+    pub shift: Option<(usize, usize)>,
 }
 
 /// A page of the list.
@@ -278,11 +281,15 @@ impl Model {
             .filter(|after| !after.is_empty())
             .map(read_cursor)
             .transpose()?;
+        let (size, skip) = view.shift.unwrap_or((limit, 0));
+        let limit = limit.min(size.max(1));
+        let skip = if after.is_some() { skip } else { 0 };
         if let Some(stack) = self.stacks.get_mut(stack) {
             stack.last_connected = Some(now.unix_ns);
         }
         self.queues[key.0].last_polled = Some(now.unix_ns);
-        let mut found = self.listed(now, key, after, limit + 1, view.lag.min(MAX_LAG));
+        let mut found = self.listed(now, key, after, limit + 1 + skip, view.lag.min(MAX_LAG));
+        found.drain(..skip.min(found.len()));
         let has_next_page = found.len() > limit;
         found.truncate(limit);
         let end_cursor = found

@@ -21,6 +21,8 @@ pub enum Mishap {
     Crash,
     /// The guest powers the machine off.
     PowerOff,
+    /// The disk is lost: the machine reboots from its image, without anything it had.
+    LoseDisk,
 }
 
 impl Mishap {
@@ -32,6 +34,7 @@ impl Mishap {
             "freeze" => Self::Freeze,
             "crash" => Self::Crash,
             "power-off" => Self::PowerOff,
+            "lose-disk" => Self::LoseDisk,
             _ => return None,
         })
     }
@@ -81,12 +84,13 @@ impl Model {
                 self.preempt(now, id, out);
                 Ok(())
             }
-            Mishap::HostError | Mishap::Freeze | Mishap::Crash | Mishap::PowerOff
+            Mishap::HostError | Mishap::Freeze | Mishap::Crash | Mishap::PowerOff | Mishap::LoseDisk
                 if status == Status::Running =>
             {
                 match mishap {
                     Mishap::HostError => self.host_error(now, id, out),
                     Mishap::PowerOff => self.power_off(now, id, out),
+                    Mishap::LoseDisk => self.reboot_guest(now, id, out),
                     _ if guest != Guest::On => {
                         return impossible(format!("has no guest at work ({guest:?})"));
                     }
@@ -175,6 +179,11 @@ impl Model {
     /// An instance of that name, in any project and zone.
     pub fn instance_named(&self, name: &str) -> Option<&Instance> {
         self.instances.values().find(|instance| &*instance.name == name)
+    }
+
+    /// All instances, by id.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
     }
 
     /// The instance of that id.

@@ -47,6 +47,8 @@ impl Model {
                 self.set_status(now, id, Status::Staging, "boot", out);
                 self.schedule_state(now, id, self.limits.boot.staging_s);
             }
+            // A machine that is stuck leaves this state only by being stopped or deleted.
+            (Status::Staging, _) if instance.boot.is_stuck => {}
             (Status::Staging, _) => self.come_up(now, id, out),
             (Status::Stopping, After::Terminate) => self.go_down(now, id, "stopped", out),
             (Status::Stopping, After::Delete) => self.vanish(now, id, out),

@@ -42,6 +42,15 @@ pub(super) struct Plan {
     pub size: usize,
     pub newest_first: bool,
     pub after: Option<String>,
+    /// So many records slipped to the page before, which was read already.
+    pub skip: usize,
+}
+
+/// Pages that are short, and whose borders move between two reads.
+#[derive(Clone, Copy, Debug)]
+struct Shift {
+    size: usize,
+    skip: usize,
 }
 
 /// One page.
@@ -93,6 +102,7 @@ impl Query<'_> {
             size,
             newest_first,
             after,
+            skip: 0,
         })
     }
 }
@@ -105,7 +115,9 @@ impl Plan {
     /// Cuts one page out of records in the order of their keys. A token names the last key of its page, so
     /// that it stays good when that record is gone.
     pub fn page<T>(&self, all: impl Iterator<Item = (String, T)>, passes: impl Fn(&T) -> bool) -> Page<T> {
-        let mut rest = all.skip_while(|(key, _)| self.after.as_ref().is_some_and(|after| key <= after));
+        let slipped = if self.after.is_some() { self.skip } else { 0 };
+        let rest = all.skip_while(|(key, _)| self.after.as_ref().is_some_and(|after| key <= after));
+        let mut rest = rest.skip(slipped);
         let (mut items, mut last) = (Vec::new(), None);
         while items.len() < self.size {
             let Some((key, item)) = rest.next() else {
@@ -170,8 +182,10 @@ impl Model {
             project,
             Place::Zone(zone),
             |model, call, project| {
-                let lag = model.lag(call, &method::LIST_INSTANCES, project, Place::Zone(zone));
-                let page = model.instances_page(call, project, &[Arc::from(zone)], lag, &query)?;
+                let place = Place::Zone(zone);
+                let lag = model.lag(call, &method::LIST_INSTANCES, project, place);
+                let shift = model.shift(call, &method::LIST_INSTANCES, project, place);
+                let page = model.instances_page(call, project, &[Arc::from(zone)], (lag, shift), &query)?;
                 call.count = page.items.len() as u64;
                 Ok(page)
             },
@@ -192,8 +206,9 @@ impl Model {
             Place::Global,
             |model, call, project| {
                 let lag = model.lag(call, &method::AGGREGATED_LIST, project, Place::Global);
+                let shift = model.shift(call, &method::AGGREGATED_LIST, project, Place::Global);
                 let zones = model.all_zones();
-                let page = model.instances_page(call, project, &zones, lag, &query)?;
+                let page = model.instances_page(call, project, &zones, (lag, shift), &query)?;
                 call.count = page.items.len() as u64;
                 Ok(page)
             },
@@ -210,6 +225,33 @@ impl Model {
             .collect();
         zones.sort();
         zones
+    }
+
+    fn shift(
+        &self,
+        call: &mut Call<'_>,
+        method: &Method,
+        project: usize,
+        place: Place<'_>,
+    ) -> Option<Shift> {
+        if !call.faults.any("list.shift") {
+            return None;
+        }
+        let zone = if let Place::Zone(zone) = place { zone } else { "" };
+        let subject = BTreeMap::from([
+            ("host", "gce"),
+            ("method", method.name),
+            ("project", &*self.projects[project].id),
+            ("region", place.region()),
+            ("zone", zone),
+        ]);
+        let fault = call.faults.standing(call.now, "list.shift", &subject, call.out)?;
+        // The casts saturate.
+        let count = |name| fault.number(name).map(|number| number as usize);
+        Some(Shift {
+            size: count("size").unwrap_or(PAGE).max(1),
+            skip: count("skip").unwrap_or(0),
+        })
     }
 
     fn lag(&self, call: &mut Call<'_>, method: &Method, project: usize, place: Place<'_>) -> Duration {
@@ -235,10 +277,14 @@ impl Model {
         call: &Call<'_>,
         project: usize,
         zones: &[Arc<str>],
-        lag: Duration,
+        (lag, shift): (Duration, Option<Shift>),
         query: &Query<'_>,
     ) -> Result<Page<Instance>, ApiError> {
-        let plan = query.judge()?;
+        let mut plan = query.judge()?;
+        if let Some(shift) = shift {
+            plan.size = plan.size.min(shift.size);
+            plan.skip = shift.skip;
+        }
         let id = self.projects[project].id.clone();
         let seen = |instance| Seen {
             project: &id,

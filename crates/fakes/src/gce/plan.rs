@@ -46,6 +46,8 @@ pub(super) struct Boot {
     pub factor: f64,
     /// The guest program never starts.
     pub is_broken: bool,
+    /// The machine never comes out of STAGING.
+    pub is_stuck: bool,
 }
 
 /// A zone a request may use.
@@ -108,7 +110,13 @@ impl Model {
         };
         let mut plan = Vec::with_capacity(names.len());
         let mut failed = None;
-        for (name, hostname) in names {
+        for (index, (name, hostname)) in names.into_iter().enumerate() {
+            if index > 0
+                && let Some(refused) = planner.left_out(&name, &hostname)
+            {
+                plan.push(refused);
+                continue;
+            }
             match planner.place(name, hostname) {
                 Ok(planned) => plan.push(planned),
                 Err(refused) => {
@@ -193,6 +201,24 @@ impl Model {
 }
 
 impl Planner<'_, '_, '_> {
+    /// A machine that does not come although others of its request do.
+    fn left_out(&mut self, name: &Arc<str>, hostname: &Option<String>) -> Option<Planned> {
+        let (shape, zone) = (self.wish.shapes[0].clone(), self.wish.rooms[0].zone.clone());
+        let project = self.model.projects[self.wish.project].id.clone();
+        self.is_met("gce.partial-bulk", &project, &zone, name, &shape)?;
+        let error = OpError::stockout(&project, &zone, &shape.machine.name, false);
+        Some(Planned {
+            name: name.clone(),
+            hostname: hostname.clone(),
+            zone,
+            shape,
+            fate: Fate::Fails {
+                error,
+                is_late: false,
+            },
+        })
+    }
+
     fn place(&mut self, name: Arc<str>, hostname: Option<String>) -> Result<Planned, ApiError> {
         let first = self.wish.shapes[0].clone();
         let planned = |zone: Arc<str>, shape: Arc<Shape>, fate: Fate| Planned {
@@ -431,6 +457,9 @@ impl Planner<'_, '_, '_> {
                 .number("boot_s")
                 .unwrap_or(if factor.is_some() { 0.0 } else { 120.0 });
         }
+        boot.is_stuck = self
+            .is_met("gce.stuck-boot", project, zone, name, shape)
+            .is_some();
         boot.is_broken = self
             .is_met("gce.broken-boot", project, zone, name, shape)
             .is_some();

@@ -153,6 +153,13 @@ impl Model {
         self.read_operation(call, method, project, place, name)
     }
 
+    /// An operation as it is, for the holder of a `wait` that goes on: no call, so nothing is counted.
+    pub fn operation_named(&self, name: &str) -> Option<&Operation> {
+        let id = name.rsplit('-').next()?;
+        let operation = self.operations.get(u64::from_str_radix(id, 16).ok()?)?;
+        (*operation.name == *name).then_some(operation)
+    }
+
     fn read_operation(
         &mut self,
         call: &mut Call<'_>,

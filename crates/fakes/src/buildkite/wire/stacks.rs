@@ -1,8 +1,5 @@
 //! The Stacks API on the wire.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
@@ -206,25 +203,7 @@ fn view(context: &mut Context<'_>, cluster: usize, queue: &str) -> ListView {
         return ListView::default();
     };
     let queue = context.model.queues[key.0].key.clone();
-    let paused = BTreeMap::from([("queue", queue.as_str())]);
-    let lag = BTreeMap::from([
-        ("host", "buildkite"),
-        ("method", "stacks.list"),
-        ("queue", queue.as_str()),
-    ]);
-    ListView {
-        paused: context
-            .faults
-            .standing(context.now, "buildkite.pause", &paused, context.out)
-            .is_some(),
-        lag: context
-            .faults
-            .standing(context.now, "list.lag", &lag, context.out)
-            .map(|fault| {
-                Duration::try_from_secs_f64(fault.number("lag_s").unwrap_or(5.0)).unwrap_or_default()
-            })
-            .unwrap_or_default(),
-    }
+    ListView::under(context.faults, context.now, &queue, context.out)
 }
 
 fn listed(job: &ListedJob) -> Value {

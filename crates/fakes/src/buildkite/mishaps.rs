@@ -1,0 +1,80 @@
+//! What happens to jobs and lists without anybody asking: reservations that lapse early, agents that are given
+//! up, lists that lag and pages that shift. And the looks into the tables that whoever causes these needs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::ids::Refusal;
+use super::job::{Job, State};
+use super::model::Model;
+use super::stacks::ListView;
+use crate::event::Effects;
+use crate::fault::Faults;
+use crate::now::Now;
+
+impl ListView {
+    /// What the faults that are set do to the list of a queue.
+    pub fn under(faults: &mut Faults, now: Now, queue: &str, out: &mut Effects) -> Self {
+        let mut view = Self::default();
+        if faults.any("buildkite.pause") {
+            let subject = BTreeMap::from([("queue", queue)]);
+            view.paused = faults.standing(now, "buildkite.pause", &subject, out).is_some();
+        }
+        if faults.any("list.") {
+            let subject = BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
+            if let Some(fault) = faults.standing(now, "list.lag", &subject, out) {
+                let lag = fault.number("lag_s").unwrap_or(5.0);
+                view.lag = Duration::try_from_secs_f64(lag).unwrap_or_default();
+            }
+            if let Some(fault) = faults.standing(now, "list.shift", &subject, out) {
+                // The casts saturate.
+                let count = |name| fault.number(name).map(|number| number as usize);
+                view.shift = Some((count("size").unwrap_or(usize::MAX), count("skip").unwrap_or(0)));
+            }
+        }
+        view
+    }
+}
+
+impl Model {
+    /// All jobs, in the order they were created.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.jobs.iter()
+    }
+
+    /// The job that took the place of this one when it was retried, if it was.
+    pub fn retry_of(&self, job: Uuid) -> Option<Uuid> {
+        let next = self.job(job)?.retried_in?;
+        Some(self.jobs[next.0].uuid)
+    }
+
+    /// The reservation of a job runs out now, whatever was promised.
+    pub fn lapse_reservation(&mut self, now: Now, job: Uuid, out: &mut Effects) -> Result<(), Refusal> {
+        let key = self.job_key(job)?;
+        let job = &mut self.jobs[key.0];
+        if job.state != State::Reserved {
+            return Err(Refusal::unprocessable(format!(
+                "A {} job has no reservation",
+                job.state.name()
+            )));
+        }
+        job.reservation = None;
+        self.set_state(now, key, State::Scheduled, "reservation expired", out);
+        Ok(())
+    }
+
+    /// The agent that has this job is taken for lost now, though it may live.
+    pub fn give_up_agent_of(&mut self, now: Now, job: Uuid, out: &mut Effects) -> Result<(), Refusal> {
+        let key = self.job_key(job)?;
+        let state = self.jobs[key.0].state;
+        match self.jobs[key.0].agent {
+            Some(agent) if state.is_with_agent() => {
+                self.lose_agent(now, agent, out);
+                Ok(())
+            }
+            _ => Err(Refusal::unprocessable(format!("No agent has the {} job", state.name()))),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Reading records and history, page by page.
+
+use gust_core::ports::{Loaded, Revision, StoreError};
+
+use super::{
+    EtcdStore, failed,
+    wire::{EtcdError, Found, KeyValue, Keys, Range},
+};
+
+/// What the last load found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// At which revision.
+    pub revision: Revision,
+    /// The mod revision of `commits` then; 0 if it was not there.
+    pub commits: u64,
+}
+
+impl EtcdStore {
+    /// All records but history, at one revision. Begins again when that is compacted in between.
+    pub(super) async fn read_all(&self) -> Result<Loaded, StoreError> {
+        let mut outcome = self.read_at_one_revision().await;
+        for _ in 1..self.config.tries {
+            match outcome {
+                Err(EtcdError::Compacted { .. }) => outcome = self.read_at_one_revision().await,
+                _ => break,
+            }
+        }
+        outcome.map_err(|error| failed("loading the records", error))
+    }
+
+    async fn read_at_one_revision(&self) -> Result<Loaded, EtcdError> {
+        let mut revision = 0;
+        let mut commits = 0;
+        let mut records = Vec::new();
+        for keys in self.layout.records() {
+            let mut next = Some(keys);
+            while let Some(keys) = next {
+                let page = self.page(keys.clone(), revision, self.config.page).await?;
+                if revision == 0 {
+                    revision = page.revision;
+                }
+                next = rest(keys, &page);
+                for kv in page.kvs {
+                    if self.layout.is_record(&kv.key) {
+                        records.push(self.named(kv));
+                    } else if kv.key == self.layout.commits() {
+                        commits = kv.mod_revision;
+                    }
+                }
+            }
+        }
+        let revision = Revision(revision);
+        self.saw(Seen { revision, commits });
+        Ok(Loaded { revision, records })
+    }
+
+    /// Up to `limit` summaries above `after`. Pages may be of different revisions.
+    pub(super) async fn read_history(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let mut keys = self.layout.history();
+        if let Some(after) = after {
+            keys.from = after_key(&self.layout.key(after)).max(keys.from);
+        }
+        let mut summaries = Vec::new();
+        let mut next = Some(keys);
+        while let Some(keys) = next.take_if(|_| summaries.len() < limit) {
+            let most = self.config.page.min(limit - summaries.len());
+            let page = self
+                .page(keys.clone(), 0, most)
+                .await
+                .map_err(|error| failed("reading history", error))?;
+            next = rest(keys, &page);
+            summaries.extend(page.kvs.into_iter().map(|kv| self.named(kv)));
+        }
+        Ok(summaries)
+    }
+
+    async fn page(&self, keys: Keys, revision: u64, limit: usize) -> Result<Found, EtcdError> {
+        let range = Range {
+            keys,
+            limit,
+            revision,
+            keys_only: false,
+        };
+        self.again(|| self.etcd.range(range.clone())).await
+    }
+
+    fn named(&self, kv: KeyValue) -> (String, Vec<u8>) {
+        (self.layout.below(&kv.key).to_owned(), kv.value.to_vec())
+    }
+}
+
+/// What a page left out.
+fn rest(keys: Keys, page: &Found) -> Option<Keys> {
+    let last = page.kvs.last().filter(|_| page.more)?;
+    Some(Keys {
+        from: after_key(&last.key),
+        ..keys
+    })
+}
+
+/// The first key that sorts after this one.
+fn after_key(key: &str) -> String {
+    format!("{key}\0")
+}

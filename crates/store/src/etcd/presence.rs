@@ -1,0 +1,212 @@
+//! Leases, the lead, members and owners of shards.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use gust_core::{
+    ids::{ReplicaId, Shard, Term},
+    ports::{Candidacy, Lease, LeaseError, LeaseId, Member, Ownership, Revision, Roster, StoreError},
+};
+
+use super::{
+    EtcdStore, failed,
+    wire::{Compare, EtcdError, KeyValue, Keys, Op, Range, Txn, TxnAnswer},
+};
+
+impl EtcdStore {
+    pub(super) async fn take_lease(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        // A lease whose answer is lost carries nothing, and lapses.
+        let granted = self.again(|| self.etcd.lease_grant(seconds)).await;
+        let (id, ttl) = granted.map_err(|error| failed("taking a lease", error))?;
+        Ok(Lease {
+            id: LeaseId(id),
+            ttl: Duration::from_secs(ttl),
+        })
+    }
+
+    /// Asks once: when to ask again is up to the caller, who knows how long there is.
+    pub(super) async fn renew_lease(&self, lease: LeaseId) -> Result<Duration, LeaseError> {
+        match self.etcd.lease_keep_alive(lease.0).await {
+            // etcd counts from when it was asked, which is not before we did.
+            Ok(ttl) => Ok(Duration::from_secs(ttl)),
+            Err(EtcdError::NoLease) => Err(LeaseError::Gone),
+            Err(error) => Err(LeaseError::Unclear(error.to_string())),
+        }
+    }
+
+    pub(super) async fn end_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
+        match self.again(|| self.etcd.lease_revoke(lease.0)).await {
+            Ok(()) | Err(EtcdError::NoLease) => Ok(()),
+            Err(error) => Err(failed("revoking a lease", error)),
+        }
+    }
+
+    pub(super) async fn stand(&self, lease: LeaseId, replica: &ReplicaId) -> Result<Candidacy, StoreError> {
+        let key = self.layout.leader();
+        let taken = self.take("campaigning", lease, &key, replica).await?;
+        Ok(match taken {
+            Taken::Now(revision) => Candidacy::Elected(Term(revision)),
+            Taken::Before(kv) if kv.lease == lease.0 => Candidacy::Elected(Term(kv.create_revision)),
+            Taken::Before(kv) => Candidacy::Held {
+                leader: name(&kv),
+                term: Term(kv.create_revision),
+            },
+        })
+    }
+
+    pub(super) async fn give_up(&self, term: Term) -> Result<(), StoreError> {
+        let key = self.layout.leader();
+        let held = Compare::CreateRevision(key.clone(), term.0);
+        self.delete_if("resigning", held, key).await
+    }
+
+    pub(super) async fn show(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(member).expect("texts are always JSON");
+        let txn = Txn {
+            success: vec![Op::Put {
+                key: self.layout.member(&member.replica),
+                value: value.into(),
+                lease: lease.0,
+            }],
+            ..Txn::default()
+        };
+        self.ask("joining", txn).await.map(drop)
+    }
+
+    pub(super) async fn take_shard(
+        &self,
+        lease: LeaseId,
+        shard: &Shard,
+        replica: &ReplicaId,
+    ) -> Result<Ownership, StoreError> {
+        let key = self.layout.shard(shard);
+        let taken = self.take("taking a shard", lease, &key, replica).await?;
+        Ok(match taken {
+            Taken::Before(kv) if kv.lease != lease.0 => Ownership::Theirs(name(&kv)),
+            Taken::Now(_) | Taken::Before(_) => Ownership::Ours,
+        })
+    }
+
+    pub(super) async fn leave_shard(&self, lease: LeaseId, shard: &Shard) -> Result<(), StoreError> {
+        let key = self.layout.shard(shard);
+        let held = Compare::Lease(key.clone(), lease.0);
+        self.delete_if("letting go of a shard", held, key).await
+    }
+
+    /// Makes `key` with the replica's name, tied to the lease, unless it is there.
+    ///
+    /// After a lost answer the question is put again: the key may be there because of the lost one, and then
+    /// carries the lease.
+    async fn take(
+        &self,
+        act: &'static str,
+        lease: LeaseId,
+        key: &str,
+        replica: &ReplicaId,
+    ) -> Result<Taken, StoreError> {
+        let txn = Txn {
+            compares: vec![Compare::CreateRevision(key.to_owned(), 0)],
+            success: vec![Op::Put {
+                key: key.to_owned(),
+                value: replica.as_str().as_bytes().into(),
+                lease: lease.0,
+            }],
+            failure: vec![Op::Range(Range::all(Keys::one(key)))],
+        };
+        let answer = self.ask(act, txn).await?;
+        if answer.succeeded {
+            return Ok(Taken::Now(answer.revision));
+        }
+        let mut kvs = answer.found.into_iter().flat_map(|found| found.kvs);
+        kvs.next().map(Taken::Before).ok_or_else(|| {
+            failed(
+                act,
+                EtcdError::Unclear(format!("`{key}` is there, but was not shown")),
+            )
+        })
+    }
+
+    async fn delete_if(&self, act: &'static str, held: Compare, key: String) -> Result<(), StoreError> {
+        let txn = Txn {
+            compares: vec![held],
+            success: vec![Op::Delete(key)],
+            failure: Vec::new(),
+        };
+        self.ask(act, txn).await.map(drop)
+    }
+
+    async fn ask(&self, act: &'static str, txn: Txn) -> Result<TxnAnswer, StoreError> {
+        let txn = Arc::new(txn);
+        let answer = self.again(|| self.etcd.txn(Arc::clone(&txn))).await;
+        answer.map_err(|error| failed(act, error))
+    }
+
+    fn roster_keys(&self) -> [Keys; 3] {
+        [
+            Keys::one(self.layout.leader()),
+            self.layout.members(),
+            self.layout.shards(),
+        ]
+    }
+
+    pub(super) async fn read_roster(&self) -> Result<Roster, StoreError> {
+        let reads = self.roster_keys().map(|keys| Op::Range(Range::all(keys)));
+        let txn = Txn {
+            success: reads.into(),
+            ..Txn::default()
+        };
+        let answer = self.ask("looking who is there", txn).await?;
+        let mut found = answer.found.into_iter().map(|found| found.kvs);
+        let mut part = || found.next().unwrap_or_default();
+        let (leader, members, owners) = (part(), part(), part());
+        let leader = leader.first().map(|kv| (name(kv), Term(kv.create_revision)));
+        let owner = |kv: &KeyValue| Some((self.layout.parse_shard(&kv.key)?, name(kv)));
+        Ok(Roster {
+            revision: Revision(answer.revision),
+            leader,
+            members: members.iter().filter_map(member).collect(),
+            owners: owners.iter().filter_map(owner).collect::<BTreeMap<_, _>>(),
+        })
+    }
+
+    pub(super) async fn watch_roster(&self, since: Revision) -> Result<(), StoreError> {
+        let act = "waiting for another roster";
+        let keys = self.roster_keys().into();
+        let mut watch = match self.etcd.watch(keys, since.0 + 1).await {
+            Ok(watch) => watch,
+            // What happened since cannot be told any more: look.
+            Err(EtcdError::Compacted { .. }) => return Ok(()),
+            Err(error) => return Err(failed(act, error)),
+        };
+        // Whether something changed or the watch broke: look. Before there is something to see, nothing comes.
+        while let Ok(events) = watch.next().await {
+            if !events.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a key came to be there.
+enum Taken {
+    /// It was made, at this revision.
+    Now(u64),
+    /// It was there.
+    Before(KeyValue),
+}
+
+fn name(kv: &KeyValue) -> ReplicaId {
+    ReplicaId::new(&*String::from_utf8_lossy(&kv.value))
+}
+
+fn member(kv: &KeyValue) -> Option<(ReplicaId, Member)> {
+    match serde_json::from_slice::<Member>(&kv.value) {
+        Ok(member) => Some((member.replica.clone(), member)),
+        Err(error) => {
+            // One replica that nobody understands must not keep the others from seeing each other.
+            tracing::warn!(key = %kv.key, %error, "a member cannot be read, and counts as absent");
+            None
+        }
+    }
+}
