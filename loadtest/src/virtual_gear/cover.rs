@@ -210,9 +210,7 @@ impl Cover {
 
 /// Why a pair cannot come about.
 pub fn impossible(state: State, kind: &str) -> Option<&'static str> {
-    let found = IMPOSSIBLE
-        .iter()
-        .find(|(of, at, _)| *of == kind && *at == state);
+    let found = IMPOSSIBLE.iter().find(|(of, at, _)| *of == kind && *at == state);
     found.map(|(.., why)| *why)
 }
 
