@@ -310,7 +310,13 @@ async fn until_over(
     injector: &Injector,
     alarm: &Alarm,
 ) -> bool {
-    let quiet = Instant::now() + scenario.quiet_after();
+    // Without faults it is quiet from the start.
+    let noise = if scenario.faults.is_empty() {
+        Duration::ZERO
+    } else {
+        scenario.quiet_after()
+    };
+    let quiet = Instant::now() + noise;
     let end = Instant::now() + scenario.patience();
     let mut is_quiet = false;
     loop {
