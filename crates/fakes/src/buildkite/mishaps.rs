@@ -23,7 +23,8 @@ impl ListView {
             view.paused = faults.standing(now, "buildkite.pause", &subject, out).is_some();
         }
         if faults.any("list.") {
-            let subject = BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
+            let subject =
+                BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
             if let Some(fault) = faults.standing(now, "list.lag", &subject, out) {
                 let lag = fault.number("lag_s").unwrap_or(5.0);
                 view.lag = Duration::try_from_secs_f64(lag).unwrap_or_default();
@@ -74,7 +75,10 @@ impl Model {
                 self.lose_agent(now, agent, out);
                 Ok(())
             }
-            _ => Err(Refusal::unprocessable(format!("No agent has the {} job", state.name()))),
+            _ => Err(Refusal::unprocessable(format!(
+                "No agent has the {} job",
+                state.name()
+            ))),
         }
     }
 }

@@ -227,13 +227,7 @@ impl Model {
         zones
     }
 
-    fn shift(
-        &self,
-        call: &mut Call<'_>,
-        method: &Method,
-        project: usize,
-        place: Place<'_>,
-    ) -> Option<Shift> {
+    fn shift(&self, call: &mut Call<'_>, method: &Method, project: usize, place: Place<'_>) -> Option<Shift> {
         if !call.faults.any("list.shift") {
             return None;
         }

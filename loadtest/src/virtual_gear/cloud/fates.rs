@@ -61,7 +61,10 @@ impl VirtualCloud {
         let spot = creation.shape.model == ProvisioningModel::Spot;
         let vanished = match spot {
             true => (RefusalClass::Preempted, "created, and gone again".to_owned()),
-            false => (RefusalClass::Internal, "not there, for no stated cause".to_owned()),
+            false => (
+                RefusalClass::Internal,
+                "not there, for no stated cause".to_owned(),
+            ),
         };
         for name in missing(&found) {
             let (class, message) = match (causes.get(&name), &operation) {
@@ -84,7 +87,10 @@ impl VirtualCloud {
             let mut page: Option<String> = None;
             loop {
                 let answer = self.page(&creation.shape.project, zone, page.take()).await?;
-                let ours = answer.instances.into_iter().filter(|found| creation.names.contains(&found.name));
+                let ours = answer
+                    .instances
+                    .into_iter()
+                    .filter(|found| creation.names.contains(&found.name));
                 found.extend(ours.map(|instance| {
                     let instance_id = Some(instance.id);
                     let zone = instance.zone;
@@ -110,7 +116,9 @@ impl VirtualCloud {
         bulk: &Operation,
     ) -> Result<BTreeMap<MachineName, Operation>, CloudError> {
         let mut causes = BTreeMap::new();
-        let Some(group) = &bulk.group else { return Ok(causes) };
+        let Some(group) = &bulk.group else {
+            return Ok(causes);
+        };
         for zone in zones {
             let (project, place) = (creation.shape.project.to_string(), zone.to_string());
             let filter = format!("operationGroupId = \"{group}\"");

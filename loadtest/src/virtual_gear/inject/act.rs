@@ -6,8 +6,8 @@ use gust_fakes::{buildkite::NewBuild, fault::Order};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Injector;
 use super::super::scenario::Act;
+use super::Injector;
 
 /// The jobs of the steps that were created, by key; and the builds' numbers.
 #[derive(Debug, Default)]
@@ -66,13 +66,15 @@ impl Injector {
                     .call(|world, now, out| world.buildkite.retry_job(now, job, out))
                     .err()
             }),
-            Act::PrioritizeJob { step, index, priority } => {
-                self.latest(steps, step, *index).and_then(|job| {
-                    world
-                        .call(|world, _, out| world.buildkite.reprioritize(job, *priority, out))
-                        .err()
-                })
-            }
+            Act::PrioritizeJob {
+                step,
+                index,
+                priority,
+            } => self.latest(steps, step, *index).and_then(|job| {
+                world
+                    .call(|world, _, out| world.buildkite.reprioritize(job, *priority, out))
+                    .err()
+            }),
         };
         if let Some(refusal) = refused {
             tracing::debug!(?act, message = refusal.message, "act refused");
@@ -86,7 +88,10 @@ impl Injector {
             for_s: Some(Duration::from_millis(lasting_ms).as_secs_f64()),
             ..Order::default()
         };
-        let set = self.inner.world.call(|world, now, _| world.faults.add(now, order));
+        let set = self
+            .inner
+            .world
+            .call(|world, now, _| world.faults.add(now, order));
         set.expect("the fakes know how to pause a queue");
     }
 

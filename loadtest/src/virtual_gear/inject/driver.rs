@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
+    super::{machine::Attackers, scenario::When},
     Aim, Injector,
     act::Steps,
     state::Item,
     strike::is_immediate,
-    super::{machine::Attackers, scenario::When},
 };
 
 /// Something to be done at a time since the start of the run.

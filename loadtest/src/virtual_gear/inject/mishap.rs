@@ -9,12 +9,12 @@ use gust_fakes::{
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Aim, Injector, machine_name};
 use super::super::{
     check::Subject,
     machine::Attackers,
     scenario::{Lister, What},
 };
+use super::{Aim, Injector, machine_name};
 
 impl Injector {
     pub(super) fn mishap(&self, fault: usize, aim: &Aim, attackers: &Attackers) {
@@ -48,7 +48,10 @@ impl Injector {
         let fits = |instance: &Instance| match mishap {
             Mishap::Preempt => {
                 instance.shape.template.scheduling.is_spot()
-                    && matches!(instance.status, Status::Provisioning | Status::Staging | Status::Running)
+                    && matches!(
+                        instance.status,
+                        Status::Provisioning | Status::Staging | Status::Running
+                    )
             }
             Mishap::HostError | Mishap::PowerOff => instance.status == Status::Running,
             Mishap::Freeze | Mishap::Crash | Mishap::LoseDisk => {
@@ -70,7 +73,10 @@ impl Injector {
     /// The machine that triggered the fault, or one of those that fit.
     fn pick_machine(&self, aim: &Aim, pick: u64, fits: impl Fn(&Instance) -> bool) -> Option<String> {
         self.inner.world.read(|world| {
-            let aimed = aim.machine.as_ref().and_then(|name| world.gce.instance_named(name));
+            let aimed = aim
+                .machine
+                .as_ref()
+                .and_then(|name| world.gce.instance_named(name));
             if let Some(instance) = aimed.filter(|instance| fits(instance)) {
                 return Some(instance.name.to_string());
             }
@@ -88,7 +94,9 @@ impl Injector {
             What::ReservationLapse { .. } => job.state == State::Reserved,
             _ => job.state.is_with_agent(),
         };
-        let Some(job) = self.pick_job(aim, pick, fits) else { return };
+        let Some(job) = self.pick_job(aim, pick, fits) else {
+            return;
+        };
         let happened = self.inner.world.call(|world, now, out| {
             let model = &mut world.buildkite;
             match what {
@@ -111,7 +119,12 @@ impl Injector {
             if let Some(job) = aimed.filter(|job| fits(job)) {
                 return Some(job.uuid);
             }
-            let fit: Vec<Uuid> = world.buildkite.jobs().filter(|job| fits(job)).map(|job| job.uuid).collect();
+            let fit: Vec<Uuid> = world
+                .buildkite
+                .jobs()
+                .filter(|job| fits(job))
+                .map(|job| job.uuid)
+                .collect();
             nth(&fit, pick).copied()
         })
     }
@@ -131,7 +144,9 @@ impl Injector {
     /// Sets a fault in the fakes' own engine. It is met when the log says that it was applied.
     fn set(&self, fault: usize) {
         let what = self.what(fault);
-        let Some((kind, aim, count)) = order(what) else { return };
+        let Some((kind, aim, count)) = order(what) else {
+            return;
+        };
         let lasting = self.until_quiet(what.lasting_ms().unwrap_or(0));
         let order = Order {
             kind: kind.to_owned(),
@@ -156,19 +171,29 @@ impl Injector {
 fn order(what: &What) -> Option<(&'static str, Map<String, Value>, Option<u64>)> {
     let aimed = |entries: &[(&str, Value)]| -> Map<String, Value> {
         let entries = entries.iter().filter(|(_, value)| !value.is_null());
-        entries.map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+        entries
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect()
     };
     let host = |host: &Lister| json!(<&str>::from(*host));
     Some(match what {
         What::ListLag { host: of, lag_ms, .. } => {
             let lag_s = *lag_ms as f64 / 1000.0;
-            ("list.lag", aimed(&[("host", host(of)), ("lag_s", json!(lag_s))]), None)
+            (
+                "list.lag",
+                aimed(&[("host", host(of)), ("lag_s", json!(lag_s))]),
+                None,
+            )
         }
-        What::PagesShift { host: of, size, skip, .. } => {
+        What::PagesShift {
+            host: of, size, skip, ..
+        } => {
             let aim = aimed(&[("host", host(of)), ("size", json!(size)), ("skip", json!(skip))]);
             ("list.shift", aim, None)
         }
-        What::Stockout { zone, code, count, .. } => {
+        What::Stockout {
+            zone, code, count, ..
+        } => {
             let aim = aimed(&[("zone", json!(zone)), ("code", json!(code))]);
             ("gce.stockout", aim, Some(*count))
         }
@@ -190,7 +215,9 @@ fn order(what: &What) -> Option<(&'static str, Map<String, Value>, Option<u64>)>
 fn raised(world: &World, factor: f64) -> Value {
     let gce = &world.limits().gce;
     let raise = |quotas: &std::collections::BTreeMap<String, f64>| -> Value {
-        let cpus = quotas.iter().filter(|(metric, _)| !metric.contains("SSD") && !metric.contains("HDB"));
+        let cpus = quotas
+            .iter()
+            .filter(|(metric, _)| !metric.contains("SSD") && !metric.contains("HDB"));
         cpus.map(|(metric, limit)| (metric.clone(), json!(limit * factor)))
             .collect::<Map<_, _>>()
             .into()

@@ -82,12 +82,19 @@ impl Injector {
             errands,
             inbox: Mutex::new(Some(inbox)),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Begins: creates the builds and does all that is planned, in a task of the world.
     pub(super) fn start(&self, attackers: Attackers) {
-        let inbox = self.inner.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let inbox = self
+            .inner
+            .inbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let inbox = inbox.expect("an injector is started once");
         let tasks = attackers.net.tasks.clone();
         tasks.spawn("injector", driver::drive(self.clone(), attackers, inbox));
@@ -153,7 +160,11 @@ impl Injector {
             What::ReplyLostBefore { .. } => passage.fate = Fate::LostBefore,
             What::ReplyLostAfter { .. } => passage.fate = Fate::LostAfter,
             What::ReplyDoubled { later_ms, .. } => passage.fate = Fate::Doubled(ms(*later_ms)),
-            What::ReplyLate { late_ms, answer: false, .. } => passage.there += ms(*late_ms),
+            What::ReplyLate {
+                late_ms,
+                answer: false,
+                ..
+            } => passage.there += ms(*late_ms),
             What::ReplyLate { late_ms, .. } => passage.back += ms(*late_ms),
             What::Reply4xx { says, .. } | What::Reply5xx { says, .. } => {
                 passage.fate = Fate::Refused {
@@ -161,8 +172,18 @@ impl Injector {
                     html: says.html,
                 };
             }
-            What::Reply429 { .. } => passage.fate = Fate::Refused { status: 429, html: false },
-            What::ReplyHtml { .. } => passage.fate = Fate::Refused { status: 200, html: true },
+            What::Reply429 { .. } => {
+                passage.fate = Fate::Refused {
+                    status: 429,
+                    html: false,
+                }
+            }
+            What::ReplyHtml { .. } => {
+                passage.fate = Fate::Refused {
+                    status: 200,
+                    html: true,
+                }
+            }
             _ => return,
         }
         self.met(what.kind(), Subject::Point(point), format!("{:?}", passage.fate));
@@ -187,7 +208,11 @@ impl Weather for Injector {
                 state.leader = from;
             }
             let items = state.count(point, Side::Before);
-            let rule = if state.rules.is_empty() { None } else { state.rule_at(point) };
+            let rule = if state.rules.is_empty() {
+                None
+            } else {
+                state.rule_at(point)
+            };
             (passage, items, rule)
         };
         if let Some(fault) = rule {
@@ -273,12 +298,19 @@ impl Injector {
         let Some(fault) = text(event, "fault").and_then(|id| self.state().set.get(id).copied()) else {
             return;
         };
-        let name = event.fields.get("subject").and_then(|subject| subject.get("name"));
+        let name = event
+            .fields
+            .get("subject")
+            .and_then(|subject| subject.get("name"));
         let subject = match name.and_then(serde_json::Value::as_str) {
             Some(name) => Subject::Machine(name.to_owned()),
             None => Subject::World,
         };
-        self.met(self.what(fault).kind(), subject, text(event, "fault_kind").unwrap_or_default());
+        self.met(
+            self.what(fault).kind(),
+            subject,
+            text(event, "fault_kind").unwrap_or_default(),
+        );
     }
 
     /// Somebody reads quotas that were raised.
@@ -286,7 +318,11 @@ impl Injector {
         if text(event, "method") == Some("compute.regions.get") {
             let raised = std::mem::take(&mut self.state().raised);
             for fault in raised {
-                self.met(self.what(fault).kind(), Subject::World, "seen by a read of the quotas");
+                self.met(
+                    self.what(fault).kind(),
+                    Subject::World,
+                    "seen by a read of the quotas",
+                );
             }
         }
     }
@@ -294,7 +330,9 @@ impl Injector {
 
 fn aim_of(event: &Event) -> Aim {
     let machine = match event.kind {
-        "job.acquired" | "agent.registered" | "agent.lost" | "agent.disconnected" => text(event, "agent_name"),
+        "job.acquired" | "agent.registered" | "agent.lost" | "agent.disconnected" => {
+            text(event, "agent_name")
+        }
         "instance.inserted" | "instance.state" | "instance.refused" | "guest.state" => text(event, "name"),
         "machine.claimed" => text(event, "instance"),
         _ => None,

@@ -82,7 +82,10 @@ impl State {
             // The driver has a calendar of its own.
             When::At { .. } => {}
             When::Point { point, nth, side } => {
-                self.at_points.entry((*point, *side, *nth)).or_default().push(item);
+                self.at_points
+                    .entry((*point, *side, *nth))
+                    .or_default()
+                    .push(item);
             }
             When::Event { event, nth, delay_ms } => {
                 let count = self.at_events.entry(event.clone()).or_default();
@@ -95,7 +98,11 @@ impl State {
     /// How long a message is on its way.
     pub fn latency(&mut self) -> Duration {
         let (from, to) = self.latency_ms;
-        Duration::from_millis(if from < to { self.rng.random_range(from..=to) } else { from })
+        Duration::from_millis(if from < to {
+            self.rng.random_range(from..=to)
+        } else {
+            from
+        })
     }
 
     /// Counts a message, and tells what hangs on it.

@@ -51,12 +51,21 @@ impl Injector {
                     self.met(kind, Subject::Replica(replica), format!("down for {down_ms} ms"));
                 }
             }
-            What::ReplicaCrashAtPoll { replica, polls, down_ms } => {
+            What::ReplicaCrashAtPoll {
+                replica,
+                polls,
+                down_ms,
+            } => {
                 let replica = self.who(*replica, aim);
                 hosts.crash_at_poll(replica, *polls, for_ms(*down_ms));
-                self.met(kind, Subject::Replica(replica), format!("in {polls} polls, for {down_ms} ms"));
+                self.met(
+                    kind,
+                    Subject::Replica(replica),
+                    format!("in {polls} polls, for {down_ms} ms"),
+                );
             }
-            What::ReplicaFreeze { replica, lasting_ms } | What::ReplicaFreezePastLease { replica, lasting_ms } => {
+            What::ReplicaFreeze { replica, lasting_ms }
+            | What::ReplicaFreezePastLease { replica, lasting_ms } => {
                 let replica = self.who(*replica, aim);
                 if hosts.freeze(replica, for_ms(*lasting_ms)) {
                     self.met(kind, Subject::Replica(replica), format!("for {lasting_ms} ms"));

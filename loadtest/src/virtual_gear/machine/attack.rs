@@ -25,7 +25,13 @@ impl Attackers {
         let proof = self.world.read(|world| {
             let instance = world.gce.instance_named(machine.as_str())?;
             let is_up = instance.status == gce::Status::Running;
-            is_up.then(|| proof_of(&world.gce, instance, format!("key-of-an-attacker-on-{}", instance.id)))?
+            is_up.then(|| {
+                proof_of(
+                    &world.gce,
+                    instance,
+                    format!("key-of-an-attacker-on-{}", instance.id),
+                )
+            })?
         });
         let Some(proof) = proof else { return false };
         let attack = self.clone();

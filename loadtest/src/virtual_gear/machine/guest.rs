@@ -98,10 +98,15 @@ impl Guest {
     async fn done(&self, proof: &Proof, job: JobId) {
         for replica in self.in_turn() {
             let proof = proof.clone();
-            let said = exchange(&self.net, &self.doors, (replica, Point::GuestDone, DONE), move |handle| {
-                let proof = proof.clone();
-                async move { handle.done(proof.machine, job, proof.key).await }
-            });
+            let said = exchange(
+                &self.net,
+                &self.doors,
+                (replica, Point::GuestDone, DONE),
+                move |handle| {
+                    let proof = proof.clone();
+                    async move { handle.done(proof.machine, job, proof.key).await }
+                },
+            );
             if let Some(Ok(())) = said.await {
                 return;
             }
@@ -148,6 +153,12 @@ where
         }
         answer
     };
-    let whole = async { net.deliver(replica, point, deadline, effect).await.ok()?.await.ok() };
+    let whole = async {
+        net.deliver(replica, point, deadline, effect)
+            .await
+            .ok()?
+            .await
+            .ok()
+    };
     tokio::time::timeout(deadline, whole).await.ok().flatten()
 }

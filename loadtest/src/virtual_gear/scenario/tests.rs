@@ -97,7 +97,11 @@ fn a_scenario_without_builds_is_refused() {
 #[test]
 fn a_file_that_is_not_there_is_refused() {
     let error = Scenario::load(std::path::Path::new("no/such/file.toml")).unwrap_err();
-    assert!(error.to_string().starts_with("scenario no/such/file.toml is refused\n  cannot be read: "));
+    assert!(
+        error
+            .to_string()
+            .starts_with("scenario no/such/file.toml is refused\n  cannot be read: ")
+    );
 }
 
 #[test]
@@ -134,7 +138,10 @@ fn every_kind_is_drawn_most_faults_hang_on_changes_and_there_are_enough() {
             hung += usize::from(!matches!(fault.when, When::At { .. }));
         }
     }
-    let never: Vec<&FaultKind> = FaultKind::VARIANTS.iter().filter(|kind| !kinds.contains(kind)).collect();
+    let never: Vec<&FaultKind> = FaultKind::VARIANTS
+        .iter()
+        .filter(|kind| !kinds.contains(kind))
+        .collect();
     assert!(never.is_empty(), "never drawn: {never:?}");
     assert!(hung * 2 > faults, "{hung} of {faults} hang on a change");
     assert!(faults as u64 >= 8 * runs, "{faults} in {runs} runs");
@@ -159,7 +166,10 @@ fn every_workload_has_twenty_jobs_and_the_fakes_take_its_builds() {
                 };
                 let now = Now::at(0, Duration::ZERO);
                 let created = world.buildkite.create_build(now, &new, &mut Effects::default());
-                jobs += created.unwrap_or_else(|refusal| panic!("{profile:?} {seed}: {refusal}")).jobs.len();
+                jobs += created
+                    .unwrap_or_else(|refusal| panic!("{profile:?} {seed}: {refusal}"))
+                    .jobs
+                    .len();
             }
             assert!(jobs >= 20, "{profile:?} {seed}: {jobs} jobs");
         }
