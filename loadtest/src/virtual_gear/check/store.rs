@@ -70,7 +70,7 @@ impl Checker {
         for (key, value) in &commit.writes {
             match key.split('/').next().unwrap_or_default() {
                 "leader" => leader = Some(value.as_deref()),
-                "members" | "shards" | "commits" => {}
+                "members" | "shards" | "commits" | "history-by-end" => {}
                 _ => {
                     has_records = true;
                     match change(key, value.as_deref()) {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use check::Bad;
 pub use draw::INTENSITY;
 pub use fault::{FaultKind, Lister, Says, What, Who};
-pub use profile::Profile;
+pub use profile::{IMPOSSIBLE, Profile};
 
 use super::net::Point;
 
