@@ -35,6 +35,7 @@ impl Checker {
             "operation.state" => self.operation_state(at, event),
             "quota.used" => self.quotas.event(at, event),
             "api.call" => self.quotas.called(event),
+            "fault.applied" if text(event, "fault_kind") == Some("buildkite.pause") => self.shown.pause_met(),
             _ => {}
         }
     }

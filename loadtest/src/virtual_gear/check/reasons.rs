@@ -35,6 +35,8 @@ pub(super) struct Shown {
     /// Since when that leader decides, as far as it shows.
     deciding: Option<Duration>,
     paused: BTreeSet<String>,
+    /// A pause met something, as the fakes' log says; it does not say when it ends.
+    pause_met: bool,
     /// When pauses ended last.
     resumed: BTreeMap<String, Duration>,
 }
@@ -60,7 +62,18 @@ impl Shown {
         }
     }
 
-    fn was_paused(&self, queue: &str, from: Duration) -> bool {
+    /// The fakes' own pause met something. Whoever set it may tell more exactly.
+    pub fn pause_met(&mut self) {
+        self.pause_met = true;
+    }
+
+    /// Whether a queue was paused at `from` or later. Where only the fakes told of pauses their end is not
+    /// known; faults have all ended once it is `calm`.
+    fn was_paused(&self, queue: &str, from: Duration, calm: bool) -> bool {
+        let told = !self.paused.is_empty() || !self.resumed.is_empty();
+        if self.pause_met && !told && !calm {
+            return true;
+        }
         self.paused.contains(queue) || self.resumed.get(queue).is_some_and(|end| *end >= from)
     }
 }
@@ -166,7 +179,8 @@ impl Checker {
                 } else {
                     Duration::ZERO
                 };
-                if self.shown.was_paused(queue.as_str(), from) {
+                let calm = from > Duration::ZERO && !self.calm.faultless();
+                if self.shown.was_paused(queue.as_str(), from, calm) {
                     return;
                 }
                 format!("queue {queue} is not paused")
