@@ -268,7 +268,7 @@ impl Cloud for VirtualCloud {
 
     async fn fates(
         &self,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
         self.find_fates(operation, creation).await

@@ -5,7 +5,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use gust_core::records::{JobPhase, MachinePhase};
-use strum::VariantNames as _;
+use strum::{VariantArray as _, VariantNames as _};
+
+use super::scenario::FaultKind;
 
 /// What a job or machine was doing when a fault came, by the word of its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +55,34 @@ pub enum Domain {
     Jobs,
     /// One machine: its state.
     Machines,
+}
+
+impl Domain {
+    /// That of a kind.
+    pub fn of(kind: FaultKind) -> Self {
+        match kind {
+            FaultKind::JobCancel
+            | FaultKind::JobRetry
+            | FaultKind::JobReprioritize
+            | FaultKind::ReservationLapse
+            | FaultKind::AgentLost => Self::Jobs,
+            FaultKind::VmNeverBoots
+            | FaultKind::BootBroken
+            | FaultKind::VmFreeze
+            | FaultKind::DiskLost
+            | FaultKind::Preempted
+            | FaultKind::VmStopped
+            | FaultKind::HostError
+            | FaultKind::GuestCrash
+            | FaultKind::WrongKey => Self::Machines,
+            _ => Self::Everything,
+        }
+    }
+
+    /// All kinds of faults, each with its domain.
+    pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
+        FaultKind::VARIANTS.iter().map(|kind| (kind.name(), Self::of(*kind)))
+    }
 }
 
 /// Pairs that cannot come about, each with its reason.
@@ -180,9 +210,7 @@ impl Cover {
 
 /// Why a pair cannot come about.
 pub fn impossible(state: State, kind: &str) -> Option<&'static str> {
-    let found = IMPOSSIBLE
-        .iter()
-        .find(|(of, at, _)| *of == kind && *at == state);
+    let found = IMPOSSIBLE.iter().find(|(of, at, _)| *of == kind && *at == state);
     found.map(|(.., why)| *why)
 }
 

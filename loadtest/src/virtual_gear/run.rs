@@ -282,10 +282,10 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
 fn tap(world: &Shared, witness: &Witness) -> Tap {
     let (world, witness) = (world.clone(), witness.clone());
     let prefix = "/gust/v1/gust/";
-    Box::new(move |applied| {
+    Box::new(move |replica, applied| {
         let at = world.elapsed();
         let committed = Committed {
-            replica: None,
+            replica: replica.map(|replica| name_of(replica).to_string()),
             term: applied.guard.unwrap_or(0),
             revision: applied.revision,
             writes: applied
@@ -310,7 +310,13 @@ async fn until_over(
     injector: &Injector,
     alarm: &Alarm,
 ) -> bool {
-    let quiet = Instant::now() + scenario.quiet_after();
+    // Without faults it is quiet from the start.
+    let noise = if scenario.faults.is_empty() {
+        Duration::ZERO
+    } else {
+        scenario.quiet_after()
+    };
+    let quiet = Instant::now() + noise;
     let end = Instant::now() + scenario.patience();
     let mut is_quiet = false;
     loop {

@@ -69,7 +69,7 @@ impl Cloud for Owned {
 
     async fn fates(
         &self,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
         self.held.permit().await;

@@ -62,7 +62,9 @@ impl Checker {
             .flatten()
             .filter_map(Value::as_str)
             .filter_map(|rule| rule.strip_prefix("queue="));
-        let ours = queues.next().is_none_or(|queue| self.expect.queues.contains(queue));
+        let ours = queues
+            .next()
+            .is_none_or(|queue| self.expect.queues.contains(queue));
         let job = &mut self.seen[at];
         job.ours = ours;
         job.step = text(event, "key").map(Into::into);
@@ -110,8 +112,7 @@ impl Checker {
     }
 
     fn job_acquired(&mut self, at: Duration, event: &Event) {
-        let (Some(job), Some(machine)) =
-            (self.seen.job_of(event), self.seen.machine_of(event, "agent_name"))
+        let (Some(job), Some(machine)) = (self.seen.job_of(event), self.seen.machine_of(event, "agent_name"))
         else {
             return;
         };

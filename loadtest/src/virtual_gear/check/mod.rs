@@ -17,7 +17,6 @@ mod holders;
 mod intent;
 mod leaks;
 mod lost;
-mod picture;
 mod quota;
 mod rank;
 mod reasons;
@@ -44,9 +43,10 @@ use self::{
 };
 use super::cover::Cover;
 
+pub use gust_server::leader::Picture;
+
 pub use self::{
     expect::{Expectations, Limit},
-    picture::Picture,
     verdict::{Counts, Invariant, Left, Verdict, Violation},
 };
 

@@ -89,7 +89,10 @@ impl Quotas {
         // The same as before, nearly always: looked up without a copy.
         let place = (project.to_owned(), region.map(str::to_owned));
         let known = self.limits.get(&place).and_then(|metrics| metrics.get(metric));
-        if known.and_then(VecDeque::back).is_some_and(|(_, last)| *last == value) {
+        if known
+            .and_then(VecDeque::back)
+            .is_some_and(|(_, last)| *last == value)
+        {
             return;
         }
         let (project, region) = place;
@@ -273,8 +276,9 @@ impl Checker {
             if let Some(most) = most.filter(|most| promised > *most) {
                 let (project, region) = &place;
                 let region = region.as_deref().unwrap_or("all regions");
-                let what =
-                    format!("{promised} of {metric} in {project}, {region} are promised, the quota is {most}");
+                let what = format!(
+                    "{promised} of {metric} in {project}, {region} are promised, the quota is {most}"
+                );
                 let members = batches.iter().flat_map(|batch| &batch.members).take(4);
                 let names: Vec<_> = members.map(|member| member.name.clone()).collect();
                 let machines: Vec<_> = names

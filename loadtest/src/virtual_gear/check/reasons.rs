@@ -139,8 +139,7 @@ impl Checker {
                 });
                 self.timers
                     .set(at + self.expect.reason, Timer::True(ix, kind, at));
-                self.timers
-                    .set(at + self.expect.note, Timer::Told(ix, kind, at));
+                self.timers.set(at + self.expect.note, Timer::Told(ix, kind, at));
             }
         }
         self.figures(at, ix, reason);
@@ -219,7 +218,10 @@ impl Checker {
         if self.shown.deciding.is_none() {
             return self.timers.set(at + AGAIN, Timer::True(ix, kind, since));
         }
-        let named = self.seen[ix].shown.as_ref().and_then(|shown| shown.machine.clone());
+        let named = self.seen[ix]
+            .shown
+            .as_ref()
+            .and_then(|shown| shown.machine.clone());
         let is_there = match (kind, named) {
             (Kind::Booting, Some(name)) => self.store.is_coming(&name),
             (Kind::Replacing, Some(name)) => self
@@ -232,7 +234,9 @@ impl Checker {
             _ => true,
         };
         // It may have gone a moment ago, and the next picture says so: only what stays wrong is wrong.
-        let Some(shown) = &mut self.seen[ix].shown else { return };
+        let Some(shown) = &mut self.seen[ix].shown else {
+            return;
+        };
         let doubted = if is_there {
             shown.doubted = None;
             return;
@@ -310,7 +314,7 @@ impl Checker {
 }
 
 /// The kind of reason that a note tells; none for other notes.
-fn kind_told(detail: &str) -> Option<Kind> {
+pub(super) fn kind_told(detail: &str) -> Option<Kind> {
     let kinds = [
         ("placed on ", Kind::Creating),
         ("waiting for a bulk operation", Kind::Slot),

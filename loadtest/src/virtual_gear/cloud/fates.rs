@@ -20,15 +20,15 @@ use super::{
 impl VirtualCloud {
     pub(super) async fn find_fates(
         &self,
-        reference: &OperationRef,
+        reference: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
-        let operation = self.read(Point::CloudFates, reference).await?;
-        if operation
-            .as_ref()
-            .is_some_and(|operation| operation.progress != Progress::Done)
-        {
-            return Err(unclear("fates", format!("{} is not over yet", reference.name)));
+        let mut operation = None;
+        if let Some(reference) = reference {
+            operation = self.read(Point::CloudFates, reference).await?;
+            if operation.as_ref().is_some_and(|operation| operation.progress != Progress::Done) {
+                return Err(unclear("fates", format!("{} is not over yet", reference.name)));
+            }
         }
         let zones: Vec<Zone> = match &creation.call {
             CreateCall::Bulk => creation.shape.zones.clone(),
