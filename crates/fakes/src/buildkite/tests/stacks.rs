@@ -79,6 +79,7 @@ fn a_lagging_list_hides_new_jobs_and_shows_reserved_ones_still() {
     let lag = ListView {
         lag: std::time::Duration::from_secs(5),
         paused: false,
+        shift: None,
     };
     let seen = |bench: &mut Bench| {
         bench
