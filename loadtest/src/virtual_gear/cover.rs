@@ -95,34 +95,6 @@ impl Domain {
     }
 }
 
-impl Domain {
-    /// That of a kind.
-    pub fn of(kind: FaultKind) -> Self {
-        match kind {
-            FaultKind::JobCancel
-            | FaultKind::JobRetry
-            | FaultKind::JobReprioritize
-            | FaultKind::ReservationLapse
-            | FaultKind::AgentLost => Self::Jobs,
-            FaultKind::VmNeverBoots
-            | FaultKind::BootBroken
-            | FaultKind::VmFreeze
-            | FaultKind::DiskLost
-            | FaultKind::Preempted
-            | FaultKind::VmStopped
-            | FaultKind::HostError
-            | FaultKind::GuestCrash
-            | FaultKind::WrongKey => Self::Machines,
-            _ => Self::Everything,
-        }
-    }
-
-    /// All kinds of faults, each with its domain.
-    pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
-        FaultKind::VARIANTS.iter().map(|kind| (kind.name(), Self::of(*kind)))
-    }
-}
-
 /// Pairs that cannot come about, each with its reason.
 const IMPOSSIBLE: [(FaultKind, State, &str); 3] = [
     (

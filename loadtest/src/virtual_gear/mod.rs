@@ -26,7 +26,7 @@ mod timeline;
 mod world;
 
 pub use check::{Invariant, Verdict, Violation};
-pub use cover::{Cover, Domain};
+pub use cover::Cover;
 pub use many::{Failure, Sum, Sweep};
 pub use run::{Keep, Outcome, run};
 pub use scenario::{INTENSITY, Profile, Scenario};

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{cover::Domain, net::Point};
+use super::super::net::Point;
 
 /// Which replica a fault strikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -298,25 +298,6 @@ impl FaultKind {
     /// The name in files and reports.
     pub fn name(self) -> &'static str {
         self.into()
-    }
-
-    /// What it is about, and so which states it can meet.
-    pub fn domain(self) -> Domain {
-        match self {
-            Self::JobCancel
-            | Self::JobRetry
-            | Self::JobReprioritize
-            | Self::ReservationLapse
-            | Self::AgentLost => Domain::Jobs,
-            Self::VmFreeze
-            | Self::DiskLost
-            | Self::Preempted
-            | Self::VmStopped
-            | Self::HostError
-            | Self::GuestCrash
-            | Self::WrongKey => Domain::Machines,
-            _ => Domain::Everything,
-        }
     }
 
     /// Whether it strikes messages on their way.
