@@ -38,6 +38,8 @@ pub(super) struct VirtualCloud {
     /// The replica that calls.
     pub from: usize,
     pub stack: String,
+    /// Quotas of families that `regions.get` does not show, as the operator configured them.
+    pub families: Vec<(String, f64)>,
 }
 
 impl VirtualCloud {
@@ -330,9 +332,16 @@ impl Cloud for VirtualCloud {
             usage: quota.usage as f64,
             project_wide,
         };
+        let families = self.families.iter().map(|(family, limit)| Quota {
+            metric: format!("CPUS_PER_VM_FAMILY:{family}"),
+            limit: *limit,
+            usage: 0.0,
+            project_wide: false,
+        });
         let own = region.quotas.into_iter().map(|known| quota(known, false));
         Ok(own
             .chain(wide.into_iter().map(|known| quota(known, true)))
+            .chain(families)
             .collect())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gust_core::quota::Footprint;
-use gust_fakes::config::Settings;
+use gust_fakes::{config::Settings, limits::Limits};
 use gust_server::leader::Planner as _;
 
 use super::{
@@ -22,17 +22,17 @@ pub(super) fn expectations(scenario: &Scenario, settings: &Settings, replicas: &
         .filter_map(|build| build.steps().ok())
         .flatten();
     expect.impossible = steps.filter(|step| step.starts_with(IMPOSSIBLE)).collect();
-    expect.limits = limits(settings);
+    expect.limits = limits(&settings.limits);
     expect.end = scenario.patience().saturating_sub(scenario.quiet_after());
     expect
 }
 
-/// All quotas of the project, where the world starts.
-fn limits(settings: &Settings) -> Vec<Limit> {
-    let gce = &settings.limits.gce;
-    let mut limits = Vec::new();
+/// All quotas of the project under these limits.
+pub(super) fn limits(limits: &Limits) -> Vec<Limit> {
+    let gce = &limits.gce;
+    let mut all = Vec::new();
     let mut add = |region: Option<&str>, metric: String, value: f64| {
-        limits.push(Limit {
+        all.push(Limit {
             project: PROJECT.to_owned(),
             region: region.map(str::to_owned),
             metric,
@@ -62,5 +62,5 @@ fn limits(settings: &Settings) -> Vec<Limit> {
     for (metric, value) in &gce.project_quotas {
         add(None, metric.clone(), *value);
     }
-    limits
+    all
 }

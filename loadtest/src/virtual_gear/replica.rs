@@ -84,6 +84,7 @@ pub(super) struct Replicas {
     count: usize,
     config: Arc<Config>,
     pub planner: Arc<Planner>,
+    families: Arc<Vec<(String, f64)>>,
     workers: Workers,
     /// The last picture that each showed.
     pictures: Arc<Mutex<Vec<Arc<Picture>>>>,
@@ -110,11 +111,14 @@ impl Replicas {
         let planner =
             Planner::new(&config, BTreeMap::new()).expect("the virtual configuration places machines");
         let count = scenario.replicas;
+        let limits = scenario.limits.limits().expect("a scenario was checked before it is run");
+        let families = limits.gce.family_quotas;
         Self {
             seed: scenario.seed,
             count,
             config: Arc::new(config),
             planner: Arc::new(planner),
+            families: Arc::new(families.into_iter().collect()),
             workers: Arc::new(Mutex::new(vec![None; count])),
             pictures: Arc::new(Mutex::new(vec![Arc::default(); count])),
             names: Arc::new((0..count).map(name_of).collect()),
@@ -160,6 +164,7 @@ impl Replicas {
             net: around.net.clone(),
             from: at,
             stack: self.config.stack.to_string(),
+            families: self.families.to_vec(),
         });
         let me = self.member(at);
         let worker = Worker::new(

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     alarm::{Alarm, Watching},
-    check::{Checker, Committed, HostEvent, Met, Verdict},
+    check::{Checker, Committed, HostEvent, Limit, Met, Verdict},
     cover::Cover,
     etcd::{EtcdWorld, Tap},
     expected::expectations,
@@ -118,6 +118,17 @@ impl inject::Witness for Witness {
         let mut witnesses = self.lock();
         witnesses.checker.fault(at, met);
         witnesses.timeline.line(at, || format!("FAULT {} {:?} {}", met.kind, met.subject, met.note));
+    }
+
+    fn limits(&self, at: Duration, limits: &[Limit]) {
+        for limit in limits {
+            self.tell(|checker| checker.limit(at, limit));
+        }
+    }
+
+    fn paused(&self, at: Duration, queue: &str, paused: bool) {
+        self.tell(|checker| checker.paused(at, queue, paused));
+        self.line(at, || format!("queue {queue} paused: {paused}"));
     }
 }
 

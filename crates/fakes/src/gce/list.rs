@@ -239,7 +239,7 @@ impl Model {
             ("region", place.region()),
             ("zone", zone),
         ]);
-        let fault = call.faults.standing(call.now, "list.shift", &subject, call.out)?;
+        let fault = call.faults.check(call.now, "list.shift", &subject, call.out)?;
         // The casts saturate.
         let count = |name| fault.number(name).map(|number| number as usize);
         Some(Shift {

@@ -37,6 +37,8 @@ enum State {
     Calling,
     /// The cloud took it; a list begun after this shows the end.
     Accepted(Timestamp),
+    /// A list begun after that lacked it, but had several pages, which are no snapshot: one more must lack it.
+    Missed(Timestamp),
 }
 
 /// Machines of one shard that must go.
@@ -101,11 +103,12 @@ impl Deletions {
         lock(&self.machines).remove(name);
     }
 
-    /// A whole list of the shard, begun at `begun_at`: tells zones that were missing, and returns the machines
-    /// that it shows to be gone. `unborn` may still appear.
+    /// A whole list of the shard, begun at `begun_at`, in one page a zone or in several: tells zones that were
+    /// missing, and returns the machines that it shows to be gone. `unborn` may still appear.
     pub fn on_list(
         &self,
         begun_at: Timestamp,
+        paged: bool,
         listed: &BTreeMap<MachineName, Zone>,
         unborn: &BTreeSet<MachineName>,
     ) -> Vec<MachineName> {
@@ -114,10 +117,16 @@ impl Deletions {
         for (name, deletion) in machines.iter_mut() {
             if let Some(zone) = listed.get(name) {
                 deletion.zone.get_or_insert_with(|| zone.clone());
+                if let State::Missed(_) = deletion.state {
+                    deletion.state = State::Accepted(begun_at);
+                }
                 continue;
             }
             match (deletion.state, &deletion.zone) {
-                (State::Accepted(at), _) if begun_at > at => gone.push(name.clone()),
+                (State::Accepted(at), _) if begun_at > at && paged => {
+                    deletion.state = State::Missed(begun_at);
+                }
+                (State::Accepted(at) | State::Missed(at), _) if begun_at > at => gone.push(name.clone()),
                 // Nobody knows where it is: two lists in a row that lack it, with no creation under way, will do.
                 (State::Due(_), None) if !unborn.contains(name) => match deletion.wanted_at {
                     Some(at) if begun_at.since(at) >= Duration::from_secs(5) => gone.push(name.clone()),

@@ -22,14 +22,14 @@ impl Session {
             let progress;
             let begun_at = self.worker.clock.now();
             match list(&*hand.cloud, &shard, &hand.zones).await {
-                Ok(instances) => {
+                Ok((instances, paged)) => {
                     backoff = self.backoff();
                     let listed: BTreeMap<MachineName, Zone> = instances
                         .iter()
                         .map(|i| (i.name.clone(), i.zone.clone()))
                         .collect();
                     let unborn = lock(&self.hand.unborn).clone();
-                    let gone = hand.deletions.on_list(begun_at, &listed, &unborn);
+                    let gone = hand.deletions.on_list(begun_at, paged, &listed, &unborn);
                     progress = !gone.is_empty();
                     self.tell(Event::Inventory {
                         shard: shard.clone(),
@@ -110,8 +110,10 @@ impl Session {
     }
 }
 
-async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<Vec<Instance>, CloudError> {
+/// All our machines in a shard, and whether a zone's list had several pages.
+async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<(Vec<Instance>, bool), CloudError> {
     let mut instances = Vec::new();
+    let mut paged = false;
     for zone in zones {
         let mut page = None;
         loop {
@@ -121,7 +123,8 @@ async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<Vec<In
             if page.is_none() {
                 break;
             }
+            paged = true;
         }
     }
-    Ok(instances)
+    Ok((instances, paged))
 }

@@ -111,6 +111,8 @@ pub struct Checker {
     trail: Trail,
     timers: Timers,
     calm: Calm,
+    /// When a page shifted last.
+    slipped: Option<Duration>,
     quotas: Quotas,
     shown: Shown,
     counts: Counts,
@@ -130,6 +132,7 @@ impl Checker {
             trail: Trail::default(),
             timers: Timers::default(),
             calm,
+            slipped: None,
             quotas,
             shown: Shown::default(),
             counts: Counts::default(),
@@ -158,6 +161,9 @@ impl Checker {
         self.catch_up(at);
         self.counts.faults += 1;
         self.calm.fault(at);
+        if fault.kind == "pages-shift" {
+            self.slipped = Some(at);
+        }
         let (job, machine) = match &fault.subject {
             Subject::Job(id) => (Some(self.seen.job(*id)), None),
             Subject::Machine(name) => (None, Some(self.seen.machine(name))),

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::scenario::Act;
-use super::Injector;
+use super::{Aim, Injector, state::Item};
 
 /// The jobs of the steps that were created, by key; and the builds' numbers.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl Injector {
                     .err()
             }),
             Act::PauseQueue { lasting_ms } => {
-                self.pause(*lasting_ms);
+                self.pause(index, *lasting_ms);
                 None
             }
             Act::CancelJob { step, index } => self.latest(steps, step, *index).and_then(|job| {
@@ -81,7 +81,7 @@ impl Injector {
         }
     }
 
-    fn pause(&self, lasting_ms: u64) {
+    fn pause(&self, act: usize, lasting_ms: u64) {
         let order = Order {
             kind: "buildkite.pause".to_owned(),
             aim: [("queue".to_owned(), json!("gust"))].into_iter().collect(),
@@ -93,6 +93,9 @@ impl Injector {
             .world
             .call(|world, now, _| world.faults.add(now, order));
         set.expect("the fakes know how to pause a queue");
+        let item = self.inner.scenario.faults.len() + act;
+        self.begin_pause(item);
+        self.send(Item::Over(item), Duration::from_millis(lasting_ms), Aim::default());
     }
 
     /// The job that now stands for the `index`-th job of a step.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::check::Met;
+use super::super::check::{Limit, Met};
 
 /// The replicas' hosts.
 pub trait HostControl: Send + Sync {
@@ -44,4 +44,8 @@ pub trait EtcdControl: Send + Sync {
 pub trait Witness: Send + Sync {
     /// A fault met something.
     fn fault(&self, at: Duration, met: &Met);
+    /// The world's quotas are now these.
+    fn limits(&self, at: Duration, limits: &[Limit]);
+    /// The queue is paused, or goes on.
+    fn paused(&self, at: Duration, queue: &str, paused: bool);
 }

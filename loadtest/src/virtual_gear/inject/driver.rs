@@ -89,6 +89,7 @@ fn run(injector: &Injector, attackers: &Attackers, steps: &mut Steps, item: Item
     match item {
         Item::Build(index) => injector.build(index, steps),
         Item::Act(index) => injector.act(index, steps),
+        Item::Over(index) => injector.over(index),
         Item::Fault(_) if injector.is_quiet() => {}
         Item::Fault(fault) if is_immediate(injector.what(fault)) => {
             injector.strike(fault, aim);

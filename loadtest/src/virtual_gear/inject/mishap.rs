@@ -1,5 +1,7 @@
 //! Faults of the fakes' models: set in their fault engine, or done to one job or machine.
 
+use std::time::Duration;
+
 use gust_fakes::{
     buildkite::{Job, State},
     fault::Order,
@@ -11,10 +13,11 @@ use uuid::Uuid;
 
 use super::super::{
     check::Subject,
+    expected::limits,
     machine::Attackers,
     scenario::{Lister, What},
 };
-use super::{Aim, Injector, machine_name};
+use super::{Aim, Injector, machine_name, state::Item};
 
 impl Injector {
     pub(super) fn mishap(&self, fault: usize, aim: &Aim, attackers: &Attackers) {
@@ -27,7 +30,12 @@ impl Injector {
             What::HostError { pick } => self.machine(fault, aim, *pick, Mishap::HostError),
             What::GuestCrash { pick } => self.machine(fault, aim, *pick, Mishap::Crash),
             What::WrongKey { pick } => {
-                let fits = |instance: &Instance| instance.status == Status::Running;
+                // Only a job's own code can try that, so there is one.
+                let at_work: std::collections::BTreeSet<String> = self.inner.world.read(|world| {
+                    let names = world.buildkite.at_work().map(str::to_owned);
+                    names.collect()
+                });
+                let fits = |instance: &Instance| at_work.contains(&*instance.name);
                 if let Some(name) = self.pick_machine(aim, *pick, fits)
                     && attackers.strike(&machine_name(&name))
                 {
@@ -138,7 +146,53 @@ impl Injector {
             .call(|world, now, _| world.change_limits(now, &change));
         if changed.is_ok() {
             self.state().raised.push(fault);
+            self.tell_limits();
         }
+    }
+
+    /// What a cut or a pause leaves to be told when it begins; its end is an errand.
+    fn begin_state(&self, fault: usize, lasting: Duration) {
+        match self.what(fault) {
+            What::QuotaCut { metric, limit, .. } => {
+                self.state().cuts.push((fault, metric.clone(), *limit));
+                self.tell_limits();
+            }
+            What::QueuePause { .. } => self.begin_pause(fault),
+            _ => return,
+        }
+        self.send(Item::Over(fault), lasting, Aim::default());
+    }
+
+    /// The queue is paused, by a fault or, counted from the end of the faults, by an act.
+    pub(super) fn begin_pause(&self, item: usize) {
+        self.state().pauses.push(item);
+        self.inner.witness.paused(self.inner.world.elapsed(), "gust", true);
+    }
+
+    /// A cut or a pause is over.
+    pub(super) fn over(&self, item: usize) {
+        let ended = {
+            let mut state = self.state();
+            state.cuts.retain(|(fault, ..)| *fault != item);
+            let before = state.pauses.len();
+            state.pauses.retain(|pause| *pause != item);
+            before > 0 && state.pauses.is_empty()
+        };
+        if ended {
+            self.inner.witness.paused(self.inner.world.elapsed(), "gust", false);
+        }
+        self.tell_limits();
+    }
+
+    /// Tells the world's quotas, cuts included.
+    fn tell_limits(&self) {
+        let mut limits = self.inner.world.read(|world| limits(world.limits()));
+        for (_, metric, value) in &self.state().cuts {
+            for limit in limits.iter_mut().filter(|limit| limit.metric == *metric) {
+                limit.value = limit.value.min(*value as u64);
+            }
+        }
+        self.inner.witness.limits(self.inner.world.elapsed(), &limits);
     }
 
     /// Sets a fault in the fakes' own engine. It is met when the log says that it was applied.
@@ -153,8 +207,10 @@ impl Injector {
             aim,
             for_s: Some(lasting.as_secs_f64()),
             count,
+            probability: matches!(what, What::PagesShift { .. }).then_some(SHIFTS),
             ..Order::default()
         };
+        self.begin_state(fault, lasting);
         // Under the world's lock, so that the fault is known before anything can meet it.
         let set = self.inner.world.call(|world, now, _| {
             let id = world.faults.add(now, order)?;
@@ -166,6 +222,9 @@ impl Injector {
         }
     }
 }
+
+/// How often a page shifts while they do: what slips past one list must be seen by another.
+const SHIFTS: f64 = 0.3;
 
 /// A fault as the fakes' engine takes it: kind, aim and parameters, how many times.
 fn order(what: &What) -> Option<(&'static str, Map<String, Value>, Option<u64>)> {

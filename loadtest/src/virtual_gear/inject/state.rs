@@ -17,6 +17,8 @@ pub(super) enum Item {
     Build(usize),
     Act(usize),
     Fault(usize),
+    /// A cut of a quota, or a pause, is over.
+    Over(usize),
 }
 
 /// A reply fault that stands for the next messages at a point.
@@ -47,6 +49,10 @@ pub(super) struct State {
     pub leader: usize,
     /// Faults set in the fakes, by the id that the fakes gave them.
     pub set: BTreeMap<String, usize>,
+    /// Cuts of quotas that stand: fault, metric, limit.
+    pub cuts: Vec<(usize, String, f64)>,
+    /// Pauses that stand; acts count from the end of the faults.
+    pub pauses: Vec<usize>,
     /// Raised quotas that nobody has read yet.
     pub raised: Vec<usize>,
     /// Builds that are still to come.
@@ -65,6 +71,8 @@ impl State {
             rules: Vec::new(),
             leader: 0,
             set: BTreeMap::new(),
+            cuts: Vec::new(),
+            pauses: Vec::new(),
             raised: Vec::new(),
             builds_left: scenario.builds.len(),
         };

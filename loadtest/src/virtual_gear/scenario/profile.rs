@@ -253,7 +253,8 @@ fn all_different(rng: &mut ChaCha8Rng, work: &mut Work) {
     let mut steps = trimmings(rng, "");
     for n in 0..rng.random_range(18..24) {
         let cpu = [2, 4, 8, 16][n % 4];
-        let memory = cpu * 2 + u32::try_from(n).unwrap_or_default();
+        // No two alike, and never more than 7 GiB a vCPU: machines have up to 8.
+        let memory = cpu * 2 + (u32::try_from(n).unwrap_or_default() / 4) * cpu.min(8) / 2 + 1;
         steps.push(Step::new(
             format!("kind-{n}"),
             format!("cpu: {cpu}, memory: {memory}, disk: {}", 20 + n),

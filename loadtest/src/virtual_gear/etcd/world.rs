@@ -1,0 +1,401 @@
+//! The one etcd cluster of a virtual world, and what befalls it as a whole.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use gust_fakes::etcd::{Applied, Model};
+use gust_server::task::Tasks;
+use gust_store::etcd::{EtcdError, Event, Keys, model};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+/// Is handed every revision in the order applied, with the replica whose request it was; none if a lease lapsed.
+/// Called under the cluster's lock: it must not call back.
+pub type Tap = Box<dyn FnMut(Option<usize>, Applied) + Send>;
+
+/// What a watch is sent.
+pub(super) type Seen = Result<Vec<Event>, EtcdError>;
+
+/// How long until a client notices that its connection is dead: two keepalives.
+const NOTICED: Duration = Duration::from_secs(2);
+/// How long history is kept, as with `--auto-compaction-retention=5m`.
+const RETENTION: Duration = Duration::from_secs(300);
+
+/// What a request gets.
+pub(super) enum Answer<T> {
+    /// The cluster's answer.
+    Said(Result<T, EtcdError>),
+    /// Nobody listens there; no effect.
+    Refused,
+    /// Nothing.
+    Silence,
+}
+
+/// Whether a request goes through the raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+}
+
+/// Why the cluster does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Its hosts are gone: silence, and no effect.
+    Gone,
+    /// Its processes restart: connections are refused.
+    Restarting,
+    /// It has no majority: silence, and every other write has its effect once there is one.
+    NoQuorum,
+}
+
+type Late = Box<dyn FnOnce(&mut Model, Duration) + Send>;
+
+struct Watcher {
+    replica: usize,
+    keys: Vec<Keys>,
+    from: u64,
+    to: mpsc::UnboundedSender<Seen>,
+}
+
+struct State {
+    model: Model,
+    tap: Option<Tap>,
+    outage: Option<(Cut, Instant)>,
+    /// Writes in the raft log that no majority has, with their senders.
+    late: Vec<(usize, Late)>,
+    hung: u64,
+    slow: Option<(Duration, Instant)>,
+    cuts: BTreeMap<usize, Instant>,
+    /// Counts how often all connections broke.
+    connection: u64,
+    watchers: Vec<Watcher>,
+    /// Watches whose clients do not know yet that they are dead.
+    severed: Vec<(Instant, mpsc::UnboundedSender<Seen>)>,
+    /// What is compacted next, and when.
+    compaction: (u64, Instant),
+}
+
+/// The cluster that all replicas share. Cheap to clone.
+#[derive(Clone)]
+pub struct EtcdWorld {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    start: Instant,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Default for EtcdWorld {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EtcdWorld {
+    /// A new cluster, empty; its time begins now.
+    pub fn new() -> Self {
+        let start = Instant::now();
+        let state = State {
+            model: Model::default(),
+            tap: None,
+            outage: None,
+            late: Vec::new(),
+            hung: 0,
+            slow: None,
+            cuts: BTreeMap::new(),
+            connection: 0,
+            watchers: Vec::new(),
+            severed: Vec::new(),
+            compaction: (0, start + RETENTION),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                start,
+                state: Mutex::new(state),
+                changed: Notify::new(),
+            }),
+        }
+    }
+
+    /// Hands what is applied from now on to `tap`.
+    pub fn set_tap(&self, tap: Tap) {
+        let mut state = self.state();
+        state.model.tap();
+        state.tap = Some(tap);
+    }
+
+    /// Lets leases lapse, outages end and history go when it is time, for ever.
+    pub fn start_ticking(&self, tasks: &Tasks) {
+        let world = self.clone();
+        tasks.spawn("etcd", async move {
+            loop {
+                let due = world.state().next_due(world.inner.start);
+                tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(due) => world.change(|_, _| ()),
+                    () = world.inner.changed.notified() => {}
+                }
+            }
+        });
+    }
+
+    /// All its hosts vanish for so long. No lease lapses meanwhile.
+    pub fn gone(&self, lasting: Duration) {
+        self.outage(Cut::Gone, lasting);
+    }
+
+    /// It is stopped and comes back after so long with all it had: connections break, watches end.
+    pub fn restart(&self, lasting: Duration) {
+        self.outage(Cut::Restarting, lasting);
+    }
+
+    /// It has no majority for so long: reads and writes hang, and no lease lapses. Of the writes that hung, every
+    /// other one has its effect once there is a majority again.
+    pub fn no_quorum(&self, lasting: Duration) {
+        self.outage(Cut::NoQuorum, lasting);
+    }
+
+    fn outage(&self, why: Cut, lasting: Duration) {
+        self.change(|state, now| {
+            let until = now + lasting;
+            // One outage at a time; a second one makes the first one longer.
+            state.outage = Some(match state.outage {
+                Some((first, before)) => (first, before.max(until)),
+                None => (why, until),
+            });
+            if why == Cut::Restarting {
+                state.connection += 1;
+                state.watchers.clear();
+            } else {
+                state.sever(now, |_| true);
+            }
+        });
+    }
+
+    /// Every request and every answer takes half of `extra` longer, for so long.
+    pub fn slow(&self, extra: Duration, lasting: Duration) {
+        self.change(|state, now| state.slow = Some((extra, now + lasting)));
+    }
+
+    /// One replica cannot reach it for so long.
+    pub fn cut(&self, replica: usize, lasting: Duration) {
+        self.change(|state, now| {
+            let until = state.cuts.entry(replica).or_insert(now);
+            *until = (*until).max(now + lasting);
+            state.sever(now, |watcher| watcher.replica == replica);
+        });
+    }
+
+    /// Another member becomes raft leader: leases get their whole TTL again, watches end.
+    pub fn move_leader(&self) {
+        let start = self.inner.start;
+        self.change(|state, now| {
+            state.model.leader_moved(now - start);
+            state.watchers.clear();
+        });
+    }
+
+    /// All history up to now is forgotten.
+    pub fn compact(&self) {
+        self.change(|state, _| {
+            let revision = state.model.revision();
+            // Refused if nothing happened since the last time.
+            let _ = state.model.compact(revision);
+        });
+    }
+
+    /// All watches end.
+    pub fn break_watches(&self) {
+        self.change(|state, _| state.watchers.clear());
+    }
+
+    /// Looks at the model.
+    pub fn read<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+        look(&self.state().model)
+    }
+
+    /// How often all connections broke so far.
+    pub(super) fn connection(&self) -> u64 {
+        self.state().connection
+    }
+
+    /// How much longer than usual a call takes now.
+    pub(super) fn slowness(&self) -> Duration {
+        let slow = self.state().slow;
+        slow.filter(|(_, until)| Instant::now() < *until)
+            .map_or(Duration::ZERO, |(extra, _)| extra)
+    }
+
+    /// True while this replica cannot reach the cluster.
+    pub(super) fn is_cut(&self, replica: usize) -> bool {
+        self.state().is_cut(replica, Instant::now())
+    }
+
+    /// A request of this replica has arrived.
+    pub(super) fn serve<T: Send + 'static>(
+        &self,
+        replica: usize,
+        kind: Kind,
+        act: impl FnOnce(&mut Model, Duration) -> Result<T, EtcdError> + Send + 'static,
+    ) -> Answer<T> {
+        let start = self.inner.start;
+        self.change(|state, now| {
+            if state.is_cut(replica, now) {
+                return Answer::Silence;
+            }
+            match state.outage {
+                None => {
+                    let answer = act(&mut state.model, now - start);
+                    state.hand_on(Some(replica));
+                    Answer::Said(answer)
+                }
+                Some((Cut::Restarting, _)) => Answer::Refused,
+                Some((Cut::Gone, _)) => Answer::Silence,
+                Some((Cut::NoQuorum, _)) => {
+                    state.hung += u64::from(kind == Kind::Write);
+                    if kind == Kind::Write && state.hung.is_multiple_of(2) {
+                        let late: Late = Box::new(move |model, now| drop(act(model, now)));
+                        state.late.push((replica, late));
+                    }
+                    Answer::Silence
+                }
+            }
+        })
+    }
+
+    /// A watch of this replica has arrived.
+    pub(super) fn watch(
+        &self,
+        replica: usize,
+        keys: Vec<Keys>,
+        from: u64,
+    ) -> Answer<mpsc::UnboundedReceiver<Seen>> {
+        self.change(|state, now| {
+            if state.is_cut(replica, now) {
+                return Answer::Silence;
+            }
+            match state.outage {
+                Some((Cut::Restarting, _)) => return Answer::Refused,
+                Some((Cut::Gone | Cut::NoQuorum, _)) => return Answer::Silence,
+                None => {}
+            }
+            let past = match model::events(&state.model, &keys, from) {
+                Ok(past) => past,
+                Err(error) => return Answer::Said(Err(error)),
+            };
+            let (to, seen) = mpsc::unbounded_channel();
+            if !past.is_empty() {
+                // The other end is in our hands.
+                let _ = to.send(Ok(past));
+            }
+            let from = from.max(state.model.revision() + 1);
+            state.watchers.push(Watcher {
+                replica,
+                keys,
+                from,
+                to,
+            });
+            Answer::Said(Ok(seen))
+        })
+    }
+
+    /// Does what is due by now, then `act`, and tells whoever waits for it.
+    fn change<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.settle(self.inner.start, now);
+        let result = act(&mut state, now);
+        drop(state);
+        self.inner.changed.notify_waiters();
+        result
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn settle(&mut self, start: Instant, now: Instant) {
+        if let Some((_, until)) = self.outage
+            && until <= now
+        {
+            self.outage = None;
+            // Whoever is raft leader now has just become it.
+            self.model.leader_moved(until - start);
+            for (replica, late) in std::mem::take(&mut self.late) {
+                late(&mut self.model, until - start);
+                self.hand_on(Some(replica));
+            }
+        }
+        self.cuts.retain(|_, until| *until > now);
+        self.severed.retain(|(until, _)| *until > now);
+        if self.outage.is_some() {
+            return;
+        }
+        self.model.tick(now - start);
+        self.hand_on(None);
+        if self.compaction.1 <= now {
+            let _ = self.model.compact(self.compaction.0);
+            self.compaction = (self.model.revision(), now + RETENTION);
+        }
+    }
+
+    /// Hands what was applied to the tap and to the watches.
+    fn hand_on(&mut self, replica: Option<usize>) {
+        for applied in self.model.take_applied() {
+            if let Some(tap) = &mut self.tap {
+                tap(replica, applied);
+            }
+        }
+        let next = self.model.revision() + 1;
+        let model = &self.model;
+        self.watchers.retain_mut(|watcher| {
+            if watcher.from == next {
+                return !watcher.to.is_closed();
+            }
+            match model::events(model, &watcher.keys, watcher.from) {
+                Ok(events) => {
+                    watcher.from = next;
+                    events.is_empty() || watcher.to.send(Ok(events)).is_ok()
+                }
+                Err(error) => {
+                    // Canceled; whoever does not listen any more need not know.
+                    let _ = watcher.to.send(Err(error));
+                    false
+                }
+            }
+        });
+    }
+
+    /// Takes watches away; their clients notice later.
+    fn sever(&mut self, now: Instant, which: impl Fn(&Watcher) -> bool) {
+        let severed = self.watchers.extract_if(.., |watcher| which(watcher));
+        self.severed
+            .extend(severed.map(|watcher| (now + NOTICED, watcher.to)));
+    }
+
+    fn is_cut(&self, replica: usize, now: Instant) -> bool {
+        self.cuts.get(&replica).is_some_and(|until| *until > now)
+    }
+
+    fn next_due(&self, start: Instant) -> Instant {
+        let severed = self.severed.iter().map(|(until, _)| *until);
+        let due = match self.outage {
+            Some((_, until)) => until,
+            None => {
+                let lease = self.model.next_due().map(|due| start + due);
+                lease.map_or(self.compaction.1, |lease| lease.min(self.compaction.1))
+            }
+        };
+        severed.fold(due, Instant::min)
+    }
+}
