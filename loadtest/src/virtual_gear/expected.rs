@@ -41,15 +41,25 @@ pub(super) fn limits(limits: &Limits) -> Vec<Limit> {
     };
     for region in REGIONS {
         let own = gce.regional.get(region);
-        let of = |metric: &str, value: f64| own.and_then(|own| own.quotas.get(metric)).copied().unwrap_or(value);
+        let of = |metric: &str, value: f64| {
+            own.and_then(|own| own.quotas.get(metric))
+                .copied()
+                .unwrap_or(value)
+        };
         for (metric, value) in &gce.quotas {
             add(Some(region), metric.clone(), of(metric, *value));
         }
         let of = |family: &str, value: f64| {
-            own.and_then(|own| own.family_quotas.get(family)).copied().unwrap_or(value)
+            own.and_then(|own| own.family_quotas.get(family))
+                .copied()
+                .unwrap_or(value)
         };
         for (family, value) in &gce.family_quotas {
-            add(Some(region), format!("CPUS_PER_VM_FAMILY:{family}"), of(family, *value));
+            add(
+                Some(region),
+                format!("CPUS_PER_VM_FAMILY:{family}"),
+                of(family, *value),
+            );
         }
         for (family, value) in &gce.family_local_ssd_quotas {
             add(

@@ -111,7 +111,10 @@ impl Replicas {
         let planner =
             Planner::new(&config, BTreeMap::new()).expect("the virtual configuration places machines");
         let count = scenario.replicas;
-        let limits = scenario.limits.limits().expect("a scenario was checked before it is run");
+        let limits = scenario
+            .limits
+            .limits()
+            .expect("a scenario was checked before it is run");
         let families = limits.gce.family_quotas;
         Self {
             seed: scenario.seed,
@@ -201,7 +204,14 @@ impl Replicas {
         self.show(at, &handle, around);
     }
 
-    fn parts(&self, at: usize, clock: &Clock, dice: &Dice, store: Arc<dyn Store>, around: &Surrounding) -> Parts {
+    fn parts(
+        &self,
+        at: usize,
+        clock: &Clock,
+        dice: &Dice,
+        store: Arc<dyn Store>,
+        around: &Surrounding,
+    ) -> Parts {
         let name = SourceName::from("virtual");
         let source = SourcePart {
             name: name.clone(),
@@ -283,7 +293,11 @@ impl Replicas {
                 "replica {at} {state}; its last picture is of term {}, {} jobs wait; it misses: {}",
                 picture.term,
                 picture.waiting.len(),
-                if picture.missing.is_empty() { "nothing".to_owned() } else { picture.missing.join(", ") },
+                if picture.missing.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    picture.missing.join(", ")
+                },
             ));
             lines.extend(
                 picture

@@ -117,7 +117,9 @@ impl inject::Witness for Witness {
     fn fault(&self, at: Duration, met: &Met) {
         let mut witnesses = self.lock();
         witnesses.checker.fault(at, met);
-        witnesses.timeline.line(at, || format!("FAULT {} {:?} {}", met.kind, met.subject, met.note));
+        witnesses.timeline.line(at, || {
+            format!("FAULT {} {:?} {}", met.kind, met.subject, met.note)
+        });
     }
 
     fn limits(&self, at: Duration, limits: &[Limit]) {
@@ -216,7 +218,10 @@ pub fn run(scenario: &Scenario, keep: Keep) -> Outcome {
 async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
     let alarm = Alarm::default();
     let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
-    let limits = scenario.limits.limits().expect("a scenario was checked before it is run");
+    let limits = scenario
+        .limits
+        .limits()
+        .expect("a scenario was checked before it is run");
     let settings = Settings {
         seed: scenario.seed,
         limits,
@@ -271,7 +276,11 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
     };
     tasks.spawn("machines", machines.play(orders));
     replicas.start(&world, &net, &hosts, &etcd, &doors, &witness);
-    injector.start(Attackers { world: world.clone(), net, doors });
+    injector.start(Attackers {
+        world: world.clone(),
+        net,
+        doors,
+    });
 
     let over = until_over(scenario, &world, &witness, &injector, &alarm).await;
     let took = world.elapsed();
@@ -279,12 +288,20 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
     let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
     let mut witnesses = witness.lock();
     Outcome {
-        waits: if verdict.violation.is_some() { waits } else { Vec::new() },
+        waits: if verdict.violation.is_some() {
+            waits
+        } else {
+            Vec::new()
+        },
         verdict,
         alarm: alarm.why(),
         cover: witnesses.checker.cover().clone(),
         took,
-        log: if keep == Keep::Log { world.log_lines() } else { String::new() },
+        log: if keep == Keep::Log {
+            world.log_lines()
+        } else {
+            String::new()
+        },
         timeline: witnesses.timeline.take(),
     }
 }

@@ -26,7 +26,10 @@ impl VirtualCloud {
         let mut operation = None;
         if let Some(reference) = reference {
             operation = self.read(Point::CloudFates, reference).await?;
-            if operation.as_ref().is_some_and(|operation| operation.progress != Progress::Done) {
+            if operation
+                .as_ref()
+                .is_some_and(|operation| operation.progress != Progress::Done)
+            {
                 return Err(unclear("fates", format!("{} is not over yet", reference.name)));
             }
         }

@@ -95,7 +95,11 @@ impl Injector {
         set.expect("the fakes know how to pause a queue");
         let item = self.inner.scenario.faults.len() + act;
         self.begin_pause(item);
-        self.send(Item::Over(item), Duration::from_millis(lasting_ms), Aim::default());
+        self.send(
+            Item::Over(item),
+            Duration::from_millis(lasting_ms),
+            Aim::default(),
+        );
     }
 
     /// The job that now stands for the `index`-th job of a step.

@@ -166,7 +166,9 @@ impl Injector {
     /// The queue is paused, by a fault or, counted from the end of the faults, by an act.
     pub(super) fn begin_pause(&self, item: usize) {
         self.state().pauses.push(item);
-        self.inner.witness.paused(self.inner.world.elapsed(), "gust", true);
+        self.inner
+            .witness
+            .paused(self.inner.world.elapsed(), "gust", true);
     }
 
     /// A cut or a pause is over.
@@ -179,7 +181,9 @@ impl Injector {
             before > 0 && state.pauses.is_empty()
         };
         if ended {
-            self.inner.witness.paused(self.inner.world.elapsed(), "gust", false);
+            self.inner
+                .witness
+                .paused(self.inner.world.elapsed(), "gust", false);
         }
         self.tell_limits();
     }

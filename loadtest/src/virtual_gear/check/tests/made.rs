@@ -231,12 +231,7 @@ fn a_fault_meets_the_states_that_are_there() {
         &met("preempted", Subject::Machine(name(2, 1).to_string())),
     );
     checker.fault(Duration::ZERO, &met("etcd-gone", Subject::World));
-    let pairs: Vec<String> = checker
-        .cover()
-        .met()
-        .keys()
-        .map(ToString::to_string)
-        .collect();
+    let pairs: Vec<String> = checker.cover().met().keys().map(ToString::to_string).collect();
     insta::assert_snapshot!(pairs.join("\n"));
 }
 
