@@ -48,51 +48,15 @@ impl fmt::Display for State {
 
 /// What a kind of fault is about, and so which states it can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Domain {
+pub enum Domain {
     /// The world, a replica, or a message: all states there are at that moment.
     Everything,
     /// One job: its state.
     Jobs,
     /// One machine: its state.
     Machines,
-    /// The making of machines: they are recorded in their batch only.
+    /// The making of machines: what is made is in its batch only.
     Making,
-}
-
-impl Domain {
-    fn of(kind: FaultKind) -> Self {
-        match kind {
-            FaultKind::JobCancel
-            | FaultKind::JobRetry
-            | FaultKind::JobReprioritize
-            | FaultKind::ReservationLapse
-            | FaultKind::AgentLost => Self::Jobs,
-            FaultKind::VmFreeze
-            | FaultKind::DiskLost
-            | FaultKind::Preempted
-            | FaultKind::VmStopped
-            | FaultKind::HostError
-            | FaultKind::GuestCrash
-            | FaultKind::WrongKey => Self::Machines,
-            FaultKind::Stockout
-            | FaultKind::QuotaCut
-            | FaultKind::LateQuota
-            | FaultKind::PartialBulk
-            | FaultKind::IpExhausted
-            | FaultKind::VmNeverBoots
-            | FaultKind::BootBroken => Self::Making,
-            _ => Self::Everything,
-        }
-    }
-
-    fn states(self) -> Vec<State> {
-        match self {
-            Self::Everything => State::jobs().chain(State::machines()).collect(),
-            Self::Jobs => State::jobs().collect(),
-            Self::Machines => State::machines().collect(),
-            Self::Making => vec![State::IN_BATCH],
-        }
-    }
 }
 
 impl Domain {
@@ -104,9 +68,14 @@ impl Domain {
             | FaultKind::JobReprioritize
             | FaultKind::ReservationLapse
             | FaultKind::AgentLost => Self::Jobs,
-            FaultKind::VmNeverBoots
-            | FaultKind::BootBroken
-            | FaultKind::VmFreeze
+            FaultKind::Stockout
+            | FaultKind::QuotaCut
+            | FaultKind::LateQuota
+            | FaultKind::PartialBulk
+            | FaultKind::IpExhausted
+            | FaultKind::VmNeverBoots
+            | FaultKind::BootBroken => Self::Making,
+            FaultKind::VmFreeze
             | FaultKind::DiskLost
             | FaultKind::Preempted
             | FaultKind::VmStopped
@@ -117,9 +86,21 @@ impl Domain {
         }
     }
 
+    /// The states that it can meet.
+    fn states(self) -> Vec<State> {
+        match self {
+            Self::Everything => State::jobs().chain(State::machines()).collect(),
+            Self::Jobs => State::jobs().collect(),
+            Self::Machines => State::machines().collect(),
+            Self::Making => vec![State::IN_BATCH],
+        }
+    }
+
     /// All kinds of faults, each with its domain.
     pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
-        FaultKind::VARIANTS.iter().map(|kind| (kind.name(), Self::of(*kind)))
+        FaultKind::VARIANTS
+            .iter()
+            .map(|kind| (kind.name(), Self::of(*kind)))
     }
 }
 
@@ -142,31 +123,16 @@ const IMPOSSIBLE: [(FaultKind, State, &str); 3] = [
     ),
 ];
 
-/// A state and a kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pair {
-    /// The state.
-    pub state: State,
-    /// The name of the kind.
-    pub kind: &'static str,
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in state {}", self.kind, self.state)
-    }
-}
-
 /// Pairs met, with how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cover {
-    met: BTreeMap<Pair, u64>,
+    met: BTreeMap<(State, &'static str), u64>,
 }
 
 impl Cover {
     /// A fault met a state.
     pub fn meet(&mut self, state: State, kind: &'static str) {
-        *self.met.entry(Pair { state, kind }).or_default() += 1;
+        *self.met.entry((state, kind)).or_default() += 1;
     }
 
     /// Adds what another run met.
@@ -177,48 +143,44 @@ impl Cover {
     }
 
     /// Pairs met, with how often.
-    pub fn met(&self) -> &BTreeMap<Pair, u64> {
+    pub fn met(&self) -> &BTreeMap<(State, &'static str), u64> {
         &self.met
     }
 
-    /// How many different pairs were met.
-    pub fn pairs(&self) -> usize {
-        self.met.len()
+    /// How often a kind met any state.
+    pub fn times(&self, kind: &str) -> u64 {
+        let of_kind = self.met.iter().filter(|((_, met), _)| *met == kind);
+        of_kind.map(|(_, count)| count).sum()
     }
 
-    /// Pairs that could be met and never were.
-    pub fn never_met(&self) -> Vec<Pair> {
-        let kinds = FaultKind::VARIANTS.iter().copied();
-        let pairs = kinds.flat_map(|kind| {
-            let states = Domain::of(kind).states().into_iter();
-            let possible = states.filter(move |state| impossible(*state, kind).is_none());
-            possible.map(move |state| Pair {
-                state,
-                kind: kind.name(),
-            })
-        });
-        pairs.filter(|pair| !self.met.contains_key(pair)).collect()
+    /// Pairs that could be met and never were, of all these kinds.
+    pub fn never_met(
+        &self,
+        kinds: impl IntoIterator<Item = (&'static str, Domain)>,
+    ) -> Vec<(State, &'static str)> {
+        let pairs = kinds
+            .into_iter()
+            .flat_map(|(kind, domain)| domain.states().into_iter().map(move |state| (state, kind)));
+        pairs
+            .filter(|pair| !self.met.contains_key(pair) && impossible(pair.0, pair.1).is_none())
+            .collect()
     }
 
     /// For people: a line a kind, a column a state; `.` is a pair never met, `-` one that is impossible or not
     /// of that kind's domain.
-    pub fn table(&self) -> String {
+    pub fn table(&self, kinds: impl IntoIterator<Item = (&'static str, Domain)>) -> String {
         let states: Vec<State> = State::jobs().chain(State::machines()).collect();
         let mut text = format!("{:<24}", "fault");
         for state in &states {
             text.push_str(&format!(" {:>16}", state.to_string()));
         }
-        for kind in FaultKind::VARIANTS {
-            text.push_str(&format!("\n{:<24}", kind.name()));
-            let within = Domain::of(*kind).states();
+        for (kind, domain) in kinds {
+            text.push_str(&format!("\n{kind:<24}"));
+            let within = domain.states();
             for state in &states {
-                let pair = Pair {
-                    state: *state,
-                    kind: kind.name(),
-                };
-                let cell = match self.met.get(&pair) {
+                let cell = match self.met.get(&(*state, kind)) {
                     Some(count) => count.to_string(),
-                    None if !within.contains(state) || impossible(*state, *kind).is_some() => "-".to_owned(),
+                    None if !within.contains(state) || impossible(*state, kind).is_some() => "-".to_owned(),
                     None => ".".to_owned(),
                 };
                 text.push_str(&format!(" {cell:>16}"));
@@ -230,8 +192,10 @@ impl Cover {
 }
 
 /// Why a pair cannot come about.
-pub fn impossible(state: State, kind: FaultKind) -> Option<&'static str> {
-    let found = IMPOSSIBLE.iter().find(|(of, at, _)| *of == kind && *at == state);
+pub fn impossible(state: State, kind: &str) -> Option<&'static str> {
+    let found = IMPOSSIBLE
+        .iter()
+        .find(|(of, at, _)| of.name() == kind && *at == state);
     found.map(|(.., why)| *why)
 }
 
@@ -258,8 +222,8 @@ mod tests {
     #[test]
     fn pairs_never_met_are_those_of_the_domain_that_are_possible() {
         let mut cover = Cover::default();
-        let all = cover.never_met();
-        let of = |kind: FaultKind| all.iter().filter(|pair| pair.kind == kind.name()).count();
+        let all = cover.never_met(Domain::all());
+        let of = |kind: FaultKind| all.iter().filter(|(_, name)| *name == kind.name()).count();
         assert_eq!(of(FaultKind::EtcdGone), 8);
         assert_eq!(of(FaultKind::AgentLost), 1);
         assert_eq!(of(FaultKind::Preempted), 4);
@@ -269,22 +233,12 @@ mod tests {
         other.meet(State::Job("claimed"), FaultKind::AgentLost.name());
         cover.merge(&other);
         cover.merge(&other);
-        assert_eq!(cover.never_met().len(), all.len() - 2);
-        assert_eq!(cover.pairs(), 2);
-        let table = cover.table();
-        let line = |kind: &str| {
-            table
-                .lines()
-                .find(|line| line.starts_with(kind))
-                .expect("a line")
-                .to_owned()
-        };
+        assert_eq!(cover.never_met(Domain::all()).len(), all.len() - 2);
+        assert_eq!(cover.times("agent-lost"), 2);
+        let table = cover.table(Domain::all());
         let cells = |kind: &str| {
-            line(kind)
-                .split_whitespace()
-                .skip(1)
-                .collect::<Vec<_>>()
-                .join(" ")
+            let line = table.lines().find(|line| line.starts_with(kind)).expect("a line");
+            line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(cells("agent-lost"), "- - - 2 - - - -");
         assert_eq!(cells("etcd-gone"), "1 . . . . . . .");

@@ -235,7 +235,7 @@ fn a_fault_meets_the_states_that_are_there() {
         .cover()
         .met()
         .keys()
-        .map(ToString::to_string)
+        .map(|(state, kind)| format!("{kind} in state {state}"))
         .collect();
     insta::assert_snapshot!(pairs.join("\n"));
 }
