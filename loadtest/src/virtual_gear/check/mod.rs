@@ -146,11 +146,6 @@ impl Checker {
         self.first.as_ref()
     }
 
-    /// How much was looked at so far.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
     /// The (state, fault) pairs met so far.
     pub fn cover(&self) -> &Cover {
         &self.cover

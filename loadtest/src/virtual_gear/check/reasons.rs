@@ -345,6 +345,7 @@ pub(super) fn kind_told(detail: &str) -> Option<Kind> {
     }
     let waits = detail.starts_with("waiting for ");
     match () {
+        () if waits && detail.contains(": another replica ") => Some(Kind::Unowned),
         () if waits && detail.contains(" used") => Some(Kind::Quota),
         () if waits && detail.contains(": refused by Google (") => Some(Kind::Held),
         () => None,

@@ -191,6 +191,7 @@ fn each_kind_of_reason_is_known_by_its_words() {
         Reason::Held { hold, line: 1 },
         slot(),
         Reason::Cordoned,
+        Reason::Unowned("r".into()),
         Reason::Paused("gust".into()),
         Reason::HeldByBuildkite("limited".into()),
         Reason::Replacing(name(1, 1)),
