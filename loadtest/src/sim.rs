@@ -120,7 +120,11 @@ fn one(args: &SimArgs, scenario: &Scenario) -> Result<bool> {
     if let Some(name) = &args.keep {
         let (small, runs) = cut(scenario, &outcome);
         let path = keep_as(&small, name)?;
-        println!("cut down in {runs} runs to {} and kept as {}", size(&small), path.display());
+        println!(
+            "cut down in {runs} runs to {} and kept as {}",
+            size(&small),
+            path.display()
+        );
     }
     Ok(false)
 }
@@ -131,7 +135,9 @@ fn many(args: &SimArgs) -> Result<bool> {
     let sweep = Sweep {
         from: args.from,
         seeds: args.seeds,
-        profiles: args.profile.map_or_else(|| Profile::VARIANTS.to_vec(), |one| vec![one]),
+        profiles: args
+            .profile
+            .map_or_else(|| Profile::VARIANTS.to_vec(), |one| vec![one]),
         replicas: args.replicas.map_or_else(|| vec![1, 3], |one| vec![one]),
         all: args.all,
         plain: args.plain,
@@ -164,12 +170,21 @@ fn many(args: &SimArgs) -> Result<bool> {
     for failure in &sum.failures {
         let Scenario { seed, replicas, .. } = &failure.scenario;
         let profile: &str = failure.scenario.profile.into();
-        println!("violation: seed {seed}, {profile}, {replicas} replicas\n{}", failure.what);
-        println!("  again: gust-loadtest sim --seed {seed} --profile {profile} --replicas {replicas} --trace");
+        println!(
+            "violation: seed {seed}, {profile}, {replicas} replicas\n{}",
+            failure.what
+        );
+        println!(
+            "  again: gust-loadtest sim --seed {seed} --profile {profile} --replicas {replicas} --trace"
+        );
     }
     if let Some(failure) = sum.failures.first().filter(|_| !args.no_shrink) {
         let (small, runs) = cut(&failure.scenario, &run(&failure.scenario, Keep::Nothing));
-        println!("the first one, cut down in {runs} runs to {}:\n{}", size(&small), small.to_toml());
+        println!(
+            "the first one, cut down in {runs} runs to {}:\n{}",
+            size(&small),
+            small.to_toml()
+        );
     }
     Ok(covered(args, &sum) && sum.failures.is_empty())
 }
@@ -180,7 +195,12 @@ fn covered(args: &SimArgs, sum: &Sum) -> bool {
         return true;
     }
     let never = sum.cover.never_met();
-    println!("{} pairs of state and fault met, {} never", sum.cover.pairs(), never.len());
+    println!("{}", sum.cover.table());
+    println!(
+        "{} pairs of state and fault met, {} never",
+        sum.cover.met().len(),
+        never.len()
+    );
     for pair in &never {
         println!("  never met: {pair}");
     }
@@ -246,7 +266,10 @@ fn keep_as(scenario: &Scenario, name: &str) -> Result<PathBuf> {
 struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "rates of the report are about real time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "rates of the report are about real time"
+    )]
     fn start() -> Self {
         Self(std::time::Instant::now())
     }

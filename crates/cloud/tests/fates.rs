@@ -76,7 +76,7 @@ impl Region {
             zone,
             name: "op".into(),
         };
-        let fates = stub.cloud().await.fates(&reference, creation).await;
+        let fates = stub.cloud().await.fates(Some(&reference), creation).await;
         (fates, stub.seen())
     }
 }

@@ -43,7 +43,11 @@ impl Alarm {
 
     /// Why it rang.
     pub fn why(&self) -> Option<String> {
-        self.inner.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .why
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until it rings.
@@ -110,8 +114,9 @@ impl Future for Watched {
             Ok(Poll::Pending) => {
                 if self.alarm.spins() {
                     let name = self.name;
-                    self.alarm
-                        .ring(format!("time stands still: task {name} and others are polled without end"));
+                    self.alarm.ring(format!(
+                        "time stands still: task {name} and others are polled without end"
+                    ));
                     self.task = None;
                     return Poll::Ready(());
                 }
@@ -157,8 +162,13 @@ mod tests {
         let alarm = Alarm::default();
         let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
         tasks.spawn("careless", async { panic!("on purpose") });
-        let why = tokio::time::timeout(Duration::from_secs(1), alarm.rung()).await.unwrap();
-        assert!(why.contains("careless") && why.contains("on purpose") && why.contains("alarm.rs"), "{why}");
+        let why = tokio::time::timeout(Duration::from_secs(1), alarm.rung())
+            .await
+            .unwrap();
+        assert!(
+            why.contains("careless") && why.contains("on purpose") && why.contains("alarm.rs"),
+            "{why}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

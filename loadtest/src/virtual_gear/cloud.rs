@@ -38,6 +38,8 @@ pub(super) struct VirtualCloud {
     /// The replica that calls.
     pub from: usize,
     pub stack: String,
+    /// Quotas of families that `regions.get` does not show, as the operator configured them.
+    pub families: Vec<(String, f64)>,
 }
 
 impl VirtualCloud {
@@ -48,8 +50,9 @@ impl VirtualCloud {
         mut act: impl FnMut(&mut gce::Model, &mut Call<'_>) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, Missed> {
         let world = self.world.clone();
-        let effect =
-            move || world.call(|world, now, out| act(&mut world.gce, &mut Call::new(now, &mut world.faults, out)));
+        let effect = move || {
+            world.call(|world, now, out| act(&mut world.gce, &mut Call::new(now, &mut world.faults, out)))
+        };
         match self.net.deliver(self.from, point, DEADLINE, effect).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(said(name, &error)),
@@ -61,30 +64,46 @@ impl VirtualCloud {
     async fn read(&self, point: Point, operation: &OperationRef) -> Result<Option<Operation>, CloudError> {
         let operation = operation.clone();
         let read = self.call(point, "operations.get", move |model, call| {
-            model.get_operation(call, operation.shard.project.as_str(), place(&operation), &operation.name)
+            model.get_operation(
+                call,
+                operation.shard.project.as_str(),
+                place(&operation),
+                &operation.name,
+            )
         });
         present(read.await)
     }
 
     /// Begins to wait for an operation: what is known of it now and, while it goes on, a bell for its end.
-    async fn begin_wait(&self, operation: &OperationRef) -> Result<Option<(Operation, Option<Bell>)>, CloudError> {
+    async fn begin_wait(
+        &self,
+        operation: &OperationRef,
+    ) -> Result<Option<(Operation, Option<Bell>)>, CloudError> {
         let (world, operation) = (self.world.clone(), operation.clone());
         let effect = move || {
             let read = world.call(|shared, now, out| {
                 let mut call = Call::new(now, &mut shared.faults, out);
                 let project = operation.shard.project.as_str();
-                shared.gce.wait_operation(&mut call, project, place(&operation), &operation.name)
+                shared
+                    .gce
+                    .wait_operation(&mut call, project, place(&operation), &operation.name)
             })?;
-            let bell = (read.progress != Progress::Done)
-                .then(|| world.bell(Topic::Done(operation.name.clone())));
+            let bell =
+                (read.progress != Progress::Done).then(|| world.bell(Topic::Done(operation.name.clone())));
             Ok::<_, ApiError>((read, bell))
         };
         let name = "operations.wait";
-        present(match self.net.deliver(self.from, Point::CloudOperation, DEADLINE, effect).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(said(name, &error)),
-            Err(trouble) => Err(on_the_way(name, trouble)),
-        })
+        present(
+            match self
+                .net
+                .deliver(self.from, Point::CloudOperation, DEADLINE, effect)
+                .await
+            {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(said(name, &error)),
+                Err(trouble) => Err(on_the_way(name, trouble)),
+            },
+        )
     }
 
     async fn page(
@@ -163,14 +182,22 @@ fn state(operation: &Operation) -> OperationState {
             let (class, message) = judged(&operation.errors, false);
             OperationState::Failed { class, message }
         }
-        (Progress::Done, true) => match operation.bulk.as_ref().map(|bulk| bulk.failures.len()) {
-            None | Some(0) => OperationState::Succeeded,
-            // As many as were asked for at least came; of the others it tells the number only.
-            Some(_) => OperationState::Failed {
-                class: RefusalClass::Internal,
-                message: "some machines were not created, and the operation does not say why".to_owned(),
-            },
-        },
+        (Progress::Done, true) => {
+            let zones = operation.bulk.iter().flat_map(|bulk| bulk.zones.values());
+            match zones
+                .map(|zone| u64::from(zone.failed) + u64::from(zone.deleted))
+                .sum::<u64>()
+            {
+                0 => OperationState::Succeeded,
+                // As many as were asked for at least came; of the others it tells the number only.
+                failed => OperationState::Failed {
+                    class: RefusalClass::Internal,
+                    message: format!(
+                        "{failed} machines were not created, and the operation does not say why"
+                    ),
+                },
+            }
+        }
     }
 }
 
@@ -184,7 +211,13 @@ impl Cloud for VirtualCloud {
                 let (name, region) = ("regionInstances.bulkInsert", shard.region.to_string());
                 let body = body::bulk(creation);
                 let answer = self.call(Point::CloudCreate, name, move |model, call| {
-                    model.bulk_insert(call, &project, Place::Region(&region), Some(&request_id), body.clone())
+                    model.bulk_insert(
+                        call,
+                        &project,
+                        Place::Region(&region),
+                        Some(&request_id),
+                        body.clone(),
+                    )
                 });
                 (None, name, answer.await)
             }
@@ -237,7 +270,7 @@ impl Cloud for VirtualCloud {
 
     async fn fates(
         &self,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
         self.find_fates(operation, creation).await
@@ -299,8 +332,17 @@ impl Cloud for VirtualCloud {
             usage: quota.usage as f64,
             project_wide,
         };
+        let families = self.families.iter().map(|(family, limit)| Quota {
+            metric: format!("CPUS_PER_VM_FAMILY:{family}"),
+            limit: *limit,
+            usage: 0.0,
+            project_wide: false,
+        });
         let own = region.quotas.into_iter().map(|known| quota(known, false));
-        Ok(own.chain(wide.into_iter().map(|known| quota(known, true))).collect())
+        Ok(own
+            .chain(wide.into_iter().map(|known| quota(known, true)))
+            .chain(families)
+            .collect())
     }
 
     async fn identity_keys(&self) -> Result<String, CloudError> {

@@ -121,7 +121,9 @@ impl Hosts {
 
     /// No task of the replica is polled again. It starts anew after `down`. False if it was down.
     pub fn crash(&self, replica: usize, down: Duration) -> bool {
-        let Some(host) = self.host(replica) else { return false };
+        let Some(host) = self.host(replica) else {
+            return false;
+        };
         let tasks = {
             let mut state = host.state();
             if !state.up {
@@ -154,7 +156,9 @@ impl Hosts {
 
     /// Its tasks are not polled for a while; time goes on. False if it was down or frozen already.
     pub fn freeze(&self, replica: usize, lasting: Duration) -> bool {
-        let Some(host) = self.host(replica) else { return false };
+        let Some(host) = self.host(replica) else {
+            return false;
+        };
         let life = {
             let mut state = host.state();
             if !state.up || state.frozen {
@@ -259,7 +263,12 @@ impl Hosts {
             (self.life(host, state.life), clock)
         };
         (self.inner.told)(replica, HostEvent::Started);
-        let boot = self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let boot = self
+            .inner
+            .boot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some(boot) = boot {
             boot(replica, executor, clock);
         }

@@ -76,7 +76,9 @@ impl Link for VirtualLink {
         } = &self.way;
         let passage = net.weather.passage(*from, Point::LinkOpen);
         tokio::time::sleep(passage.there).await;
-        let cut = hosts.cut_until(*from, self.to).or(hosts.cut_until(self.to, *from));
+        let cut = hosts
+            .cut_until(*from, self.to)
+            .or(hosts.cut_until(self.to, *from));
         if cut.is_some() || !matches!(passage.fate, Fate::Served | Fate::Doubled(_)) {
             tokio::time::sleep(Duration::from_secs(2)).await;
             return Err(self.down("no connection within 2 s"));
@@ -93,10 +95,13 @@ impl Link for VirtualLink {
         let (command_sender, commands) = self.way.wire(*from, self.to, Point::LinkCommand);
         let (reply, answer) = oneshot::channel();
         let hello = hello.clone();
-        executor.run("session", Box::pin(async move {
-            // The other end may have given up meanwhile.
-            let _ = reply.send(worker.session(hello, commands).await);
-        }));
+        executor.run(
+            "session",
+            Box::pin(async move {
+                // The other end may have given up meanwhile.
+                let _ = reply.send(worker.session(hello, commands).await);
+            }),
+        );
         let answered = tokio::time::timeout(KEEPALIVE, answer).await;
         let events = match answered {
             Ok(Ok(answer)) => answer?,
@@ -166,7 +171,10 @@ impl<T> Wire<T> {
     fn send(&self, message: T) -> bool {
         let passage = self.net.weather.passage(self.from, self.point);
         // A stream loses nothing but its end: a lost message is a broken connection.
-        let breaks = matches!(passage.fate, Fate::LostBefore | Fate::LostAfter | Fate::Refused { .. });
+        let breaks = matches!(
+            passage.fate,
+            Fate::LostBefore | Fate::LostAfter | Fate::Refused { .. }
+        );
         let sent = self
             .sender
             .send((Instant::now() + passage.there, breaks, message))

@@ -86,7 +86,10 @@ impl Sum {
         self.took += outcome.took;
         for (name, count) in [
             ("tokens issued anew", counts.reissued),
-            ("second machines for a job, the first revoked", counts.second_machines),
+            (
+                "second machines for a job, the first revoked",
+                counts.second_machines,
+            ),
             ("machines without a record for a while", counts.strays),
         ] {
             *self.counted.entry(name).or_default() += count;

@@ -1,14 +1,33 @@
-//! The virtual gear: a replica's own shell, on one thread with the runtime's time paused, over the fakes'
-//! pure models behind the four seams. No socket, no file, no second implementation of anything that decides.
+//! The virtual gear: several replicas, each the product's own shell, on one thread with the runtime's time paused,
+//! over the fakes' pure models behind the four seams. No socket, no file, no second implementation of anything
+//! that decides.
+//!
+//! A [`Scenario`] is drawn from a seed, or read from a file; [`run`] runs it; the checker beside it trusts only
+//! what the fakes saw and what etcd applied.
 
+mod alarm;
+mod check;
 mod cloud;
+mod cover;
+mod etcd;
+mod expected;
+mod hosts;
+mod inject;
 mod link;
 mod machine;
+mod many;
 pub mod net;
+mod replica;
 mod run;
 pub mod scenario;
+mod shrink;
 mod source;
+mod timeline;
 mod world;
 
-pub use run::{Act, Ended, Scenario, run};
-pub use world::Shared;
+pub use check::{Invariant, Verdict, Violation};
+pub use cover::Cover;
+pub use many::{Failure, Sum, Sweep};
+pub use run::{Keep, Outcome, run};
+pub use scenario::{INTENSITY, Profile, Scenario};
+pub use shrink::shrink;

@@ -1,41 +1,29 @@
 //! One run: a world, its replicas, what people do to it and what goes wrong, and the checker beside it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use gust_core::{
-    ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Member, Store},
-    tenure::Timing,
-    time::Timestamp,
-};
+use gust_core::{ids::ReplicaId, time::Timestamp};
 use gust_fakes::{config::Settings, event::Event};
-use gust_server::{
-    clock::Clock,
-    config::{Config, Surroundings},
-    leader::{Handle, Parts, SourcePart},
-    planner::{self, Planner},
-    replica::Replica,
-    task::{Dice, Executor, Tasks},
-    worker::{Pace, Worker},
-};
-use gust_store::HistoryBounds;
+use gust_server::task::{Dice, Tasks};
+use tokio::time::Instant;
 
 use super::{
     alarm::{Alarm, Watching},
-    check::{Checker, Expectations, HostEvent, Verdict},
-    cloud::VirtualCloud,
+    check::{Checker, Committed, HostEvent, Limit, Met, Verdict},
     cover::Cover,
+    etcd::{EtcdWorld, Tap},
+    expected::expectations,
     hosts::Hosts,
-    link::{VirtualLinks, Workers},
+    inject::{self, EtcdControl, HostControl, Injector},
+    machine::{Attackers, Doors, Machines},
     net::Net,
+    replica::Replicas,
     scenario::Scenario,
-    source::VirtualSource,
-    world::{EPOCH_MS, Shared},
+    timeline::Timeline,
+    world::{EPOCH_MS, Shared, Watcher},
 };
 
 /// What is kept of a run.
@@ -66,4 +54,325 @@ pub struct Outcome {
     pub timeline: Vec<String>,
     /// What everything waits for, if the run came to no end.
     pub waits: Vec<String>,
+}
+
+impl Outcome {
+    /// What was broken, as a word: shrinking keeps it.
+    pub fn broken(&self) -> Option<String> {
+        if self.alarm.is_some() {
+            return Some("alarm".to_owned());
+        }
+        let violation = self.verdict.violation.as_ref()?;
+        Some(violation.invariant.to_string())
+    }
+
+    /// What went wrong, in lines.
+    pub fn failure(&self) -> Option<String> {
+        let mut text = match (&self.alarm, &self.verdict.violation) {
+            (Some(why), _) => format!("{why} at {:.3} s\n", self.took.as_secs_f64()),
+            (None, Some(violation)) => violation.to_string(),
+            (None, None) => return None,
+        };
+        for line in &self.waits {
+            text.push_str(&format!("  {line}\n"));
+        }
+        Some(text)
+    }
+}
+
+/// The checker, and what else is told everything. Cheap to clone.
+#[derive(Clone)]
+pub struct Witness {
+    inner: Arc<Mutex<Witnesses>>,
+}
+
+struct Witnesses {
+    checker: Checker,
+    timeline: Timeline,
+}
+
+impl Witness {
+    fn new(checker: Checker, timeline: Timeline) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(Witnesses { checker, timeline })),
+        }
+    }
+
+    /// Tells the checker.
+    pub fn tell<T>(&self, tell: impl FnOnce(&mut Checker) -> T) -> T {
+        tell(&mut self.lock().checker)
+    }
+
+    /// Tells the timeline.
+    pub fn line(&self, at: Duration, line: impl FnOnce() -> String) {
+        self.lock().timeline.line(at, line);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Witnesses> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl inject::Witness for Witness {
+    fn fault(&self, at: Duration, met: &Met) {
+        let mut witnesses = self.lock();
+        witnesses.checker.fault(at, met);
+        witnesses.timeline.line(at, || {
+            format!("FAULT {} {:?} {}", met.kind, met.subject, met.note)
+        });
+    }
+
+    fn limits(&self, at: Duration, limits: &[Limit]) {
+        for limit in limits {
+            self.tell(|checker| checker.limit(at, limit));
+        }
+    }
+
+    fn paused(&self, at: Duration, queue: &str, paused: bool) {
+        self.tell(|checker| checker.paused(at, queue, paused));
+        self.line(at, || format!("queue {queue} paused: {paused}"));
+    }
+}
+
+impl HostControl for Hosts {
+    fn count(&self) -> usize {
+        Self::count(self)
+    }
+
+    fn crash(&self, replica: usize, down: Duration) -> bool {
+        Self::crash(self, replica, down)
+    }
+
+    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration) {
+        Self::crash_at_poll(self, replica, polls, down);
+    }
+
+    fn freeze(&self, replica: usize, lasting: Duration) -> bool {
+        Self::freeze(self, replica, lasting)
+    }
+
+    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool) {
+        Self::cut(self, a, b, lasting, half);
+    }
+
+    fn skew(&self, replica: usize, millis: i64) {
+        Self::skew(self, replica, millis);
+    }
+}
+
+impl EtcdControl for EtcdWorld {
+    fn gone(&self, lasting: Duration) {
+        Self::gone(self, lasting);
+    }
+
+    fn slow(&self, by: Duration, lasting: Duration) {
+        Self::slow(self, by, lasting);
+    }
+
+    fn no_quorum(&self, lasting: Duration) {
+        Self::no_quorum(self, lasting);
+    }
+
+    fn restart(&self, lasting: Duration) {
+        Self::restart(self, lasting);
+    }
+
+    fn move_leader(&self) {
+        Self::move_leader(self);
+    }
+
+    fn compact(&self) {
+        Self::compact(self);
+    }
+
+    fn break_watches(&self) {
+        Self::break_watches(self);
+    }
+
+    fn cut(&self, replica: usize, lasting: Duration) {
+        Self::cut(self, replica, lasting);
+    }
+}
+
+impl Watcher for Witness {
+    fn saw(&self, at: Duration, event: &Event) {
+        let mut witnesses = self.lock();
+        witnesses.checker.event(at, event);
+        witnesses.timeline.event(at, event);
+    }
+}
+
+/// Runs a scenario to its end: all is over, something is violated, or patience has run out.
+pub fn run(scenario: &Scenario, keep: Keep) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing of the system");
+    let outcome = runtime.block_on(inside(scenario, keep));
+    // Tasks of replicas that still run are dropped here, and with them the world.
+    drop(runtime);
+    outcome
+}
+
+async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
+    let alarm = Alarm::default();
+    let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
+    let limits = scenario
+        .limits
+        .limits()
+        .expect("a scenario was checked before it is run");
+    let settings = Settings {
+        seed: scenario.seed,
+        limits,
+        ..Settings::default()
+    };
+    let (world, orders) = Shared::new(&settings);
+    if keep != Keep::Log {
+        world.keep_no_log();
+    }
+    let replicas = Replicas::new(scenario);
+    let checker = Checker::new(expectations(scenario, &settings, &replicas));
+    let witness = Witness::new(checker, Timeline::new(keep == Keep::Timeline));
+
+    let told = {
+        let (world, witness) = (world.clone(), witness.clone());
+        Arc::new(move |replica: usize, what: HostEvent| {
+            let at = world.elapsed();
+            witness.tell(|checker| checker.host(at, replica, what));
+            witness.line(at, || format!("replica {replica} {}", <&str>::from(what)));
+        })
+    };
+    let hosts = Hosts::new(
+        scenario.replicas,
+        tasks.clone(),
+        Timestamp(EPOCH_MS),
+        told,
+        alarm.clone(),
+    );
+    let etcd = EtcdWorld::new();
+    etcd.set_tap(tap(&world, &witness));
+    let doors = Doors::new(scenario.replicas);
+    let injector = Injector::new(
+        scenario,
+        &world,
+        Arc::new(hosts.clone()),
+        Arc::new(etcd.clone()),
+        Arc::new(witness.clone()),
+    );
+    world.watched_by(vec![Arc::new(witness.clone()), Arc::new(injector.clone())]);
+    let net = Net {
+        weather: Arc::new(injector.clone()),
+        tasks: tasks.clone(),
+    };
+    world.start_ticking(&tasks);
+    etcd.start_ticking(&tasks);
+    let machines = Machines {
+        world: world.clone(),
+        net: net.clone(),
+        doors: doors.clone(),
+        dice: Dice::seeded(scenario.seed ^ 0x6d61_6368),
+        tasks: tasks.child(),
+    };
+    tasks.spawn("machines", machines.play(orders));
+    replicas.start(&world, &net, &hosts, &etcd, &doors, &witness);
+    injector.start(Attackers {
+        world: world.clone(),
+        net,
+        doors,
+    });
+
+    let over = until_over(scenario, &world, &witness, &injector, &alarm).await;
+    let took = world.elapsed();
+    let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
+    let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
+    let mut witnesses = witness.lock();
+    Outcome {
+        waits: if verdict.violation.is_some() {
+            waits
+        } else {
+            Vec::new()
+        },
+        verdict,
+        alarm: alarm.why(),
+        cover: witnesses.checker.cover().clone(),
+        took,
+        log: if keep == Keep::Log {
+            world.log_lines()
+        } else {
+            String::new()
+        },
+        timeline: witnesses.timeline.take(),
+    }
+}
+
+/// What etcd applied goes to the checker.
+fn tap(world: &Shared, witness: &Witness) -> Tap {
+    let (world, witness) = (world.clone(), witness.clone());
+    let prefix = "/gust/v1/gust/";
+    Box::new(move |replica, applied| {
+        let at = world.elapsed();
+        let committed = Committed {
+            replica: replica.map(|replica| name_of(replica).to_string()),
+            term: applied.guard.unwrap_or(0),
+            revision: applied.revision,
+            writes: applied
+                .writes
+                .iter()
+                .filter_map(|(key, value)| {
+                    let value = value.as_ref().map(|value| value.to_vec());
+                    Some((key.strip_prefix(prefix)?.to_owned(), value))
+                })
+                .collect(),
+        };
+        witness.tell(|checker| checker.commit(at, &committed));
+        witness.line(at, || Timeline::committed(&committed));
+    })
+}
+
+/// False if the run had to be broken off.
+async fn until_over(
+    scenario: &Scenario,
+    world: &Shared,
+    witness: &Witness,
+    injector: &Injector,
+    alarm: &Alarm,
+) -> bool {
+    // Without faults it is quiet from the start.
+    let noise = if scenario.faults.is_empty() {
+        Duration::ZERO
+    } else {
+        scenario.quiet_after()
+    };
+    let quiet = Instant::now() + noise;
+    let end = Instant::now() + scenario.patience();
+    let mut is_quiet = false;
+    loop {
+        if witness.tell(|checker| checker.violation().is_some()) || alarm.why().is_some() {
+            return true;
+        }
+        let now = Instant::now();
+        if now >= quiet && !is_quiet {
+            is_quiet = true;
+            let at = world.elapsed();
+            witness.tell(|checker| checker.quiet(at));
+        }
+        if is_quiet && injector.builds_left() == 0 && witness.tell(|checker| checker.is_over()) {
+            return true;
+        }
+        if now >= end {
+            return false;
+        }
+        let longest = Duration::from_secs(1);
+        tokio::select! {
+            biased;
+            _ = alarm.rung() => {}
+            () = tokio::time::sleep(longest) => {}
+        }
+    }
+}
+
+/// Names of replicas, as they show themselves.
+pub(super) fn name_of(replica: usize) -> ReplicaId {
+    ReplicaId::new(format!("r{replica}"))
 }

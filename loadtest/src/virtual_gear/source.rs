@@ -57,12 +57,32 @@ struct Call {
 }
 
 const REGISTER: Call = call("register stack", Point::SourceRegister, "", true);
-const LIST: Call = call("list scheduled jobs", Point::SourceList, "list-scheduled-jobs", false);
+const LIST: Call = call(
+    "list scheduled jobs",
+    Point::SourceList,
+    "list-scheduled-jobs",
+    false,
+);
 const RESERVE: Call = call("reserve jobs", Point::SourceReserve, "batch-reserve", true);
-const STATES: Call = call("get job states", Point::SourceStates, "batch-load-job-states", false);
+const STATES: Call = call(
+    "get job states",
+    Point::SourceStates,
+    "batch-load-job-states",
+    false,
+);
 const FINISH: Call = call("finish job", Point::SourceFinish, "finish-job", true);
-const NOTIFY: Call = call("send notifications", Point::SourceNotify, "stack-notification", true);
-const TOKENS: Call = call("issue job acquisition tokens", Point::SourceTokens, "job-acquisition-token", true);
+const NOTIFY: Call = call(
+    "send notifications",
+    Point::SourceNotify,
+    "stack-notification",
+    true,
+);
+const TOKENS: Call = call(
+    "issue job acquisition tokens",
+    Point::SourceTokens,
+    "job-acquisition-token",
+    true,
+);
 
 const fn call(words: &'static str, point: Point, scope: &'static str, writes: bool) -> Call {
     Call {
@@ -198,7 +218,9 @@ impl Source for VirtualSource {
             .call(&LIST, move |world, now, out| {
                 let view = ListView::under(&mut world.faults, now, key.as_str(), out);
                 let page = (PAGE, cursor.as_deref());
-                world.buildkite.list_scheduled(now, 0, STACK, key.as_str(), page, view)
+                world
+                    .buildkite
+                    .list_scheduled(now, 0, STACK, key.as_str(), page, view)
             })
             .await?;
         Ok(Listing {
@@ -224,7 +246,9 @@ impl Source for VirtualSource {
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
         let jobs = texts(jobs);
         let states = self
-            .call(&STATES, move |world, _, _| world.buildkite.get_states(0, STACK, &jobs))
+            .call(&STATES, move |world, _, _| {
+                world.buildkite.get_states(0, STACK, &jobs)
+            })
             .await?;
         let states = states.into_iter().filter_map(|(id, state)| {
             Some((JobId(Uuid::parse_str(&id).ok()?), JobState::parse(state.name())))

@@ -118,7 +118,7 @@ impl Cloud for GceCloud {
 
     async fn fates(
         &self,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
         fates::find(self, operation, creation).await

@@ -32,16 +32,19 @@ const SLACK_S: u64 = 60;
 /// The fates of all machines of a creation, in the order of its names.
 pub(super) async fn find(
     cloud: &GceCloud,
-    reference: &OperationRef,
+    reference: Option<&OperationRef>,
     creation: &Creation,
 ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
-    let operation = cloud.read_operation(reference).await?;
-    if operation.as_ref().is_some_and(|o| !read::is_done(o)) {
-        return Err(CloudError::Unclear {
-            call: "fates",
-            message: format!("{} is not over yet", reference.name),
-            source: None,
-        });
+    let mut operation = None;
+    if let Some(reference) = reference {
+        operation = cloud.read_operation(reference).await?;
+        if operation.as_ref().is_some_and(|o| !read::is_done(o)) {
+            return Err(CloudError::Unclear {
+                call: "fates",
+                message: format!("{} is not over yet", reference.name),
+                source: None,
+            });
+        }
     }
     let mut search = Search::new(cloud, creation, operation);
     search.list().await?;

@@ -234,10 +234,11 @@ pub trait Cloud: Send + Sync {
     ) -> Result<OperationState, CloudError>;
 
     /// The fates of a finished creation's machines, one for each name, by reading the instances and, where
-    /// something is missing, the single operations behind the batch.
+    /// something is missing, the single operations behind the batch. Without an operation the creation was asked
+    /// for so long ago that nothing of it can be under way.
     async fn fates(
         &self,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError>;
 

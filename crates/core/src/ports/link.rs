@@ -34,6 +34,8 @@ pub enum Command {
         zone: Option<Zone>,
         /// Its name.
         name: MachineName,
+        /// Lists lag: one begun before this may not show the machine yet although it exists.
+        lists_from: Timestamp,
     },
     /// Read one machine that was missing from a list, and report [`Event::Gone`] if it does not exist.
     Check {

@@ -19,6 +19,6 @@ pub use source::{
     Remedy, Reserved, Source, SourceError, Tokens,
 };
 pub use store::{
-    Candidacy, Commit, CommitError, CommitPhase, Lease, LeaseError, LeaseId, Loaded, Member, Ownership, Revision,
-    Roster, Store, StoreError,
+    Candidacy, Commit, CommitError, CommitPhase, Lease, LeaseError, LeaseId, Loaded, Member, Ownership,
+    Revision, Roster, Store, StoreError,
 };

@@ -23,12 +23,13 @@ impl ListView {
             view.paused = faults.standing(now, "buildkite.pause", &subject, out).is_some();
         }
         if faults.any("list.") {
-            let subject = BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
+            let subject =
+                BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
             if let Some(fault) = faults.standing(now, "list.lag", &subject, out) {
                 let lag = fault.number("lag_s").unwrap_or(5.0);
                 view.lag = Duration::try_from_secs_f64(lag).unwrap_or_default();
             }
-            if let Some(fault) = faults.standing(now, "list.shift", &subject, out) {
+            if let Some(fault) = faults.check(now, "list.shift", &subject, out) {
                 // The casts saturate.
                 let count = |name| fault.number(name).map(|number| number as usize);
                 view.shift = Some((count("size").unwrap_or(usize::MAX), count("skip").unwrap_or(0)));
@@ -42,6 +43,12 @@ impl Model {
     /// All jobs, in the order they were created.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
         self.jobs.iter()
+    }
+
+    /// Names of the agents that run a job's own code at present.
+    pub fn at_work(&self) -> impl Iterator<Item = &str> {
+        let running = self.jobs.iter().filter(|job| job.state == State::Running);
+        running.filter_map(|job| Some(self.agents[job.agent?.0].name.as_str()))
     }
 
     /// The job that took the place of this one when it was retried, if it was.
@@ -74,7 +81,10 @@ impl Model {
                 self.lose_agent(now, agent, out);
                 Ok(())
             }
-            _ => Err(Refusal::unprocessable(format!("No agent has the {} job", state.name()))),
+            _ => Err(Refusal::unprocessable(format!(
+                "No agent has the {} job",
+                state.name()
+            ))),
         }
     }
 }

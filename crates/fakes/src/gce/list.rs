@@ -227,13 +227,7 @@ impl Model {
         zones
     }
 
-    fn shift(
-        &self,
-        call: &mut Call<'_>,
-        method: &Method,
-        project: usize,
-        place: Place<'_>,
-    ) -> Option<Shift> {
+    fn shift(&self, call: &mut Call<'_>, method: &Method, project: usize, place: Place<'_>) -> Option<Shift> {
         if !call.faults.any("list.shift") {
             return None;
         }
@@ -245,7 +239,7 @@ impl Model {
             ("region", place.region()),
             ("zone", zone),
         ]);
-        let fault = call.faults.standing(call.now, "list.shift", &subject, call.out)?;
+        let fault = call.faults.check(call.now, "list.shift", &subject, call.out)?;
         // The casts saturate.
         let count = |name| fault.number(name).map(|number| number as usize);
         Some(Shift {

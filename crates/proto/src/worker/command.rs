@@ -3,6 +3,7 @@
 use gust_core::{
     ids::{MachineName, ReplicaId, Shard, Term, Zone},
     ports::{Command, Hello},
+    time::Timestamp,
 };
 
 use crate::{
@@ -45,7 +46,13 @@ impl From<&Command> for v1::Command {
         use v1::command::Command as Wire;
         let command = match command {
             Command::Create(batch) => Wire::Create((&**batch).into()),
-            Command::Delete { shard, zone, name } => Wire::Delete(v1::Delete {
+            Command::Delete {
+                shard,
+                zone,
+                name,
+                lists_from,
+            } => Wire::Delete(v1::Delete {
+                lists_from_unix_ms: lists_from.0,
                 shard: Some(shard.into()),
                 zone: zone.as_ref().map(Zone::to_string),
                 name: name.to_string(),
@@ -105,6 +112,7 @@ impl TryFrom<v1::Command> for FromLeader {
 
 fn delete(order: v1::Delete) -> Result<Command, Malformed> {
     Ok(Command::Delete {
+        lists_from: Timestamp(order.lists_from_unix_ms),
         shard: message("shard", order.shard)?,
         zone: optional_text("zone", order.zone)?.map(Zone::new),
         name: MachineName::new(text("name", order.name)?),

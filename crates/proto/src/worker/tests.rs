@@ -144,10 +144,13 @@ fn name() -> impl Strategy<Value = MachineName> {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         batch().prop_map(|batch| Command::Create(Box::new(batch))),
-        (shard(), option::of(zone()), name()).prop_map(|(shard, zone, name)| Command::Delete {
-            shard,
-            zone,
-            name
+        (shard(), option::of(zone()), name(), any::<i64>()).prop_map(|(shard, zone, name, ms)| {
+            Command::Delete {
+                lists_from: Timestamp(ms),
+                shard,
+                zone,
+                name,
+            }
         }),
         (shard(), zone(), name()).prop_map(|(shard, zone, name)| Command::Check { shard, zone, name }),
         shard().prop_map(|shard| Command::Look { shard }),

@@ -108,7 +108,10 @@ fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, 
         "roster",
         workers::watch(parts.store.clone(), inputs.clone(), timing),
     );
-    let shards = parts.shards.iter().map(|(shard, _)| (shard.clone(), ShardState::default()));
+    let shards = parts
+        .shards
+        .iter()
+        .map(|(shard, _)| (shard.clone(), ShardState::default()));
     let mut leader = Leader {
         term,
         tasks: tasks.clone(),

@@ -163,7 +163,11 @@ impl Leader {
             match states.get(&id) {
                 Some(JobState::Canceled)
                     if gust_core::mutant!("cancel-ignored")
-                        && self.book.jobs().get(&job).is_some_and(|job| job.phase == JobPhase::Booked) => {}
+                        && self
+                            .book
+                            .jobs()
+                            .get(&job)
+                            .is_some_and(|job| job.phase == JobPhase::Booked) => {}
                 Some(state) => {
                     if state.is_over() {
                         known.seen.over_since.get_or_insert(at);

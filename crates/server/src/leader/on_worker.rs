@@ -4,7 +4,7 @@ use gust_core::{
     evolve::{self, Settlement},
     ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
     ports::{Capacity, Command, Event, Instance, MemberFate, RefusalClass},
-    records::{BatchRecord, MachinePhase},
+    records::{BatchRecord, MachinePhase, MachineRecord},
     snapshot::{Hold, HoldKey},
     time::Timestamp,
 };
@@ -15,7 +15,11 @@ use super::{effect::Effect, state::Leader};
 impl Leader {
     pub(super) fn on_worker(&mut self, worker: &ReplicaId, session: u64, event: Event) {
         // What an earlier session said may speak of shards that have moved since.
-        if self.workers.get(worker).is_none_or(|known| known.session != session) {
+        if self
+            .workers
+            .get(worker)
+            .is_none_or(|known| known.session != session)
+        {
             return;
         }
         match event {
@@ -96,13 +100,18 @@ impl Leader {
         let Some(machine) = self.book.machines().get(name) else {
             return;
         };
-        let shard = machine.shard.clone();
-        let command = Command::Delete {
-            shard: shard.clone(),
-            zone: machine.zone.clone(),
-            name: name.clone(),
-        };
+        let (shard, command) = (machine.shard.clone(), self.deletion(machine));
         self.command(&shard, command);
+    }
+
+    /// The command that deletes a machine.
+    pub(super) fn deletion(&self, machine: &MachineRecord) -> Command {
+        Command::Delete {
+            shard: machine.shard.clone(),
+            zone: machine.zone.clone(),
+            name: machine.name.clone(),
+            lists_from: machine.created_at.after(self.parts.settings.list_lag),
+        }
     }
 
     pub(super) fn command_create(&mut self, batch: &BatchRecord) {

@@ -1,6 +1,10 @@
 //! What the leader shows to whoever asks: the admin API, the dashboard, the simulation's checker.
 
-use gust_core::{ids::{JobRef, Term}, reason::Reason, time::Timestamp};
+use gust_core::{
+    ids::{JobRef, Term},
+    reason::Reason,
+    time::Timestamp,
+};
 
 /// The state of things after a pass. What it says of records is durable.
 #[derive(Clone, Debug, Default, PartialEq)]

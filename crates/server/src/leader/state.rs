@@ -21,13 +21,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    Parts, Picture,
-    effect::Effect,
-    input::Input,
-    notes::Notes,
-    workers::WorkerState,
-};
+use super::{Parts, Picture, effect::Effect, input::Input, notes::Notes, workers::WorkerState};
 use crate::{
     replica::{Held, Links},
     task::Tasks,

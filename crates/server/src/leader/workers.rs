@@ -145,7 +145,11 @@ impl Leader {
                 .get(shard)
                 .is_some_and(|state| state.worker.as_ref() == Some(name))
         };
-        let create = self.book.batches().values().filter(|batch| theirs(&batch.shard()));
+        let create = self
+            .book
+            .batches()
+            .values()
+            .filter(|batch| theirs(&batch.shard()));
         let delete = self
             .book
             .machines()
@@ -153,17 +157,14 @@ impl Leader {
             .filter(|machine| machine.is_deleting() && theirs(&machine.shard));
         let commands: Vec<Command> = create
             .map(|batch| Command::Create(Box::new(batch.clone())))
-            .chain(delete.map(|machine| Command::Delete {
-                shard: machine.shard.clone(),
-                zone: machine.zone.clone(),
-                name: machine.name.clone(),
-            }))
+            .chain(delete.map(|machine| self.deletion(machine)))
             .collect();
         info!(gust.worker = %name, commands = commands.len(), "worker is ready");
-        self.effects.extend(commands.into_iter().map(|command| Effect::Command {
-            worker: name.clone(),
-            command,
-        }));
+        self.effects
+            .extend(commands.into_iter().map(|command| Effect::Command {
+                worker: name.clone(),
+                command,
+            }));
     }
 
     pub(super) fn on_worker_down(&mut self, name: &ReplicaId, session: u64) {

@@ -109,7 +109,10 @@ impl Held {
             match timeout(self.timing.call, store.renew(lease)).await {
                 Ok(Ok(ttl)) => {
                     self.extend(sent, ttl);
-                    next = self.timing.renew.saturating_sub(self.clock.elapsed().saturating_sub(sent));
+                    next = self
+                        .timing
+                        .renew
+                        .saturating_sub(self.clock.elapsed().saturating_sub(sent));
                 }
                 Ok(Err(LeaseError::Gone)) => {
                     warn!(lease = lease.0, "a lease has lapsed; all that hangs on it stops");
@@ -140,7 +143,10 @@ pub(super) async fn grant(
                 let held = Held::new(clock, timing, sent, lease.ttl);
                 return (lease, held);
             }
-            Ok(Err(error)) => warn!(error = crate::error_chain(&error), "no lease was granted; tried again"),
+            Ok(Err(error)) => warn!(
+                error = crate::error_chain(&error),
+                "no lease was granted; tried again"
+            ),
             Err(_) => warn!("the store did not answer; tried again"),
         }
         tokio::time::sleep(backoff.step()).await;

@@ -13,27 +13,36 @@ use tracing::{debug, info, warn};
 use super::{Session, lock};
 use crate::task::Backoff;
 
+/// A recorded call older than this is not repeated: Google forgets request ids after a time that it does not
+/// state, and a call repeated after that would make its machines a second time.
+const REPLAY: Duration = Duration::from_secs(1800);
+
 impl Session {
     /// Runs one batch to its end and tells it. The same batch may be run again by a later session: its names
     /// and its request id are recorded, so the cloud answers with the same operation.
     pub(super) async fn create(self, cloud: Arc<dyn Cloud>, batch: Box<BatchRecord>) {
         self.owned(&batch.shard()).await;
         let creation = Creation::from(&*batch);
-        let event = match self.call(&*cloud, &creation).await {
-            Ok(operation) => {
-                self.tell(Event::Accepted { batch: batch.id }).await;
-                self.follow(&*cloud, &operation).await;
-                let fates = self.fates(&*cloud, &operation, &creation).await;
-                Event::Settled {
-                    batch: batch.id,
-                    fates,
+        let settled = |fates| Event::Settled {
+            batch: batch.id,
+            fates,
+        };
+        let event = if self.worker.clock.now().since(batch.created_at) >= REPLAY {
+            // Whether or not it was asked for, nothing of it is under way any more.
+            settled(self.fates(&*cloud, None, &creation).await)
+        } else {
+            match self.call(&*cloud, &creation).await {
+                Ok(operation) => {
+                    self.tell(Event::Accepted { batch: batch.id }).await;
+                    self.follow(&*cloud, &operation).await;
+                    settled(self.fates(&*cloud, Some(&operation), &creation).await)
                 }
+                Err((class, message)) => Event::Refused {
+                    batch: batch.id,
+                    class,
+                    message,
+                },
             }
-            Err((class, message)) => Event::Refused {
-                batch: batch.id,
-                class,
-                message,
-            },
         };
         {
             let mut unborn = lock(&self.hand.unborn);
@@ -111,7 +120,7 @@ impl Session {
     async fn fates(
         &self,
         cloud: &dyn Cloud,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Vec<(MachineName, MemberFate)> {
         let mut backoff = self.backoff();
@@ -120,7 +129,7 @@ impl Session {
                 Ok(fates) => return fates,
                 Err(error) => {
                     warn!(
-                        operation = operation.name,
+                        gust.batch = %creation.request_id,
                         error = crate::error_chain(&error),
                         "machines of a batch cannot be read"
                     );

@@ -25,6 +25,8 @@ use super::{Session, lock};
 #[derive(Clone, Debug)]
 struct Deletion {
     zone: Option<Zone>,
+    /// Lists begun before this say nothing about it.
+    lists_from: Timestamp,
     wanted_at: Option<Timestamp>,
     state: State,
 }
@@ -37,6 +39,8 @@ enum State {
     Calling,
     /// The cloud took it; a list begun after this shows the end.
     Accepted(Timestamp),
+    /// A list begun after that lacked it, but had several pages, which are no snapshot: one more must lack it.
+    Missed(Timestamp),
 }
 
 /// Machines of one shard that must go.
@@ -48,14 +52,16 @@ pub(super) struct Deletions {
 
 impl Deletions {
     /// Takes one more on; a repeat adds the zone where it was missing.
-    pub fn want(&self, name: MachineName, zone: Option<Zone>) {
+    pub fn want(&self, name: MachineName, zone: Option<Zone>, lists_from: Timestamp) {
         let mut machines = lock(&self.machines);
         let entry = machines.entry(name).or_insert(Deletion {
             zone: None,
+            lists_from,
             wanted_at: None,
             state: State::Due(Instant::now()),
         });
         entry.zone = entry.zone.take().or(zone);
+        entry.lists_from = entry.lists_from.max(lists_from);
         self.wake.notify_one();
     }
 
@@ -97,27 +103,44 @@ impl Deletions {
         self.wake.notify_one();
     }
 
-    fn forget(&self, name: &MachineName) {
+    pub fn forget(&self, name: &MachineName) {
         lock(&self.machines).remove(name);
     }
 
-    /// A whole list of the shard, begun at `begun_at`: tells zones that were missing, and returns the machines
-    /// that it shows to be gone. `unborn` may still appear.
+    /// A whole list of the shard, begun at `begun_at`, in one page a zone or in several: tells zones that were
+    /// missing, and returns the machines that it shows to be gone, and those that it lacks but is too early to
+    /// speak of. `unborn` may still appear.
     pub fn on_list(
         &self,
         begun_at: Timestamp,
+        paged: bool,
         listed: &BTreeMap<MachineName, Zone>,
         unborn: &BTreeSet<MachineName>,
-    ) -> Vec<MachineName> {
+    ) -> (Vec<MachineName>, Vec<(MachineName, Zone)>) {
         let mut machines = lock(&self.machines);
         let mut gone = Vec::new();
+        let mut early = Vec::new();
         for (name, deletion) in machines.iter_mut() {
             if let Some(zone) = listed.get(name) {
                 deletion.zone.get_or_insert_with(|| zone.clone());
+                if let State::Missed(_) = deletion.state {
+                    deletion.state = State::Accepted(begun_at);
+                }
+                continue;
+            }
+            if begun_at < deletion.lists_from {
+                if let (State::Accepted(at), Some(zone)) = (deletion.state, &deletion.zone)
+                    && begun_at > at
+                {
+                    early.push((name.clone(), zone.clone()));
+                }
                 continue;
             }
             match (deletion.state, &deletion.zone) {
-                (State::Accepted(at), _) if begun_at > at => gone.push(name.clone()),
+                (State::Accepted(at), _) if begun_at > at && paged => {
+                    deletion.state = State::Missed(begun_at);
+                }
+                (State::Accepted(at) | State::Missed(at), _) if begun_at > at => gone.push(name.clone()),
                 // Nobody knows where it is: two lists in a row that lack it, with no creation under way, will do.
                 (State::Due(_), None) if !unborn.contains(name) => match deletion.wanted_at {
                     Some(at) if begun_at.since(at) >= Duration::from_secs(5) => gone.push(name.clone()),
@@ -130,7 +153,7 @@ impl Deletions {
         machines.retain(|name, _| !gone.contains(name));
         drop(machines);
         self.wake.notify_one();
-        gone
+        (gone, early)
     }
 }
 

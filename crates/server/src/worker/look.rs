@@ -8,7 +8,10 @@ use gust_core::{
 };
 use tracing::warn;
 
-use super::{Session, lock};
+use super::{Session, ShardHand, lock};
+
+/// Most single reads after one list: the others are old enough at one of the next.
+const READS: usize = 20;
 
 impl Session {
     pub(super) async fn list_forever(self, shard: Shard) {
@@ -22,14 +25,15 @@ impl Session {
             let progress;
             let begun_at = self.worker.clock.now();
             match list(&*hand.cloud, &shard, &hand.zones).await {
-                Ok(instances) => {
+                Ok((instances, paged)) => {
                     backoff = self.backoff();
                     let listed: BTreeMap<MachineName, Zone> = instances
                         .iter()
                         .map(|i| (i.name.clone(), i.zone.clone()))
                         .collect();
                     let unborn = lock(&self.hand.unborn).clone();
-                    let gone = hand.deletions.on_list(begun_at, &listed, &unborn);
+                    let (mut gone, early) = hand.deletions.on_list(begun_at, paged, &listed, &unborn);
+                    gone.extend(self.read_early(hand, &shard, early).await);
                     progress = !gone.is_empty();
                     self.tell(Event::Inventory {
                         shard: shard.clone(),
@@ -63,6 +67,24 @@ impl Session {
                 () = tokio::time::sleep(gap) => {}
             }
         }
+    }
+
+    /// Machines so young that a lagging list may not show them yet: a read of the very name does not lag.
+    async fn read_early(
+        &self,
+        hand: &ShardHand,
+        shard: &Shard,
+        mut early: Vec<(MachineName, Zone)>,
+    ) -> Vec<MachineName> {
+        early.truncate(READS);
+        let mut gone = Vec::new();
+        for (name, zone) in early {
+            if let Ok(None) = hand.cloud.get(&shard.project, &zone, &name).await {
+                hand.deletions.forget(&name);
+                gone.push(name);
+            }
+        }
+        gone
     }
 
     pub(super) async fn measure_forever(self, shard: Shard) {
@@ -110,8 +132,10 @@ impl Session {
     }
 }
 
-async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<Vec<Instance>, CloudError> {
+/// All our machines in a shard, and whether a zone's list had several pages.
+async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<(Vec<Instance>, bool), CloudError> {
     let mut instances = Vec::new();
+    let mut paged = false;
     for zone in zones {
         let mut page = None;
         loop {
@@ -121,7 +145,8 @@ async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<Vec<In
             if page.is_none() {
                 break;
             }
+            paged = true;
         }
     }
-    Ok(instances)
+    Ok((instances, paged))
 }

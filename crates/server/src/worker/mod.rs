@@ -246,9 +246,14 @@ impl Session {
                     self.tasks.spawn("create", self.clone().create(cloud, batch));
                 }
             }
-            Command::Delete { shard, zone, name } => {
+            Command::Delete {
+                shard,
+                zone,
+                name,
+                lists_from,
+            } => {
                 if let Some(hand) = self.shard(&shard) {
-                    hand.deletions.want(name, zone);
+                    hand.deletions.want(name, zone, lists_from);
                 }
             }
             Command::Check { shard, zone, name } => {

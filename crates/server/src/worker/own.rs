@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     ports::{
-        Cloud, CloudError, Creation, Instance, InstancePage, LeaseId, MemberFate, OperationRef, OperationState,
-        Ownership, Quota,
+        Cloud, CloudError, Creation, Instance, InstancePage, LeaseId, MemberFate, OperationRef,
+        OperationState, Ownership, Quota,
     },
 };
 use tracing::{info, warn};
@@ -69,7 +69,7 @@ impl Cloud for Owned {
 
     async fn fates(
         &self,
-        operation: &OperationRef,
+        operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
         self.held.permit().await;
@@ -134,7 +134,9 @@ impl Session {
                 Ok(Err(error)) => {
                     warn!(gust.shard = %shard, error = crate::error_chain(&error), "the shard's key cannot be taken");
                 }
-                Err(_) => warn!(gust.shard = %shard, "the store did not answer; the shard's key is asked for again"),
+                Err(_) => {
+                    warn!(gust.shard = %shard, "the store did not answer; the shard's key is asked for again")
+                }
             }
             tokio::time::sleep(backoff.step()).await;
         }

@@ -35,6 +35,7 @@ impl Checker {
             "operation.state" => self.operation_state(at, event),
             "quota.used" => self.quotas.event(at, event),
             "api.call" => self.quotas.called(event),
+            "fault.applied" if text(event, "fault_kind") == Some("buildkite.pause") => self.shown.pause_met(),
             _ => {}
         }
     }
@@ -62,7 +63,9 @@ impl Checker {
             .flatten()
             .filter_map(Value::as_str)
             .filter_map(|rule| rule.strip_prefix("queue="));
-        let ours = queues.next().is_none_or(|queue| self.expect.queues.contains(queue));
+        let ours = queues
+            .next()
+            .is_none_or(|queue| self.expect.queues.contains(queue));
         let job = &mut self.seen[at];
         job.ours = ours;
         job.step = text(event, "key").map(Into::into);
@@ -110,8 +113,7 @@ impl Checker {
     }
 
     fn job_acquired(&mut self, at: Duration, event: &Event) {
-        let (Some(job), Some(machine)) =
-            (self.seen.job_of(event), self.seen.machine_of(event, "agent_name"))
+        let (Some(job), Some(machine)) = (self.seen.job_of(event), self.seen.machine_of(event, "agent_name"))
         else {
             return;
         };

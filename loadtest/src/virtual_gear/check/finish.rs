@@ -50,7 +50,10 @@ impl Checker {
             let line = self.job_line(*ix);
             let forgotten = self.record_of(*ix).is_none() && self.seen[*ix].reference.is_some();
             let (invariant, what) = if forgotten {
-                (Invariant::Lost, format!("nobody knows of this job any more: {line}"))
+                (
+                    Invariant::Lost,
+                    format!("nobody knows of this job any more: {line}"),
+                )
             } else {
                 (Invariant::Liveness, format!("a job has not ended: {line}"))
             };
@@ -67,7 +70,10 @@ impl Checker {
             let (invariant, what) = if self.store.knows(&self.seen[*ix].name) {
                 (Invariant::Liveness, format!("a machine is not gone: {line}"))
             } else {
-                (Invariant::Leak, format!("a machine without a record is left: {line}"))
+                (
+                    Invariant::Leak,
+                    format!("a machine without a record is left: {line}"),
+                )
             };
             self.violate(at, invariant, what, &[], &[*ix]);
         }
@@ -104,6 +110,23 @@ impl Checker {
         let booked = self.seen.jobs().any(|(_, job)| job.reference.is_some());
         if booked && self.counts.pictures == 0 {
             self.violate(at, Invariant::Reasons, unseen("any picture"), &[], &[]);
+        }
+        // What is in the store must be in the world: a job that was booked was listed, a machine that claimed was made.
+        let never = self
+            .seen
+            .jobs()
+            .find(|(_, job)| job.reference.is_some() && job.state == JobState::New);
+        if let Some((ix, job)) = never {
+            let what = unseen(&format!("job {}, which is booked,", job.id));
+            self.violate(at, Invariant::Lost, what, &[ix], &[]);
+        }
+        let never = self
+            .seen
+            .machines()
+            .find(|(_, machine)| machine.claimed.is_some() && machine.inserted.is_none());
+        if let Some((ix, machine)) = never {
+            let what = unseen(&format!("machine {}, which has claimed,", machine.name));
+            self.violate(at, Invariant::Intent, what, &[], &[ix]);
         }
         let listed = self.seen.jobs().any(|(_, job)| job.ours && job.listed);
         if listed && self.counts.commits == 0 {

@@ -17,7 +17,6 @@ mod holders;
 mod intent;
 mod leaks;
 mod lost;
-mod picture;
 mod quota;
 mod rank;
 mod reasons;
@@ -44,9 +43,10 @@ use self::{
 };
 use super::cover::Cover;
 
+pub use gust_server::leader::Picture;
+
 pub use self::{
     expect::{Expectations, Limit},
-    picture::Picture,
     verdict::{Counts, Invariant, Left, Verdict, Violation},
 };
 
@@ -111,6 +111,8 @@ pub struct Checker {
     trail: Trail,
     timers: Timers,
     calm: Calm,
+    /// When a page shifted last.
+    slipped: Option<Duration>,
     quotas: Quotas,
     shown: Shown,
     counts: Counts,
@@ -130,6 +132,7 @@ impl Checker {
             trail: Trail::default(),
             timers: Timers::default(),
             calm,
+            slipped: None,
             quotas,
             shown: Shown::default(),
             counts: Counts::default(),
@@ -143,11 +146,6 @@ impl Checker {
         self.first.as_ref()
     }
 
-    /// How much was looked at so far.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
     /// The (state, fault) pairs met so far.
     pub fn cover(&self) -> &Cover {
         &self.cover
@@ -158,6 +156,9 @@ impl Checker {
         self.catch_up(at);
         self.counts.faults += 1;
         self.calm.fault(at);
+        if fault.kind == "pages-shift" {
+            self.slipped = Some(at);
+        }
         let (job, machine) = match &fault.subject {
             Subject::Job(id) => (Some(self.seen.job(*id)), None),
             Subject::Machine(name) => (None, Some(self.seen.machine(name))),

@@ -35,6 +35,8 @@ pub(super) struct Shown {
     /// Since when that leader decides, as far as it shows.
     deciding: Option<Duration>,
     paused: BTreeSet<String>,
+    /// A pause met something, as the fakes' log says; it does not say when it ends.
+    pause_met: bool,
     /// When pauses ended last.
     resumed: BTreeMap<String, Duration>,
 }
@@ -60,7 +62,18 @@ impl Shown {
         }
     }
 
-    fn was_paused(&self, queue: &str, from: Duration) -> bool {
+    /// The fakes' own pause met something. Whoever set it may tell more exactly.
+    pub fn pause_met(&mut self) {
+        self.pause_met = true;
+    }
+
+    /// Whether a queue was paused at `from` or later. Where only the fakes told of pauses their end is not
+    /// known; faults have all ended once it is `calm`.
+    fn was_paused(&self, queue: &str, from: Duration, calm: bool) -> bool {
+        let told = !self.paused.is_empty() || !self.resumed.is_empty();
+        if self.pause_met && !told && !calm {
+            return true;
+        }
         self.paused.contains(queue) || self.resumed.get(queue).is_some_and(|end| *end >= from)
     }
 }
@@ -139,8 +152,7 @@ impl Checker {
                 });
                 self.timers
                     .set(at + self.expect.reason, Timer::True(ix, kind, at));
-                self.timers
-                    .set(at + self.expect.note, Timer::Told(ix, kind, at));
+                self.timers.set(at + self.expect.note, Timer::Told(ix, kind, at));
             }
         }
         self.figures(at, ix, reason);
@@ -167,7 +179,8 @@ impl Checker {
                 } else {
                     Duration::ZERO
                 };
-                if self.shown.was_paused(queue.as_str(), from) {
+                let calm = from > Duration::ZERO && !self.calm.faultless();
+                if self.shown.was_paused(queue.as_str(), from, calm) {
                     return;
                 }
                 format!("queue {queue} is not paused")
@@ -219,7 +232,10 @@ impl Checker {
         if self.shown.deciding.is_none() {
             return self.timers.set(at + AGAIN, Timer::True(ix, kind, since));
         }
-        let named = self.seen[ix].shown.as_ref().and_then(|shown| shown.machine.clone());
+        let named = self.seen[ix]
+            .shown
+            .as_ref()
+            .and_then(|shown| shown.machine.clone());
         let is_there = match (kind, named) {
             (Kind::Booting, Some(name)) => self.store.is_coming(&name),
             (Kind::Replacing, Some(name)) => self
@@ -232,7 +248,9 @@ impl Checker {
             _ => true,
         };
         // It may have gone a moment ago, and the next picture says so: only what stays wrong is wrong.
-        let Some(shown) = &mut self.seen[ix].shown else { return };
+        let Some(shown) = &mut self.seen[ix].shown else {
+            return;
+        };
         let doubted = if is_there {
             shown.doubted = None;
             return;
@@ -310,7 +328,7 @@ impl Checker {
 }
 
 /// The kind of reason that a note tells; none for other notes.
-fn kind_told(detail: &str) -> Option<Kind> {
+pub(super) fn kind_told(detail: &str) -> Option<Kind> {
     let kinds = [
         ("placed on ", Kind::Creating),
         ("waiting for a bulk operation", Kind::Slot),
@@ -327,6 +345,7 @@ fn kind_told(detail: &str) -> Option<Kind> {
     }
     let waits = detail.starts_with("waiting for ");
     match () {
+        () if waits && detail.contains(": another replica ") => Some(Kind::Unowned),
         () if waits && detail.contains(" used") => Some(Kind::Quota),
         () if waits && detail.contains(": refused by Google (") => Some(Kind::Held),
         () => None,

@@ -201,10 +201,7 @@ impl Seen {
     /// The place of a job; heard of for the first time, it gets one.
     pub fn job(&mut self, id: Uuid) -> JobIx {
         let place = self.jobs.get_index_of(&id).unwrap_or_else(|| {
-            let job = Job {
-                id,
-                ..Job::default()
-            };
+            let job = Job { id, ..Job::default() };
             self.jobs.insert_full(id, job).0
         });
         JobIx(place as u32)

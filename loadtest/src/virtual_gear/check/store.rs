@@ -7,12 +7,12 @@ use gust_core::{
     records::{Book, Change, JobPhase, Key, MachinePhase, MachineRecord},
 };
 
+use super::super::cover::State;
 use super::{
     Checker, Committed, Invariant,
     seen::{JobIx, MachineIx},
     timers::Timer,
 };
-use super::super::cover::State;
 
 /// The records, and who leads.
 #[derive(Debug, Default)]
@@ -51,7 +51,9 @@ fn change(key: &str, value: Option<&[u8]>) -> Result<Option<Change>, String> {
         (Key::Job(job), None) => Some(Change::RemoveJob(job)),
         (Key::Batch(_), Some(value)) => Some(Change::PutBatch(serde_json::from_slice(value).map_err(said)?)),
         (Key::Batch(id), None) => Some(Change::RemoveBatch(id)),
-        (Key::Machine(_), Some(value)) => Some(Change::PutMachine(serde_json::from_slice(value).map_err(said)?)),
+        (Key::Machine(_), Some(value)) => {
+            Some(Change::PutMachine(serde_json::from_slice(value).map_err(said)?))
+        }
         (Key::Machine(name), None) => Some(Change::RemoveMachine(name)),
         (Key::History(_) | Key::Operator(_), _) => None,
     })
@@ -68,7 +70,7 @@ impl Checker {
         for (key, value) in &commit.writes {
             match key.split('/').next().unwrap_or_default() {
                 "leader" => leader = Some(value.as_deref()),
-                "members" | "shards" | "commits" => {}
+                "members" | "shards" | "commits" | "history-by-end" => {}
                 _ => {
                     has_records = true;
                     match change(key, value.as_deref()) {
@@ -119,8 +121,7 @@ impl Checker {
                 }
                 Change::RemoveJob(reference) => {
                     let job = self.seen.job(reference.id.0);
-                    self.trail
-                        .record(at, "job-removed", revision, Some(job), None);
+                    self.trail.record(at, "job-removed", revision, Some(job), None);
                     self.seen[job].booked = None;
                     self.seen[job].shown = None;
                     self.store.booked.remove(&job);
@@ -176,13 +177,7 @@ impl Checker {
         Some(self.seen.job(job))
     }
 
-    fn note_job(
-        &mut self,
-        at: Duration,
-        revision: u64,
-        job: JobIx,
-        record: &gust_core::records::JobRecord,
-    ) {
+    fn note_job(&mut self, at: Duration, revision: u64, job: JobIx, record: &gust_core::records::JobRecord) {
         let rules = self.seen.rules(&record.facts.rules);
         self.forget_uncovered(job);
         let seen = &mut self.seen[job];
@@ -194,8 +189,7 @@ impl Checker {
                 if seen.booked.is_none() {
                     seen.booked = Some((at, revision));
                     seen.missing = None;
-                    self.timers
-                        .set(at + self.expect.reason, Timer::Reason(job));
+                    self.timers.set(at + self.expect.reason, Timer::Reason(job));
                 }
             }
             JobPhase::Refusing { .. } => {
@@ -270,7 +264,10 @@ impl Checker {
 
     fn all_states(&self) -> Vec<State> {
         let book = &self.store.book;
-        let jobs = book.jobs().values().map(|record| State::Job((&record.phase).into()));
+        let jobs = book
+            .jobs()
+            .values()
+            .map(|record| State::Job((&record.phase).into()));
         let machines = book
             .machines()
             .values()

@@ -18,7 +18,10 @@ impl Checker {
         let what = if commit.term == 0 {
             format!("{who} wrote records without comparing the leader's key")
         } else if commit.term != leads {
-            format!("{who} wrote records of term {} while term {leads} leads", commit.term)
+            format!(
+                "{who} wrote records of term {} while term {leads} leads",
+                commit.term
+            )
         } else if commit
             .replica
             .as_ref()
@@ -48,7 +51,10 @@ impl Checker {
                     self.trail.leader(at, "elected", commit.revision);
                     self.shown.deposed();
                 } else {
-                    let what = format!("the leader's key was written over while term {} leads", self.store.term);
+                    let what = format!(
+                        "the leader's key was written over while term {} leads",
+                        self.store.term
+                    );
                     self.violate(at, Invariant::Terms, what, &[], &[]);
                 }
             }

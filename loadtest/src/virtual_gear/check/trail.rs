@@ -135,12 +135,10 @@ impl Trail {
 }
 
 fn line(seen: &Seen, entry: &Entry) -> String {
-    let mut text = format!(
-        "{:>9.3} s  {} {}",
-        entry.at.as_secs_f64(),
-        entry.kind,
-        entry.word
-    );
+    let mut text = format!("{:>9.3} s  {}", entry.at.as_secs_f64(), entry.kind);
+    if !entry.word.is_empty() {
+        text.push_str(&format!(" {}", entry.word));
+    }
     match (entry.kind, entry.more) {
         (_, More::Nothing) => {}
         ("record", More::Number(revision)) => text.push_str(&format!(" @{revision}")),

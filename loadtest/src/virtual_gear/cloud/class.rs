@@ -98,9 +98,16 @@ fn by_status(call: &'static str, status: u16, message: String) -> Missed {
 /// The most specific class among the errors of an operation that ended, and its words.
 pub(super) fn judged(errors: &[OpError], spot: bool) -> (RefusalClass, String) {
     // A summary comes before its causes.
-    let cause = errors.iter().find(|error| error.code != "VM_MIN_COUNT_NOT_REACHED");
-    let class = cause.or(errors.first()).map_or(RefusalClass::Internal, |error| class_of(error, spot));
-    let words: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.code, error.message)).collect();
+    let cause = errors
+        .iter()
+        .find(|error| error.code != "VM_MIN_COUNT_NOT_REACHED");
+    let class = cause
+        .or(errors.first())
+        .map_or(RefusalClass::Internal, |error| class_of(error, spot));
+    let words: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}: {}", error.code, error.message))
+        .collect();
     (class, words.join("; "))
 }
 

@@ -20,12 +20,18 @@ use super::{
 impl VirtualCloud {
     pub(super) async fn find_fates(
         &self,
-        reference: &OperationRef,
+        reference: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
-        let operation = self.read(Point::CloudFates, reference).await?;
-        if operation.as_ref().is_some_and(|operation| operation.progress != Progress::Done) {
-            return Err(unclear("fates", format!("{} is not over yet", reference.name)));
+        let mut operation = None;
+        if let Some(reference) = reference {
+            operation = self.read(Point::CloudFates, reference).await?;
+            if operation
+                .as_ref()
+                .is_some_and(|operation| operation.progress != Progress::Done)
+            {
+                return Err(unclear("fates", format!("{} is not over yet", reference.name)));
+            }
         }
         let zones: Vec<Zone> = match &creation.call {
             CreateCall::Bulk => creation.shape.zones.clone(),
@@ -58,7 +64,10 @@ impl VirtualCloud {
         let spot = creation.shape.model == ProvisioningModel::Spot;
         let vanished = match spot {
             true => (RefusalClass::Preempted, "created, and gone again".to_owned()),
-            false => (RefusalClass::Internal, "not there, for no stated cause".to_owned()),
+            false => (
+                RefusalClass::Internal,
+                "not there, for no stated cause".to_owned(),
+            ),
         };
         for name in missing(&found) {
             let (class, message) = match (causes.get(&name), &operation) {
@@ -81,7 +90,10 @@ impl VirtualCloud {
             let mut page: Option<String> = None;
             loop {
                 let answer = self.page(&creation.shape.project, zone, page.take()).await?;
-                let ours = answer.instances.into_iter().filter(|found| creation.names.contains(&found.name));
+                let ours = answer
+                    .instances
+                    .into_iter()
+                    .filter(|found| creation.names.contains(&found.name));
                 found.extend(ours.map(|instance| {
                     let instance_id = Some(instance.id);
                     let zone = instance.zone;
@@ -107,7 +119,9 @@ impl VirtualCloud {
         bulk: &Operation,
     ) -> Result<BTreeMap<MachineName, Operation>, CloudError> {
         let mut causes = BTreeMap::new();
-        let Some(group) = &bulk.group else { return Ok(causes) };
+        let Some(group) = &bulk.group else {
+            return Ok(causes);
+        };
         for zone in zones {
             let (project, place) = (creation.shape.project.to_string(), zone.to_string());
             let filter = format!("operationGroupId = \"{group}\"");

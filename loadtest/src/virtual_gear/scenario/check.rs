@@ -99,15 +99,22 @@ impl Scenario {
         let mut found = Vec::new();
         let mut wrong = |path: String, what: String| found.push(Problem { path, what });
         if self.replicas == 0 || self.replicas > MOST_REPLICAS {
-            wrong("replicas".into(), format!("is from 1 to {MOST_REPLICAS}, not {}", self.replicas));
+            wrong(
+                "replicas".into(),
+                format!("is from 1 to {MOST_REPLICAS}, not {}", self.replicas),
+            );
         }
         if self.latency_ms.0 > self.latency_ms.1 {
             let (from, to) = self.latency_ms;
-            wrong("latency_ms".into(), format!("is [shortest, longest], not [{from}, {to}]"));
+            wrong(
+                "latency_ms".into(),
+                format!("is [shortest, longest], not [{from}, {to}]"),
+            );
         }
         if self.quiet_after_ms >= self.patience_ms {
             let patience = self.patience_ms;
-            let hint = format!("must be before patience_ms ({patience}): the world needs time to come to its end");
+            let hint =
+                format!("must be before patience_ms ({patience}): the world needs time to come to its end");
             wrong("quiet_after_ms".into(), hint);
         }
         if let Err(why) = self.limits.limits() {
@@ -118,19 +125,31 @@ impl Scenario {
         }
         for (index, build) in self.builds.iter().enumerate() {
             if build.at_ms >= self.patience_ms {
-                wrong(format!("builds[{index}].at_ms"), late(build.at_ms, "patience_ms", self.patience_ms));
+                wrong(
+                    format!("builds[{index}].at_ms"),
+                    late(build.at_ms, "patience_ms", self.patience_ms),
+                );
             }
             if let Err(why) = build.steps() {
                 wrong(format!("builds[{index}].pipeline"), why);
             }
         }
         for (index, act) in self.acts.iter().enumerate() {
-            self.check_when(&format!("acts[{index}]"), &act.when, self.patience_ms, "patience_ms", &mut wrong);
+            self.check_when(
+                &format!("acts[{index}]"),
+                &act.when,
+                self.patience_ms,
+                "patience_ms",
+                &mut wrong,
+            );
             if let Act::CancelBuild { build } = act.what
                 && build >= self.builds.len()
             {
                 let count = self.builds.len();
-                wrong(format!("acts[{index}].what.build"), format!("there is no build {build}: {count} are listed"));
+                wrong(
+                    format!("acts[{index}].what.build"),
+                    format!("there is no build {build}: {count} are listed"),
+                );
             }
         }
         for (index, fault) in self.faults.iter().enumerate() {
@@ -175,7 +194,10 @@ impl Scenario {
         for replica in what.replicas() {
             if replica >= self.replicas {
                 let last = self.replicas.saturating_sub(1);
-                of("replica", format!("there is no replica {replica}: they count from 0 to {last}"));
+                of(
+                    "replica",
+                    format!("there is no replica {replica}: they count from 0 to {last}"),
+                );
             }
         }
         if let Some(lasting) = what.lasting_ms()
@@ -185,7 +207,10 @@ impl Scenario {
         }
         if what.kind().is_reply() {
             if what.count() == 0 {
-                of("count", "is at least 1: a fault that meets nothing is none".into());
+                of(
+                    "count",
+                    "is at least 1: a fault that meets nothing is none".into(),
+                );
             }
             if what.point().is_none() && !matches!(when, When::Point { .. }) {
                 of("point", "is needed where `when` names no point".into());
@@ -193,13 +218,19 @@ impl Scenario {
         }
         match what {
             What::LinkCut { a, b, .. } | What::LinkHalfOpen { a, b, .. } if a == b => {
-                of("b", format!("a link is between two replicas, not from {a} to itself"));
+                of(
+                    "b",
+                    format!("a link is between two replicas, not from {a} to itself"),
+                );
             }
             What::QuotaCut { limit, .. } if !(limit.is_finite() && *limit >= 0.0) => {
                 of("limit", format!("is a number from 0, not {limit}"));
             }
             What::QuotaRaised { factor } if !(factor.is_finite() && *factor >= 1.0) => {
-                of("factor", format!("raises, so it is a number from 1, not {factor}"));
+                of(
+                    "factor",
+                    format!("raises, so it is a number from 1, not {factor}"),
+                );
             }
             What::Reply4xx { says, .. } if !(400..500).contains(&says.status) => {
                 of("says.status", format!("is from 400 to 499, not {}", says.status));
@@ -239,7 +270,8 @@ pub(super) fn hint_in(message: &str) -> String {
 
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let best = known.iter().map(|known| (distance(name, known), *known)).min()?;
-    (best.0 <= name.len().max(3) / 3).then_some(best.1)
+    // Two letters changed places count as two.
+    (best.0 <= (name.len() / 3).max(2) && best.0 < name.len()).then_some(best.1)
 }
 
 /// How many letters to change, add or take away.

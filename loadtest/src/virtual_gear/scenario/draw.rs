@@ -32,7 +32,9 @@ impl Scenario {
         };
         drawn.faults(intensity);
         let Draw { mut rng, faults, .. } = drawn;
-        let is_long = faults.iter().any(|fault| matches!(fault.what, What::GustDown { .. }));
+        let is_long = faults
+            .iter()
+            .any(|fault| matches!(fault.what, What::GustDown { .. }));
         let quiet_after_ms = match is_long {
             true => DOWN_MS + 10 * 60_000,
             false => 10 * 60_000,
@@ -100,7 +102,11 @@ impl Draw {
         for _ in 0..count {
             let kind = self.kind();
             let fault = self.fault(kind);
-            let pair = self.rng.random_bool(0.15).then(|| self.recovery(&fault)).flatten();
+            let pair = self
+                .rng
+                .random_bool(0.15)
+                .then(|| self.recovery(&fault))
+                .flatten();
             self.faults.push(fault);
             self.faults.extend(pair);
         }
@@ -116,7 +122,10 @@ impl Draw {
                 // Two hours cost many passes of polling machines: once in a while is enough.
                 FaultKind::GustDown => {
                     self.rng.random_bool(0.2)
-                        && !self.faults.iter().any(|fault| matches!(fault.what, What::GustDown { .. }))
+                        && !self
+                            .faults
+                            .iter()
+                            .any(|fault| matches!(fault.what, What::GustDown { .. }))
                 }
                 _ => true,
             };
@@ -138,7 +147,11 @@ impl Draw {
         When::Point {
             point: *among.choose(&mut self.rng).expect("there are points"),
             nth: self.nth(),
-            side: if self.rng.random_bool(0.5) { Side::Before } else { Side::After },
+            side: if self.rng.random_bool(0.5) {
+                Side::Before
+            } else {
+                Side::After
+            },
         }
     }
 
@@ -176,9 +189,13 @@ impl Draw {
             When::At { at_ms } => at_ms + lasting + self.rng.random_range(0..300),
             // A replica that comes up again campaigns or opens its links.
             When::Point { .. } | When::Event { .. } => {
-                let kind = *[FaultKind::ReplicaCrash, FaultKind::ReplyLostAfter, FaultKind::EtcdLeaderMoved]
-                    .choose(&mut self.rng)
-                    .expect("there are kinds");
+                let kind = *[
+                    FaultKind::ReplicaCrash,
+                    FaultKind::ReplyLostAfter,
+                    FaultKind::EtcdLeaderMoved,
+                ]
+                .choose(&mut self.rng)
+                .expect("there are kinds");
                 let mut fault = self.fault(kind);
                 let among = [Point::EtcdGrant, Point::LinkOpen, Point::EtcdRange];
                 let mut when = self.point(&among);
@@ -212,7 +229,10 @@ impl Draw {
 
     fn link(&mut self) -> (usize, usize) {
         let a = self.rng.random_range(0..self.replicas);
-        (a, (a + self.rng.random_range(1..self.replicas.max(2))) % self.replicas.max(2))
+        (
+            a,
+            (a + self.rng.random_range(1..self.replicas.max(2))) % self.replicas.max(2),
+        )
     }
 
     fn fault(&mut self, kind: FaultKind) -> Planned<What> {
@@ -229,10 +249,18 @@ impl Draw {
             FaultKind::Preempted => self.event(&["instance.inserted", "guest.state", "job.acquired"]),
             FaultKind::WrongKey => self.event(&["agent.registered", "job.acquired", "token.issued"]),
             FaultKind::JobRetry => self.event(&["job.finished"]),
-            FaultKind::ReservationLapse => self.event(&["job.reserved", "instance.inserted", "operation.state"]),
+            FaultKind::ReservationLapse => {
+                self.event(&["job.reserved", "instance.inserted", "operation.state"])
+            }
             FaultKind::JobCancel | FaultKind::JobReprioritize => self.event(&[
-                "job.created", "job.reserved", "instance.inserted", "operation.state", "guest.state",
-                "token.issued", "agent.registered", "job.acquired",
+                "job.created",
+                "job.reserved",
+                "instance.inserted",
+                "operation.state",
+                "guest.state",
+                "token.issued",
+                "agent.registered",
+                "job.acquired",
             ]),
             // They meet what is created while they stand, so they come early.
             FaultKind::Stockout
@@ -243,14 +271,22 @@ impl Draw {
             | FaultKind::Rate
             | FaultKind::VmNeverBoots
             | FaultKind::BootBroken => match self.rng.random_range(0..3) {
-                0 => When::At { at_ms: self.rng.random_range(0..2_000) },
+                0 => When::At {
+                    at_ms: self.rng.random_range(0..2_000),
+                },
                 1 => self.event(&["job.reserved", "job.created"]),
-                _ => When::Point { point: Point::CloudCreate, nth: self.rng.random_range(1..4), side: Side::Before },
+                _ => When::Point {
+                    point: Point::CloudCreate,
+                    nth: self.rng.random_range(1..4),
+                    side: Side::Before,
+                },
             },
-            FaultKind::PagesShift | FaultKind::ListLag | FaultKind::QuotaRaised => match self.rng.random_bool(0.5) {
-                true => self.at(),
-                false => self.event(&["job.created", "job.reserved", "instance.inserted"]),
-            },
+            FaultKind::PagesShift | FaultKind::ListLag | FaultKind::QuotaRaised => {
+                match self.rng.random_bool(0.5) {
+                    true => self.at(),
+                    false => self.event(&["job.created", "job.reserved", "instance.inserted"]),
+                }
+            }
             _ => self.moment(),
         };
         Planned { when, what }
@@ -263,34 +299,66 @@ impl Draw {
         let count = self.rng.random_range(1..6);
         let while_ms = self.rng.random_range(5_000..90_000);
         let (a, b) = self.link();
-        let host = if self.rng.random_bool(0.5) { Lister::Buildkite } else { Lister::Gce };
+        let host = if self.rng.random_bool(0.5) {
+            Lister::Buildkite
+        } else {
+            Lister::Gce
+        };
         match kind {
-            FaultKind::ReplicaCrash => What::ReplicaCrash { replica, down_ms: lasting_ms },
+            FaultKind::ReplicaCrash => What::ReplicaCrash {
+                replica,
+                down_ms: lasting_ms,
+            },
             FaultKind::ReplicaCrashAtPoll => What::ReplicaCrashAtPoll {
                 replica,
                 polls: self.rng.random_range(0..40),
                 down_ms: lasting_ms,
             },
-            FaultKind::ReplicaFreeze => What::ReplicaFreeze { replica, lasting_ms: lasting_ms.min(2_500) },
+            FaultKind::ReplicaFreeze => What::ReplicaFreeze {
+                replica,
+                lasting_ms: lasting_ms.min(2_500),
+            },
             FaultKind::ReplicaFreezePastLease => What::ReplicaFreezePastLease {
                 replica,
                 lasting_ms: self.rng.random_range(8_000..60_000),
             },
-            FaultKind::LinkCut => What::LinkCut { a, b, lasting_ms: while_ms / 3 },
-            FaultKind::LinkHalfOpen => What::LinkHalfOpen { a, b, lasting_ms: while_ms / 3 },
+            FaultKind::LinkCut => What::LinkCut {
+                a,
+                b,
+                lasting_ms: while_ms / 3,
+            },
+            FaultKind::LinkHalfOpen => What::LinkHalfOpen {
+                a,
+                b,
+                lasting_ms: while_ms / 3,
+            },
             FaultKind::ClockWrong => What::ClockWrong {
                 replica,
                 by_ms: self.rng.random_range(-120_000..120_000),
             },
-            FaultKind::EtcdGone => What::EtcdGone { lasting_ms: while_ms / 4 },
-            FaultKind::EtcdSlow => What::EtcdSlow { by_ms: self.rng.random_range(50..1_500), lasting_ms: while_ms / 4 },
+            FaultKind::EtcdGone => What::EtcdGone {
+                lasting_ms: while_ms / 4,
+            },
+            FaultKind::EtcdSlow => What::EtcdSlow {
+                by_ms: self.rng.random_range(50..1_500),
+                lasting_ms: while_ms / 4,
+            },
             FaultKind::EtcdRestart => What::EtcdRestart { lasting_ms },
             FaultKind::EtcdLeaderMoved => What::EtcdLeaderMoved {},
-            FaultKind::EtcdNoQuorum => What::EtcdNoQuorum { lasting_ms: while_ms / 4 },
+            FaultKind::EtcdNoQuorum => What::EtcdNoQuorum {
+                lasting_ms: while_ms / 4,
+            },
             FaultKind::EtcdCompact => What::EtcdCompact {},
             FaultKind::EtcdWatchBroken => What::EtcdWatchBroken {},
-            FaultKind::EtcdCut => What::EtcdCut { replica, lasting_ms: while_ms / 4 },
-            FaultKind::ListLag => What::ListLag { host, lag_ms: self.rng.random_range(500..15_000), lasting_ms: while_ms },
+            FaultKind::EtcdCut => What::EtcdCut {
+                replica,
+                lasting_ms: while_ms / 4,
+            },
+            FaultKind::ListLag => What::ListLag {
+                host,
+                lag_ms: self.rng.random_range(500..15_000),
+                lasting_ms: while_ms,
+            },
             FaultKind::PagesShift => What::PagesShift {
                 host,
                 size: self.rng.random_range(1..5),
@@ -304,20 +372,47 @@ impl Draw {
                 lasting_ms: while_ms,
             },
             FaultKind::QuotaCut => What::QuotaCut {
-                metric: (*["N2D_CPUS", "CPUS", "T2A_CPUS", "CPUS_PER_VM_FAMILY", "SSD_TOTAL_GB", "INSTANCES"]
-                    .choose(&mut self.rng)
-                    .expect("there are metrics"))
+                metric: (*[
+                    "N2D_CPUS",
+                    "CPUS",
+                    "T2A_CPUS",
+                    "CPUS_PER_VM_FAMILY",
+                    "SSD_TOTAL_GB",
+                    "INSTANCES",
+                ]
+                .choose(&mut self.rng)
+                .expect("there are metrics"))
                 .to_owned(),
                 limit: f64::from(self.rng.random_range(0..24_u32)),
                 lasting_ms: while_ms,
             },
-            FaultKind::QuotaRaised => What::QuotaRaised { factor: f64::from(self.rng.random_range(2..6_u32)) },
-            FaultKind::LateQuota => What::LateQuota { count: count * 3, lasting_ms: while_ms },
-            FaultKind::PartialBulk => What::PartialBulk { count, lasting_ms: while_ms },
-            FaultKind::IpExhausted => What::IpExhausted { count: count * 3, lasting_ms: while_ms },
-            FaultKind::Rate => What::Rate { count, lasting_ms: while_ms },
-            FaultKind::VmNeverBoots => What::VmNeverBoots { count, lasting_ms: while_ms },
-            FaultKind::BootBroken => What::BootBroken { count, lasting_ms: while_ms },
+            FaultKind::QuotaRaised => What::QuotaRaised {
+                factor: f64::from(self.rng.random_range(2..6_u32)),
+            },
+            FaultKind::LateQuota => What::LateQuota {
+                count: count * 3,
+                lasting_ms: while_ms,
+            },
+            FaultKind::PartialBulk => What::PartialBulk {
+                count,
+                lasting_ms: while_ms,
+            },
+            FaultKind::IpExhausted => What::IpExhausted {
+                count: count * 3,
+                lasting_ms: while_ms,
+            },
+            FaultKind::Rate => What::Rate {
+                count,
+                lasting_ms: while_ms,
+            },
+            FaultKind::VmNeverBoots => What::VmNeverBoots {
+                count,
+                lasting_ms: while_ms,
+            },
+            FaultKind::BootBroken => What::BootBroken {
+                count,
+                lasting_ms: while_ms,
+            },
             FaultKind::VmFreeze => What::VmFreeze { pick },
             FaultKind::DiskLost => What::DiskLost { pick },
             FaultKind::Preempted => What::Preempted { pick },
@@ -326,7 +421,10 @@ impl Draw {
             FaultKind::GuestCrash => What::GuestCrash { pick },
             FaultKind::JobCancel => What::JobCancel { pick },
             FaultKind::JobRetry => What::JobRetry { pick },
-            FaultKind::JobReprioritize => What::JobReprioritize { pick, priority: self.rng.random_range(-5..20) },
+            FaultKind::JobReprioritize => What::JobReprioritize {
+                pick,
+                priority: self.rng.random_range(-5..20),
+            },
             FaultKind::ReservationLapse => What::ReservationLapse { pick },
             FaultKind::QueuePause => What::QueuePause { lasting_ms: while_ms },
             FaultKind::AgentLost => What::AgentLost { pick },
@@ -344,7 +442,11 @@ impl Draw {
     }
 
     fn code(&mut self) -> Option<String> {
-        let codes = ["RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "UNSUPPORTED_OPERATION"];
+        let codes = [
+            "RESOURCE_POOL_EXHAUSTED",
+            "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
+            "UNSUPPORTED_OPERATION",
+        ];
         self.rng
             .random_bool(0.5)
             .then(|| (*codes.choose(&mut self.rng).expect("there are codes")).to_owned())
@@ -356,7 +458,11 @@ impl Draw {
             .copied()
             .filter(|point| answers_over_http(*point) || !is_http(kind))
             .collect();
-        let hot: Vec<Point> = HOT.iter().copied().filter(|point| points.contains(point)).collect();
+        let hot: Vec<Point> = HOT
+            .iter()
+            .copied()
+            .filter(|point| points.contains(point))
+            .collect();
         let among = if self.rng.random_bool(0.6) { hot } else { points };
         let place = *among.choose(&mut self.rng).expect("there are points");
         // Hung on the very message, or a row of them some time after something happened.
@@ -364,15 +470,35 @@ impl Draw {
             0 => (self.event(&FRESH), Some(place), self.rng.random_range(1..6)),
             _ => {
                 let (nth, side) = (self.nth(), Side::Before);
-                (When::Point { point: place, nth, side }, None, self.rng.random_range(1..4))
+                (
+                    When::Point {
+                        point: place,
+                        nth,
+                        side,
+                    },
+                    None,
+                    self.rng.random_range(1..4),
+                )
             }
         };
-        let is_google = matches!(place, Point::CloudCreate | Point::CloudOperation | Point::CloudFates
-            | Point::CloudList | Point::CloudGet | Point::CloudDelete | Point::CloudQuotas);
+        let is_google = matches!(
+            place,
+            Point::CloudCreate
+                | Point::CloudOperation
+                | Point::CloudFates
+                | Point::CloudList
+                | Point::CloudGet
+                | Point::CloudDelete
+                | Point::CloudQuotas
+        );
         let what = match kind {
             FaultKind::ReplyLostBefore => What::ReplyLostBefore { point, count },
             FaultKind::ReplyLostAfter => What::ReplyLostAfter { point, count },
-            FaultKind::ReplyDoubled => What::ReplyDoubled { point, count, later_ms: self.rng.random_range(0..30_000) },
+            FaultKind::ReplyDoubled => What::ReplyDoubled {
+                point,
+                count,
+                later_ms: self.rng.random_range(0..30_000),
+            },
             FaultKind::ReplyLate => What::ReplyLate {
                 point,
                 count,
@@ -383,12 +509,23 @@ impl Draw {
                 let status = [403, 404, 409, 422][self.rng.random_range(0..4)];
                 // Google's own words are believed; only a permission comes and goes by itself there.
                 let html = is_google && (status != 403 || self.rng.random_bool(0.7));
-                What::Reply4xx { point, count, says: Says { status, html } }
+                What::Reply4xx {
+                    point,
+                    count,
+                    says: Says { status, html },
+                }
             }
             FaultKind::Reply429 => What::Reply429 { point, count },
             FaultKind::Reply5xx => {
                 let status = [500, 502, 503, 504][self.rng.random_range(0..4)];
-                What::Reply5xx { point, count, says: Says { status, html: self.rng.random_bool(0.5) } }
+                What::Reply5xx {
+                    point,
+                    count,
+                    says: Says {
+                        status,
+                        html: self.rng.random_bool(0.5),
+                    },
+                }
             }
             _ => What::ReplyHtml { point, count },
         };

@@ -26,6 +26,9 @@ const FIELDS: [&str; 10] = [
     "faults",
 ];
 
+/// Fields that may be negative.
+const SIGNED: [&str; 2] = ["by_ms", "priority"];
+
 impl Scenario {
     /// Reads a file.
     ///
@@ -111,7 +114,8 @@ impl Reader {
 
     fn keys(&mut self, path: &str, table: &Table, known: &[&str]) {
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.problems.push(Problem::at(under(path, key), unknown("key", key, known)));
+            self.problems
+                .push(Problem::at(under(path, key), unknown("key", key, known)));
         }
     }
 
@@ -162,7 +166,10 @@ impl Reader {
         };
         self.keys(path, &table, &["when", "what"]);
         let when = self.field(&mut table, path, "when");
-        let kind = table.get("what").and_then(|what| what.get("kind")).and_then(Value::as_str);
+        let kind = table
+            .get("what")
+            .and_then(|what| what.get("kind"))
+            .and_then(Value::as_str);
         if let Some(kind) = kind.filter(|kind| !kinds.contains(kind)) {
             let problem = unknown(noun, kind, kinds);
             self.problems.push(Problem::at(format!("{path}.what"), problem));
@@ -176,8 +183,18 @@ impl Reader {
     }
 
     fn value<T: DeserializeOwned>(&mut self, path: &str, value: Value) -> Option<T> {
+        let negative = negative(&value).map(|key| match key.as_str() {
+            "" => path.to_owned(),
+            key => under(path, key),
+        });
         match value.try_into() {
             Ok(value) => Some(value),
+            Err(error) if error.message().contains("integer `-") && negative.is_some() => {
+                let what = "is negative; times, counts and rates are whole numbers from 0";
+                self.problems
+                    .push(Problem::at(negative.unwrap_or_default(), what));
+                None
+            }
             Err(error) => {
                 let words = error.message().trim().to_owned();
                 let hint = hint_in(&words);
@@ -185,6 +202,19 @@ impl Reader {
                 None
             }
         }
+    }
+}
+
+/// Where in a value the first negative number is, of the fields that take none.
+fn negative(value: &Value) -> Option<String> {
+    match value {
+        Value::Integer(number) if *number < 0 => Some(String::new()),
+        Value::Table(table) => table
+            .iter()
+            .filter(|(key, _)| !SIGNED.contains(&key.as_str()))
+            .find(|(_, value)| value.as_integer().is_some_and(|number| number < 0))
+            .map(|(key, _)| key.clone()),
+        _ => None,
     }
 }
 

@@ -33,7 +33,11 @@ fn rows() -> Vec<Row<'static>> {
             step,
             tags: format!("cpu: {cpu}, memory: {memory}, arch: {arch}"),
             parallelism: parallelism.parse().ok()?,
-            depends_on: depends_on.split(';').filter(|on| !on.is_empty()).map(str::to_owned).collect(),
+            depends_on: depends_on
+                .split(';')
+                .filter(|on| !on.is_empty())
+                .map(str::to_owned)
+                .collect(),
             priority: priority.parse().unwrap_or_default(),
         })
     };
@@ -50,7 +54,12 @@ pub(super) fn sample(rng: &mut ChaCha8Rng) -> Vec<Step> {
     let mut open: Vec<usize> = order.into_iter().take(rng.random_range(STEPS)).collect();
     while let Some(at) = open.pop() {
         if !std::mem::replace(&mut chosen[at], true) {
-            open.extend(rows[at].depends_on.iter().filter_map(|on| by_name.get(on.as_str())));
+            open.extend(
+                rows[at]
+                    .depends_on
+                    .iter()
+                    .filter_map(|on| by_name.get(on.as_str())),
+            );
         }
     }
     let mut steps = Vec::new();
@@ -62,7 +71,12 @@ pub(super) fn sample(rng: &mut ChaCha8Rng) -> Vec<Step> {
             key: row.step.to_owned(),
             tags: row.tags.clone(),
             parallelism,
-            depends_on: row.depends_on.iter().filter(|on| by_name.contains_key(on.as_str())).cloned().collect(),
+            depends_on: row
+                .depends_on
+                .iter()
+                .filter(|on| by_name.contains_key(on.as_str()))
+                .cloned()
+                .collect(),
             priority: row.priority,
             run_s: rng.random_range(3..40),
             ..Step::default()

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use check::Bad;
 pub use draw::INTENSITY;
 pub use fault::{FaultKind, Lister, Says, What, Who};
-pub use profile::Profile;
+pub use profile::{IMPOSSIBLE, Profile};
 
 use super::net::Point;
 
@@ -91,11 +91,24 @@ pub struct Planned<T> {
 #[expect(missing_docs, reason = "fields are what their names say")]
 pub enum Act {
     /// Cancels a job of a step: the `index`-th of a parallel step.
-    CancelJob { step: String, #[serde(default)] index: usize },
+    CancelJob {
+        step: String,
+        #[serde(default)]
+        index: usize,
+    },
     /// Retries it.
-    RetryJob { step: String, #[serde(default)] index: usize },
+    RetryJob {
+        step: String,
+        #[serde(default)]
+        index: usize,
+    },
     /// Changes its priority.
-    PrioritizeJob { step: String, #[serde(default)] index: usize, priority: i64 },
+    PrioritizeJob {
+        step: String,
+        #[serde(default)]
+        index: usize,
+        priority: i64,
+    },
     /// Cancels a whole build, by its place in the list.
     CancelBuild { build: usize },
     /// Pauses the queue for a while.
@@ -219,7 +232,10 @@ impl<'de> Deserialize<'de> for Point {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         name.parse().map_err(|_| {
-            let known: Vec<&str> = <Self as strum::VariantArray>::VARIANTS.iter().map(Into::into).collect();
+            let known: Vec<&str> = <Self as strum::VariantArray>::VARIANTS
+                .iter()
+                .map(Into::into)
+                .collect();
             serde::de::Error::custom(check::unknown("point", &name, &known))
         })
     }

@@ -121,7 +121,10 @@ impl Step {
         line.push_str(" }");
         if self.retries > 0 {
             let (exit, limit) = (self.exit, self.retries);
-            let _ = write!(line, ", retry: {{ automatic: [ {{ exit_status: {exit}, limit: {limit} }} ] }}");
+            let _ = write!(
+                line,
+                ", retry: {{ automatic: [ {{ exit_status: {exit}, limit: {limit} }} ] }}"
+            );
         }
         line.push_str(" }");
         line
@@ -205,7 +208,12 @@ fn burst(rng: &mut ChaCha8Rng, work: &mut Work) {
         let count = rng.random_range(3..9);
         steps.push(parallel(&format!("fan-{n}"), common(rng), count, rng));
     }
-    steps.push(parallel("wide", "cpu: 4, memory: 16", rng.random_range(8..14), rng));
+    steps.push(parallel(
+        "wide",
+        "cpu: 4, memory: 16",
+        rng.random_range(8..14),
+        rng,
+    ));
     work.builds.push(build(0, "burst", &steps));
 }
 
@@ -214,13 +222,19 @@ fn priorities(rng: &mut ChaCha8Rng, work: &mut Work) {
         let priority = rng.random_range(-2..8);
         let mut steps = vec![Step {
             priority,
-            ..parallel(&format!("jobs-{n}"), "cpu: 4, memory: 16", rng.random_range(4..8), rng)
+            ..parallel(
+                &format!("jobs-{n}"),
+                "cpu: 4, memory: 16",
+                rng.random_range(4..8),
+                rng,
+            )
         }];
         steps.extend(trimmings(rng, &format!("-{n}")).into_iter().map(|step| Step {
             priority: priority + rng.random_range(-1..2),
             ..step
         }));
-        work.builds.push(build(rng.random_range(0..20_000), &format!("team-{n}"), &steps));
+        work.builds
+            .push(build(rng.random_range(0..20_000), &format!("team-{n}"), &steps));
     }
     quota(work, rng.random_range(5..9) * 4);
 }
@@ -239,7 +253,8 @@ fn all_different(rng: &mut ChaCha8Rng, work: &mut Work) {
     let mut steps = trimmings(rng, "");
     for n in 0..rng.random_range(18..24) {
         let cpu = [2, 4, 8, 16][n % 4];
-        let memory = cpu * 2 + u32::try_from(n).unwrap_or_default();
+        // No two alike, and never more than 7 GiB a vCPU: machines have up to 8.
+        let memory = cpu * 2 + (u32::try_from(n).unwrap_or_default() / 4) * cpu.min(8) / 2 + 1;
         steps.push(Step::new(
             format!("kind-{n}"),
             format!("cpu: {cpu}, memory: {memory}, disk: {}", 20 + n),
@@ -266,19 +281,42 @@ fn tiny_quota(rng: &mut ChaCha8Rng, work: &mut Work) {
 fn mass_cancel(rng: &mut ChaCha8Rng, work: &mut Work) {
     for n in 0..3 {
         let mut steps = trimmings(rng, &format!("-{n}"));
-        steps.push(parallel(&format!("fan-{n}"), common(rng), rng.random_range(4..8), rng));
-        steps.push(parallel(&format!("more-{n}"), common(rng), rng.random_range(2..5), rng));
-        work.builds.push(build(rng.random_range(0..8_000), "cancelled", &steps));
+        steps.push(parallel(
+            &format!("fan-{n}"),
+            common(rng),
+            rng.random_range(4..8),
+            rng,
+        ));
+        steps.push(parallel(
+            &format!("more-{n}"),
+            common(rng),
+            rng.random_range(2..5),
+            rng,
+        ));
+        work.builds
+            .push(build(rng.random_range(0..8_000), "cancelled", &steps));
         let (step, index) = (format!("fan-{n}"), rng.random_range(0..4));
         let at_ms = rng.random_range(500..45_000);
-        let event = ["job.reserved", "instance.inserted", "token.issued", "agent.registered", "job.acquired"];
+        let event = [
+            "job.reserved",
+            "instance.inserted",
+            "token.issued",
+            "agent.registered",
+            "job.acquired",
+        ];
         let whole = When::Event {
             event: event[rng.random_range(0..event.len())].to_owned(),
             nth: rng.random_range(1..9),
             delay_ms: rng.random_range(0..500),
         };
         let mut plan = |when: When, what: Act| work.acts.push(Planned { when, what });
-        plan(When::At { at_ms }, Act::CancelJob { step: step.clone(), index });
+        plan(
+            When::At { at_ms },
+            Act::CancelJob {
+                step: step.clone(),
+                index,
+            },
+        );
         plan(
             When::At {
                 at_ms: at_ms + rng.random_range(0..30_000),
@@ -294,17 +332,33 @@ fn mass_cancel(rng: &mut ChaCha8Rng, work: &mut Work) {
 /// Lowers every quota of vCPUs to this.
 fn quota(work: &mut Work, cpus: u32) {
     let table = |names: &[&str], value: u32| -> toml::Value {
-        let entries = names.iter().map(|name| ((*name).to_owned(), f64::from(value).into()));
+        let entries = names
+            .iter()
+            .map(|name| ((*name).to_owned(), f64::from(value).into()));
         toml::Value::Table(entries.collect())
     };
     let classic = [
-        "CPUS", "E2_CPUS", "N2_CPUS", "N2D_CPUS", "N2A_CPUS", "C2_CPUS", "C2D_CPUS", "C3_CPUS", "T2D_CPUS",
-        "T2A_CPUS", "PREEMPTIBLE_CPUS",
+        "CPUS",
+        "E2_CPUS",
+        "N2_CPUS",
+        "N2D_CPUS",
+        "N2A_CPUS",
+        "C2_CPUS",
+        "C2D_CPUS",
+        "C3_CPUS",
+        "T2D_CPUS",
+        "T2A_CPUS",
+        "PREEMPTIBLE_CPUS",
     ];
     let families = ["C3D", "C4", "C4A", "C4D", "N4", "N4A", "N4D"];
     let mut gce = toml::Table::new();
     gce.insert("quotas".to_owned(), table(&classic, cpus));
     gce.insert("family_quotas".to_owned(), table(&families, cpus));
-    gce.insert("project_quotas".to_owned(), table(&["CPUS_ALL_REGIONS"], cpus * 2));
-    work.limits.change.insert("gce".to_owned(), toml::Value::Table(gce));
+    gce.insert(
+        "project_quotas".to_owned(),
+        table(&["CPUS_ALL_REGIONS"], cpus * 2),
+    );
+    work.limits
+        .change
+        .insert("gce".to_owned(), toml::Value::Table(gce));
 }

@@ -11,7 +11,9 @@ impl BuildAt {
     /// The pipeline is not YAML, or has no steps.
     pub fn steps(&self) -> Result<Vec<String>, String> {
         let (_, steps) = self.read()?;
-        let keys = steps.iter().filter_map(|step| step.get("key")?.as_str().map(str::to_owned));
+        let keys = steps
+            .iter()
+            .filter_map(|step| step.get("key")?.as_str().map(str::to_owned));
         Ok(keys.collect())
     }
 

@@ -79,6 +79,7 @@ fn a_lagging_list_hides_new_jobs_and_shows_reserved_ones_still() {
     let lag = ListView {
         lag: std::time::Duration::from_secs(5),
         paused: false,
+        shift: None,
     };
     let seen = |bench: &mut Bench| {
         bench
@@ -230,4 +231,51 @@ fn acquisition_tokens_are_for_jobs_this_stack_has_reserved() {
     assert_eq!(issue(&mut bench, &jobs, Some(0)).unwrap_err().status, 422);
     assert_eq!(issue(&mut bench, &jobs, Some(3601)).unwrap_err().status, 422);
     assert_eq!(issue(&mut bench, &[], None).unwrap_err().status, 422);
+}
+
+#[test]
+fn a_reservation_that_is_forgotten_early_puts_the_job_back_into_the_list() {
+    let mut bench = Bench::new();
+    let job = bench.build("steps:\n- {command: a, key: a}").jobs[0].uuid;
+    assert!(
+        bench
+            .act(|model, now, out| model.lapse_reservation(now, job, out))
+            .is_err()
+    );
+    assert!(bench.reserve("g", job, 600));
+    bench
+        .act(|model, now, out| model.lapse_reservation(now, job, out))
+        .unwrap();
+    assert_eq!((bench.state(job), bench.listed()), (State::Scheduled, vec![job]));
+    assert!(bench.reserve("g", job, 600), "it can be reserved again");
+    bench.pass(601.0);
+    assert_eq!(bench.state(job), State::Scheduled);
+}
+
+#[test]
+fn shifting_pages_lose_what_slips_to_a_page_that_was_read() {
+    let mut bench = Bench::new();
+    let all: Vec<_> = bench.build(THREE).jobs.iter().map(|job| job.uuid).collect();
+    let view = ListView {
+        shift: Some((1, 1)),
+        ..ListView::default()
+    };
+    let mut page = |after: Option<&str>| {
+        let now = bench.now();
+        bench
+            .model
+            .list_scheduled(now, 0, "g", "gust", (1000, after), view)
+            .unwrap()
+    };
+    let first = page(None);
+    let cursor = first.end_cursor.expect("there is more");
+    let second = page(Some(&cursor));
+    let seen: Vec<_> = first
+        .jobs
+        .iter()
+        .chain(&second.jobs)
+        .map(|job| job.uuid)
+        .collect();
+    assert_eq!(seen, [all[0], all[2]]);
+    assert!(!second.has_next_page);
 }

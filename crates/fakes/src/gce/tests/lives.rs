@@ -360,3 +360,102 @@ fn pages_hold_at_most_500_and_go_on_when_their_last_name_is_gone() {
         );
     }
 }
+
+#[test]
+fn a_machine_that_is_stuck_comes_out_of_staging_only_to_be_deleted() {
+    let mut world = World::demo();
+    world.fault(json!({ "kind": "gce.stuck-boot", "match": { "name": "b" }, "count": 1 }));
+    let operation = world.bulk(bulk("e2-standard-2", &["a", "b"])).unwrap();
+    world.pass(600.0);
+    assert_eq!(world.named("a").status, Status::Running);
+    let stuck = world.named("b");
+    assert_eq!(stuck.status, Status::Staging);
+    assert_eq!(world.operation(&operation).progress, Progress::Running);
+    let zone = stuck.zone.to_string();
+    let at = At {
+        project: DEFAULT_PROJECT,
+        zone: &zone,
+        name: "b",
+    };
+    world.call(|model, call| model.delete(call, at, None)).unwrap();
+    world.pass(60.0);
+    assert!(world.list().iter().all(|instance| &*instance.name != "b"));
+    assert_eq!(world.operation(&operation).progress, Progress::Done);
+}
+
+#[test]
+fn a_machine_that_loses_its_disk_starts_its_guest_anew() {
+    let mut world = World::demo();
+    world.model.want_orders();
+    world.bulk(bulk("e2-standard-2", &["a"])).unwrap();
+    world.pass(60.0);
+    let first = world.model.take_orders();
+    world
+        .call(|model, call| model.happen(call.now, "a", Mishap::LoseDisk, call.out))
+        .unwrap();
+    world.pass(60.0);
+    let then = world.model.take_orders();
+    let [Order::Start { instance, turn }] = first[..] else {
+        panic!("{first:?}")
+    };
+    let [
+        Order::Kill { instance: killed },
+        Order::Start {
+            instance: again,
+            turn: later,
+        },
+    ] = then[..]
+    else {
+        panic!("{then:?}")
+    };
+    assert_eq!((killed, again), (instance, instance));
+    assert!(later > turn, "another turn of its life");
+    assert_eq!(world.named("a").status, Status::Running);
+}
+
+#[test]
+fn of_a_bulk_insert_that_is_cut_short_the_first_machine_comes() {
+    let mut world = World::demo();
+    world.fault(json!({ "kind": "gce.partial-bulk", "count": 2 }));
+    world.bulk(bulk("e2-standard-2", &["a", "b", "c", "d"])).unwrap();
+    world.bulk(bulk("e2-standard-2", &["e"])).unwrap();
+    world.pass(60.0);
+    let names: Vec<String> = world
+        .list()
+        .iter()
+        .map(|instance| instance.name.to_string())
+        .collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "d", "e"]);
+    assert_eq!(world.events("instance.refused").len(), 2);
+}
+
+#[test]
+fn shifting_pages_are_short_and_lose_what_slips_over_their_borders() {
+    let mut world = World::demo();
+    world
+        .bulk(bulk("e2-standard-2", &["a", "b", "c", "d", "e"]))
+        .unwrap();
+    world.pass(60.0);
+    world.fault(json!({ "kind": "list.shift", "match": { "host": "gce", "size": 2, "skip": 1 } }));
+    let mut seen = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let query = Query {
+            page_token: token.as_deref(),
+            ..Query::default()
+        };
+        let page = world
+            .call(|model, call| model.aggregated_list(call, DEFAULT_PROJECT, query))
+            .unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.iter().map(|instance| instance.name.to_string()));
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    assert_eq!(world.events("fault.applied").len(), 1);
+}

@@ -1,0 +1,7 @@
+//! A good history passes; each invariant catches histories that are spoiled against it.
+
+mod history;
+mod made;
+mod reasons;
+mod spoiled;
+mod world;
