@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::triage::Waiting;
+use super::{
+    retire::{is_overdue, leaves},
+    triage::Waiting,
+};
 use crate::{
     ids::{JobRef, MachineName},
     records::{BatchRecord, JobPhase, MachinePhase, MachineRecord},
@@ -69,15 +72,20 @@ pub(super) fn cover<'a>(snapshot: &'a Snapshot<'a>, waiting: &[Waiting<'a>]) -> 
     }
 }
 
-// Booting machines come first: they will claim sooner than those still being created.
+// Booting machines come first: they will claim sooner than those still being created. One that this very pass
+// retires comes no more, or the job that counts on it would be passed over by one of lower rank.
 fn coming<'a>(snapshot: &'a Snapshot<'a>) -> impl Iterator<Item = (Coming<'a>, Option<&'a JobRef>)> {
     let book = snapshot.book;
     let booting = book
         .machines()
         .values()
-        .filter(|m| matches!(m.phase, MachinePhase::Booting))
+        .filter(|m| matches!(m.phase, MachinePhase::Booting) && !leaves(snapshot, m))
         .map(|m| (Coming::Booting(m), m.made_for.as_ref()));
-    let creating = book.batches().values().flat_map(move |batch| {
+    let in_time = book
+        .batches()
+        .values()
+        .filter(|batch| !is_overdue(snapshot, batch));
+    let creating = in_time.flat_map(move |batch| {
         batch
             .members
             .iter()

@@ -4,7 +4,7 @@ use super::{Action, Decision, cover::Cover};
 use crate::{
     ids::{MachineName, Shard, Zone},
     ports::{InstanceStatus, JobState},
-    records::{Claim, DeleteCause, MachinePhase, MachineRecord},
+    records::{BatchRecord, Claim, DeleteCause, MachinePhase, MachineRecord},
     snapshot::Snapshot,
 };
 
@@ -72,10 +72,20 @@ pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut 
 fn overdue_creations<'a>(snapshot: &'a Snapshot<'a>) -> impl Iterator<Item = &'a MachineName> {
     let batches = snapshot.book.batches().values();
     batches
-        .filter(|batch| snapshot.now.since(batch.created_at) >= snapshot.settings.create_timeout)
+        .filter(|batch| is_overdue(snapshot, batch))
         .flat_map(|batch| &batch.members)
         .map(|member| &member.name)
         .filter(|name| !snapshot.book.machines().contains_key(*name))
+}
+
+/// Nobody settled it in time.
+pub(super) fn is_overdue(snapshot: &Snapshot<'_>, batch: &BatchRecord) -> bool {
+    snapshot.now.since(batch.created_at) >= snapshot.settings.create_timeout
+}
+
+/// This pass retires the machine.
+pub(super) fn leaves(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
+    cause(snapshot, machine).is_some()
 }
 
 fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause> {

@@ -138,16 +138,36 @@ fn a_refused_machine_is_made_anew_under_a_new_name() {
     assert_eq!(world.failures(1), [0, 0, 0, 0], "what passes costs no patience");
 }
 
+/// Found by the simulation: a job that counted on a machine which the same pass retired was passed over.
+#[test]
+fn a_job_whose_machine_is_retired_comes_before_one_of_lower_rank() {
+    let mut world = booting();
+    world.wait(300);
+    world.job(2, "small");
+    assert_eq!(
+        world.pass(),
+        [
+            "delete m1.1: boot-timeout",
+            "create bulk small in r1: m1.2 m2.1",
+            "1: creating small in r1",
+            "2: creating small in r1"
+        ]
+    );
+}
+
 #[test]
 fn a_machine_that_never_claims_is_replaced() {
     let mut world = booting();
     world.wait(299);
     assert_eq!(world.pass(), ["1: booting m1.1"]);
     world.wait(1);
-    assert_eq!(world.pass(), ["delete m1.1: boot-timeout", "1: booting m1.1"]);
     assert_eq!(
         world.pass(),
-        ["create small in r1-b: m1.2", "1: creating small in r1"]
+        [
+            "delete m1.1: boot-timeout",
+            "create small in r1-b: m1.2",
+            "1: creating small in r1"
+        ]
     );
     assert!(
         world.claim("m1.1", "k").starts_with("no job"),
@@ -204,7 +224,14 @@ fn a_machine_that_powered_off_is_deleted_once_whatever_else_is_wrong_with_it() {
 
     let mut world = booting();
     world.list("r1", &[("m1.1", Stopped)]);
-    assert_eq!(world.pass(), ["delete m1.1: stopped", "1: booting m1.1"]);
+    assert_eq!(
+        world.pass(),
+        [
+            "delete m1.1: stopped",
+            "create small in r1-b: m1.2",
+            "1: creating small in r1"
+        ]
+    );
     assert!(world.gone("m1.1"));
     assert_eq!(world.failures(1), [1, 0, 0, 0]);
 }
@@ -214,7 +241,7 @@ fn a_machine_that_is_idle_and_stopped_is_deleted_once() {
     let mut world = booting();
     world.state(1, JobState::Canceled);
     world.list("r1", &[("m1.1", Stopped)]);
-    assert_eq!(world.pass(), ["close 1: canceled", "delete m1.1: no-job"]);
+    assert_eq!(world.pass(), ["close 1: canceled", "delete m1.1: stopped"]);
     world.list("r1", &[("m1.1", Stopping)]);
     assert!(world.pass().is_empty());
 }
@@ -290,13 +317,12 @@ fn names_go_on_through_settling_refusal_vanishing_and_rebooking() {
     world.job(1, "small");
     let mut names = Vec::new();
     // Refused, gone unclaimed, gone claimed, deleted: World refuses a name that comes twice.
+    let created = |lines: &[String]| -> Vec<String> {
+        let created = lines.iter().filter_map(|line| line.strip_prefix("create "));
+        created.map(str::to_owned).collect()
+    };
     for round in 0..8 {
-        let decision = world.pass();
-        names.extend(
-            decision
-                .iter()
-                .filter_map(|line| Some(line.strip_prefix("create ")?.to_owned())),
-        );
+        names.extend(created(&world.pass()));
         match round % 4 {
             0 => world.all_refused(&RefusalClass::Internal),
             1 => {
@@ -314,7 +340,12 @@ fn names_go_on_through_settling_refusal_vanishing_and_rebooking() {
             _ => {
                 world.all_created();
                 world.wait(300);
-                assert_eq!(world.pass().len(), 2, "boot timeout");
+                let lines = world.pass();
+                assert!(
+                    lines.iter().any(|line| line.ends_with("boot-timeout")),
+                    "{lines:?}"
+                );
+                names.extend(created(&lines));
             }
         }
         world.wait(30);
@@ -330,6 +361,7 @@ fn names_go_on_through_settling_refusal_vanishing_and_rebooking() {
             "small in r1-b: m1.6",
             "small in r1-a: m1.7",
             "small in r1-b: m1.8",
+            "small in r1-a: m1.9",
         ]
     );
 }
@@ -373,10 +405,11 @@ fn a_creation_that_nobody_settles_in_time_loses_its_right_and_its_job_is_placed_
         lines.contains(&"delete m1.1: create-timeout".to_owned()),
         "{lines:?}"
     );
-    assert_eq!(
-        world.pass(),
-        ["create small in r1-b: m1.2", "1: creating small in r1"]
+    assert!(
+        lines.contains(&"create small in r1-b: m1.2".to_owned()),
+        "{lines:?}"
     );
+    assert_eq!(world.pass(), ["1: creating small in r1"]);
     // It was made after all: it has no right to claim, and goes.
     assert_eq!(world.claim("m1.1", "k"), "no job: this machine is being removed");
 }
