@@ -18,6 +18,9 @@ pub const SEEDS: &str = "loadtest/seeds";
 /// Most runs that shrinking may take.
 const SHRINK_BUDGET: usize = 600;
 
+const NO_SIZE: &str =
+    "--jobs: only the profiles one-shape and monorepo have any size one likes; the others have their own";
+
 /// What to simulate.
 #[derive(Args, Clone, Debug)]
 pub struct SimArgs {
@@ -45,6 +48,9 @@ pub struct SimArgs {
     /// Without faults.
     #[arg(long)]
     plain: bool,
+    /// Big plain runs of so many jobs each, with raised limits: `--profile one-shape` or `monorepo`.
+    #[arg(long, requires = "plain", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    jobs: Option<u32>,
     /// Threads; one for each core by default.
     #[arg(long)]
     threads: Option<usize>,
@@ -83,8 +89,15 @@ pub fn sim(args: &SimArgs) -> Result<bool> {
     if let Some(seed) = args.seed {
         let profile = args.profile.unwrap_or(Profile::VARIANTS[0]);
         let intensity = if args.plain { 0.0 } else { INTENSITY };
-        let scenario = Scenario::draw(seed, profile, args.replicas.unwrap_or(3), intensity);
-        return one(args, &scenario);
+        let replicas = args.replicas.unwrap_or(3);
+        if let Some(jobs) = args.jobs {
+            let profile = args.profile.unwrap_or(Profile::OneShape);
+            return match Scenario::big(seed, profile, replicas, jobs) {
+                Some(big) => one(args, &big),
+                None => bail!(NO_SIZE),
+            };
+        }
+        return one(args, &Scenario::draw(seed, profile, replicas, intensity));
     }
     if args.trace || args.keep.is_some() {
         bail!("--trace and --keep are about one run: name it with --seed or --scenario");
@@ -132,12 +145,18 @@ fn one(args: &SimArgs, scenario: &Scenario) -> Result<bool> {
 #[expect(clippy::print_stdout, reason = "the report is this command's product")]
 #[expect(clippy::print_stderr, reason = "progress is for people")]
 fn many(args: &SimArgs) -> Result<bool> {
+    let profiles = match (args.profile, args.jobs) {
+        (Some(one), None) => vec![one],
+        (Some(one), Some(jobs)) if Scenario::big(1, one, 1, jobs).is_some() => vec![one],
+        (Some(_), Some(_)) => bail!(NO_SIZE),
+        (None, Some(_)) => vec![Profile::OneShape, Profile::Monorepo],
+        (None, None) => Profile::VARIANTS.to_vec(),
+    };
     let sweep = Sweep {
         from: args.from,
         seeds: args.seeds,
-        profiles: args
-            .profile
-            .map_or_else(|| Profile::VARIANTS.to_vec(), |one| vec![one]),
+        profiles,
+        jobs: args.jobs,
         replicas: args.replicas.map_or_else(|| vec![1, 3], |one| vec![one]),
         all: args.all,
         plain: args.plain,
