@@ -79,6 +79,8 @@ struct State {
     severed: Vec<(Instant, mpsc::UnboundedSender<Seen>)>,
     /// What is compacted next, and when.
     compaction: (u64, Instant),
+    /// When the ticker wakes.
+    armed: Option<Instant>,
 }
 
 /// The cluster that all replicas share. Cheap to clone.
@@ -90,7 +92,8 @@ pub struct EtcdWorld {
 struct Inner {
     start: Instant,
     state: Mutex<State>,
-    changed: Notify,
+    /// Something is due before the ticker wakes.
+    sooner: Notify,
 }
 
 impl Default for EtcdWorld {
@@ -115,12 +118,13 @@ impl EtcdWorld {
             watchers: Vec::new(),
             severed: Vec::new(),
             compaction: (0, start + RETENTION),
+            armed: None,
         };
         Self {
             inner: Arc::new(Inner {
                 start,
                 state: Mutex::new(state),
-                changed: Notify::new(),
+                sooner: Notify::new(),
             }),
         }
     }
@@ -137,11 +141,16 @@ impl EtcdWorld {
         let world = self.clone();
         tasks.spawn("etcd", async move {
             loop {
-                let due = world.state().next_due(world.inner.start);
+                let due = {
+                    let mut state = world.state();
+                    let due = state.next_due(world.inner.start);
+                    state.armed = Some(due);
+                    due
+                };
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(due) => world.change(|_, _| ()),
-                    () = world.inner.changed.notified() => {}
+                    () = world.inner.sooner.notified() => {}
                 }
             }
         });
@@ -313,8 +322,10 @@ impl EtcdWorld {
         let mut state = self.state();
         state.settle(self.inner.start, now);
         let result = act(&mut state, now);
-        drop(state);
-        self.inner.changed.notify_waiters();
+        let due = state.next_due(self.inner.start);
+        if state.armed.is_none_or(|armed| due < armed) {
+            self.inner.sooner.notify_one();
+        }
         result
     }
 
