@@ -28,7 +28,7 @@ mod timers;
 mod trail;
 mod verdict;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::ids::MachineName;
 
@@ -60,7 +60,7 @@ pub struct Committed {
     /// The revision it made.
     pub revision: u64,
     /// Keys below the stack's prefix with their new values, none for a removal.
-    pub writes: Vec<(String, Option<Vec<u8>>)>,
+    pub writes: Vec<(String, Option<Arc<[u8]>>)>,
 }
 
 /// A fault met something.
