@@ -117,9 +117,7 @@ impl inject::Witness for Witness {
     fn fault(&self, at: Duration, met: &Met) {
         let mut witnesses = self.lock();
         witnesses.checker.fault(at, met);
-        witnesses.timeline.line(at, || {
-            format!("FAULT {} {:?} {}", met.kind, met.subject, met.note)
-        });
+        witnesses.timeline.fault(at, met);
     }
 
     fn limits(&self, at: Duration, limits: &[Limit]) {
@@ -130,7 +128,7 @@ impl inject::Witness for Witness {
 
     fn paused(&self, at: Duration, queue: &str, paused: bool) {
         self.tell(|checker| checker.paused(at, queue, paused));
-        self.line(at, || format!("queue {queue} paused: {paused}"));
+        self.line(at, || format!("queue {queue} {}", if paused { "is paused" } else { "goes on" }));
     }
 }
 
@@ -325,8 +323,9 @@ fn tap(world: &Shared, witness: &Witness) -> Tap {
                 })
                 .collect(),
         };
-        witness.tell(|checker| checker.commit(at, &committed));
-        witness.line(at, || Timeline::committed(&committed));
+        let mut witnesses = witness.lock();
+        witnesses.checker.commit(at, &committed);
+        witnesses.timeline.committed(at, &committed);
     })
 }
 
