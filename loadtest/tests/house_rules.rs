@@ -23,7 +23,10 @@ fn every_select_polls_its_branches_in_the_order_they_are_written() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
     for entry in fs::read_dir(root.join("crates")).expect("there are crates") {
-        sources(&entry.expect("the entry can be read").path().join("src"), &mut files);
+        sources(
+            &entry.expect("the entry can be read").path().join("src"),
+            &mut files,
+        );
     }
     sources(&root.join("loadtest/src"), &mut files);
     let (mut selects, mut unordered) = (0, Vec::new());

@@ -52,7 +52,11 @@ fn a_fresh_process_in_another_time_zone_with_a_loud_log_gives_the_same_log() {
         let here = log(&Scenario::draw(5, Profile::Burst, replicas, INTENSITY));
         let there = printed(5, replicas, &[("TZ", "Pacific/Chatham"), ("LC_ALL", "C")]);
         assert_same(&here, &there);
-        let loud = printed(5, replicas, &[("TZ", "America/St_Johns"), ("RUST_LOG", "gust_server=debug")]);
+        let loud = printed(
+            5,
+            replicas,
+            &[("TZ", "America/St_Johns"), ("RUST_LOG", "gust_server=debug")],
+        );
         assert_same(&here, &loud);
     }
 }
@@ -68,7 +72,10 @@ fn events(log: &str, kind: &str) -> Vec<Value> {
 #[test]
 fn without_faults_each_job_has_one_machine_and_one_token_and_nothing_is_left() {
     let scenario = Scenario::draw(11, Profile::MassCancel, 3, 0.0);
-    let scenario = Scenario { acts: Vec::new(), ..scenario };
+    let scenario = Scenario {
+        acts: Vec::new(),
+        ..scenario
+    };
     let outcome = run(&scenario, Keep::Log);
     assert_eq!(outcome.failure(), None);
     let log = outcome.log;

@@ -82,7 +82,11 @@ fn what_makes_no_sense_on_the_command_line_is_refused_with_a_hint() {
     .map(|args| {
         let output = sim(dir.path(), args);
         assert_eq!(exit(&output), 2, "{args:?}");
-        format!("$ sim {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr))
+        format!(
+            "$ sim {}\n{}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        )
     })
     .collect();
     insta::assert_snapshot!(said.join("\n"));
@@ -91,7 +95,15 @@ fn what_makes_no_sense_on_the_command_line_is_refused_with_a_hint() {
 #[test]
 fn a_scenario_that_was_printed_reads_as_the_one_that_was_drawn() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--seed", "9", "--profile", "trickle", "--replicas", "3", "--print"];
+    let args = [
+        "--seed",
+        "9",
+        "--profile",
+        "trickle",
+        "--replicas",
+        "3",
+        "--print",
+    ];
     let output = sim(dir.path(), &args);
     assert_eq!(exit(&output), 0);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -101,10 +113,14 @@ fn a_scenario_that_was_printed_reads_as_the_one_that_was_drawn() {
 
 /// Nobody has any quota, and nobody waits long.
 fn hopeless() -> String {
-    let quotas = ["CPUS", "E2_CPUS", "N2_CPUS", "N2D_CPUS", "T2D_CPUS", "C2_CPUS", "C2D_CPUS", "C3_CPUS"]
+    let quotas = [
+        "CPUS", "E2_CPUS", "N2_CPUS", "N2D_CPUS", "T2D_CPUS", "C2_CPUS", "C2D_CPUS", "C3_CPUS",
+    ]
+    .map(|name| format!("{name} = 0.0\n"))
+    .concat();
+    let families = ["C3D", "C4", "C4D", "N4", "N4D"]
         .map(|name| format!("{name} = 0.0\n"))
         .concat();
-    let families = ["C3D", "C4", "C4D", "N4", "N4D"].map(|name| format!("{name} = 0.0\n")).concat();
     let scenario = BAD.split("[[faults]]").next().unwrap().replace(
         "limits = { base = \"demo\" }",
         "limits = { base = \"demo\", change = { gce = { quotas = {QUOTAS}, family_quotas = {FAMILIES} } } }",
@@ -123,7 +139,8 @@ fn a_run_without_progress_ends_and_says_what_each_task_waits_for() {
     std::fs::write(dir.path().join("hopeless.toml"), hopeless()).unwrap();
     let output = sim(dir.path(), &["--scenario", "hopeless.toml"]);
     assert_eq!(exit(&output), 1, "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8_lossy(&output.stdout).replace(env!("CARGO_BIN_EXE_gust-loadtest"), "gust-loadtest");
+    let said =
+        String::from_utf8_lossy(&output.stdout).replace(env!("CARGO_BIN_EXE_gust-loadtest"), "gust-loadtest");
     insta::with_settings!({ filters => vec![(r"in \d+\.\d s", "in [real] s")] }, {
         insta::assert_snapshot!(said);
     });

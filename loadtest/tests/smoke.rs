@@ -26,7 +26,11 @@ fn seeds_with_faults_break_nothing() {
     let clock = tokio::time::Instant::now();
     let sum = sweep.run(&|sum| {
         if sum.runs.is_multiple_of(200) {
-            eprintln!("{} of {seeds} runs, {:.0} s", sum.runs, clock.elapsed().as_secs_f64());
+            eprintln!(
+                "{} of {seeds} runs, {:.0} s",
+                sum.runs,
+                clock.elapsed().as_secs_f64()
+            );
         }
     });
     let seconds = clock.elapsed().max(Duration::from_millis(1)).as_secs_f64();
@@ -55,5 +59,10 @@ fn seeds_with_faults_break_nothing() {
     assert_eq!(sum.runs, seeds);
     assert!(sum.fewest_jobs >= 20, "a run of {} jobs", sum.fewest_jobs);
     // Faults that meet nothing prove nothing.
-    assert!(sum.faults >= 5 * sum.runs, "{} faults met in {} runs", sum.faults, sum.runs);
+    assert!(
+        sum.faults >= 5 * sum.runs,
+        "{} faults met in {} runs",
+        sum.faults,
+        sum.runs
+    );
 }

@@ -21,14 +21,19 @@ pub(super) fn check(name: &str) -> Result<()> {
         .chars()
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !plain || name.is_empty() {
-        bail!("--keep {name:?}: a name is made of a-z, 0-9 and -, and says what was wrong, as in token-twice");
+        bail!(
+            "--keep {name:?}: a name is made of a-z, 0-9 and -, and says what was wrong, as in token-twice"
+        );
     }
     if !Path::new(SEEDS).is_dir() {
         bail!("--keep {name}: there is no directory {SEEDS} here; run this from the root of the repository");
     }
     let path = path(name);
     if path.exists() {
-        bail!("--keep {name}: {} exists; take another name, or remove it first", path.display());
+        bail!(
+            "--keep {name}: {} exists; take another name, or remove it first",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -51,7 +56,10 @@ pub(super) fn keep(scenario: &Scenario, named: &str, outcome: &Outcome, name: &s
     let said = outcome.failure().unwrap_or_default();
     let said = said.lines().next().unwrap_or_default();
     let path = path(name);
-    let text = format!("# {said}\n# Found with {named}, and cut down.\n{}", small.to_toml());
+    let text = format!(
+        "# {said}\n# Found with {named}, and cut down.\n{}",
+        small.to_toml()
+    );
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(format!(
         "cut down in {runs} runs from {}\n                  to {}\nand kept as {}",

@@ -27,7 +27,11 @@ pub(super) fn one(args: &SimArgs, scenario: &Scenario, named: &str) -> Result<bo
     write!(out, "{}", outcome.log)?;
     let told = told(scenario, &outcome, &clock);
     // The log is for programs: nothing else may stand in it.
-    let mut words: Box<dyn Write> = if args.log { Box::new(std::io::stderr()) } else { Box::new(out) };
+    let mut words: Box<dyn Write> = if args.log {
+        Box::new(std::io::stderr())
+    } else {
+        Box::new(out)
+    };
     writeln!(words, "{told}")?;
     let Some(failure) = outcome.failure() else {
         if args.keep.is_some() {

@@ -53,7 +53,11 @@ fn covered(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<bool> {
     if must {
         writeln!(out, "{}", sum.cover.table())?;
     }
-    let hint = if must || never.is_empty() { "" } else { " (--coverage lists them)" };
+    let hint = if must || never.is_empty() {
+        ""
+    } else {
+        " (--coverage lists them)"
+    };
     writeln!(
         out,
         "{} pairs of state and fault met, {} never{hint}",
@@ -71,7 +75,12 @@ fn covered(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<bool> {
 // The first run that broke an invariant tells its story; further ones are named.
 fn failures(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<()> {
     let mut told = BTreeSet::new();
-    for Failure { scenario, broken, what } in &sum.failures {
+    for Failure {
+        scenario,
+        broken,
+        what,
+    } in &sum.failures
+    {
         let headline = what.lines().next().unwrap_or_default();
         writeln!(
             out,
@@ -85,13 +94,22 @@ fn failures(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<()> {
         } else {
             writeln!(out, "  {headline}")?;
         }
-        writeln!(out, "  again: {} {} --trace", command(), named(scenario, args.plain))?;
+        writeln!(
+            out,
+            "  again: {} {} --trace",
+            command(),
+            named(scenario, args.plain)
+        )?;
     }
     if args.keep.is_none()
         && let Some(first) = sum.failures.first()
     {
         let named = named(&first.scenario, args.plain);
-        writeln!(out, "cut the first one down, and keep it as a test: {} {named} --keep NAME", command())?;
+        writeln!(
+            out,
+            "cut the first one down, and keep it as a test: {} {named} --keep NAME",
+            command()
+        )?;
     }
     Ok(())
 }

@@ -128,7 +128,9 @@ impl inject::Witness for Witness {
 
     fn paused(&self, at: Duration, queue: &str, paused: bool) {
         self.tell(|checker| checker.paused(at, queue, paused));
-        self.line(at, || format!("queue {queue} {}", if paused { "is paused" } else { "goes on" }));
+        self.line(at, || {
+            format!("queue {queue} {}", if paused { "is paused" } else { "goes on" })
+        });
     }
 }
 
