@@ -3,3 +3,4 @@
 pub mod sim;
 pub mod virtual_gear;
 pub mod wire;
+mod words;

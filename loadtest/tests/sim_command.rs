@@ -55,6 +55,11 @@ fn a_bad_scenario_is_refused_with_path_and_hint() {
     let first = sim(dir.path(), &["--scenario", "bad.toml"]);
     assert_eq!(exit(&first), 2);
     assert_eq!(String::from_utf8_lossy(&first.stdout), "");
+    let odd = BAD
+        .replace("replica-crush", "replica-crash")
+        .replace("replica = 0", "replica = \"first\"");
+    std::fs::write(dir.path().join("odd.toml"), odd).unwrap();
+    let third = sim(dir.path(), &["--scenario", "odd.toml"]);
     // Times are judged once everything else can be read.
     let mended = BAD.replace("crush", "crash").replace("-3", "3");
     std::fs::write(dir.path().join("late.toml"), mended).unwrap();
@@ -62,7 +67,7 @@ fn a_bad_scenario_is_refused_with_path_and_hint() {
     assert_eq!(exit(&second), 2);
     let absent = sim(dir.path(), &["--scenario", "absent.toml"]);
     assert_eq!(exit(&absent), 2);
-    let said = [&first, &second, &absent].map(|output| String::from_utf8_lossy(&output.stderr));
+    let said = [&first, &third, &second, &absent].map(|output| String::from_utf8_lossy(&output.stderr));
     insta::assert_snapshot!(said.concat());
 }
 

@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::progress::Progress;
-use crate::virtual_gear::{Keep, Outcome, Scenario, run, shrink};
+use crate::{
+    virtual_gear::{Keep, Outcome, Scenario, run, shrink},
+    words::count,
+};
 
 /// Where failing scenarios are kept as tests, from the root of the repository.
 pub const SEEDS: &str = "loadtest/seeds";
@@ -76,11 +79,11 @@ fn size(scenario: &Scenario) -> String {
         .map(|build| build.steps().map_or(0, |steps| steps.len()))
         .sum();
     format!(
-        "{} steps in {} builds, {} acts, {} faults, {}",
-        steps,
-        scenario.builds.len(),
-        scenario.acts.len(),
-        scenario.faults.len(),
-        super::one::replicas(scenario.replicas)
+        "{} in {}, {}, {}, {}",
+        count(steps as u64, "step"),
+        count(scenario.builds.len() as u64, "build"),
+        count(scenario.acts.len() as u64, "act"),
+        count(scenario.faults.len() as u64, "fault"),
+        count(scenario.replicas as u64, "replica")
     )
 }

@@ -5,7 +5,10 @@ use std::io::Write;
 use anyhow::{Result, bail};
 
 use super::{SimArgs, command, keep, progress::Stopwatch};
-use crate::virtual_gear::{Keep, Outcome, Scenario, run};
+use crate::{
+    virtual_gear::{Keep, Outcome, Scenario, run},
+    words::count,
+};
 
 /// Runs it. `named` are the arguments that name it. True if nothing was violated.
 pub(super) fn one(args: &SimArgs, scenario: &Scenario, named: &str) -> Result<bool> {
@@ -55,21 +58,15 @@ pub(super) fn one(args: &SimArgs, scenario: &Scenario, named: &str) -> Result<bo
 
 fn told(scenario: &Scenario, outcome: &Outcome, clock: &Stopwatch) -> String {
     let counts = &outcome.verdict.counts;
-    let (jobs, machines, faults) = (counts.jobs, counts.machines, counts.faults);
     format!(
-        "seed {}, {}, {}: {jobs} jobs, {machines} machines, {faults} faults met, {} of virtual time in {:.1} s",
+        "seed {}, {}, {}: {}, {}, {} met, {} of virtual time in {:.1} s",
         scenario.seed,
         <&str>::from(scenario.profile),
-        replicas(scenario.replicas),
+        count(scenario.replicas as u64, "replica"),
+        count(counts.jobs, "job"),
+        count(counts.machines, "machine"),
+        count(counts.faults, "fault"),
         gust_core::time::human(outcome.took),
         clock.elapsed().as_secs_f64(),
     )
-}
-
-/// So many replicas, in words.
-pub(super) fn replicas(count: usize) -> String {
-    match count {
-        1 => "1 replica".to_owned(),
-        n => format!("{n} replicas"),
-    }
 }

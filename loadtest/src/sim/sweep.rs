@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use anyhow::Result;
 
-use super::{SimArgs, command, keep, named, one::replicas, progress::Progress};
-use crate::virtual_gear::{Failure, Keep, Sum, Sweep, run};
+use super::{SimArgs, command, keep, named, progress::Progress};
+use crate::{
+    virtual_gear::{Failure, Keep, Sum, Sweep, run},
+    words::count,
+};
 
 /// Runs all. True if nothing was violated, and everything was met that had to be.
 pub(super) fn sweep(args: &SimArgs, sweep: &Sweep) -> Result<bool> {
@@ -87,7 +90,7 @@ fn failures(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<()> {
             "violation: seed {}, {}, {}",
             scenario.seed,
             <&str>::from(scenario.profile),
-            replicas(scenario.replicas)
+            count(scenario.replicas as u64, "replica")
         )?;
         if told.insert(broken) {
             what.lines().try_for_each(|line| writeln!(out, "  {line}"))?;
