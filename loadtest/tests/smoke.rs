@@ -20,6 +20,7 @@ fn seeds_with_faults_break_nothing() {
         replicas: vec![1, 3],
         all: false,
         plain: false,
+        jobs: None,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         most_violations: 3,
     };

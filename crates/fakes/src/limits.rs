@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -195,12 +196,16 @@ pub struct Operations {
 impl Limits {
     /// The references' figures (`limits/default.toml`).
     pub fn standard() -> Self {
-        toml::from_str(DEFAULT).expect("limits/default.toml is part of the program and tested")
+        static READ: OnceLock<Limits> = OnceLock::new();
+        let read = || toml::from_str(DEFAULT).expect("limits/default.toml is part of the program and tested");
+        READ.get_or_init(read).clone()
     }
 
     /// The demo's raised quotas and short boots (`limits/demo.toml`).
     pub fn demo() -> Self {
-        toml::from_str(DEMO).expect("limits/demo.toml is part of the program and tested")
+        static READ: OnceLock<Limits> = OnceLock::new();
+        let read = || toml::from_str(DEMO).expect("limits/demo.toml is part of the program and tested");
+        READ.get_or_init(read).clone()
     }
 
     /// Reads a whole limits file. The names `default` and `demo` mean the two built-in ones.

@@ -26,6 +26,8 @@ const SOME: u64 = 100;
 const MANY: u64 = 10_000;
 /// Numbers of replicas that a sweep takes in turn.
 const REPLICAS: [usize; 2] = [1, 3];
+/// Profiles that have any size one likes.
+const BIG: [Profile; 2] = [Profile::OneShape, Profile::Monorepo];
 
 /// What to simulate.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +53,9 @@ pub struct SimArgs {
     /// Without faults
     #[arg(long, conflicts_with = "scenario", help_heading = "Which runs")]
     plain: bool,
+    /// Big plain runs of so many jobs each, with raised limits, of the profiles one-shape and monorepo
+    #[arg(long, value_name = "N", requires = "plain", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Which runs")]
+    jobs: Option<u32>,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", help_heading = "Which runs")]
     threads: Option<NonZeroUsize>,
@@ -102,7 +107,7 @@ pub fn sim(args: &SimArgs) -> Result<bool> {
     if let Some(name) = &args.keep {
         keep::check(name)?;
     }
-    let sweep = args.sweep();
+    let sweep = args.sweep()?;
     if let Some(file) = &args.scenario {
         let file = file.display().to_string();
         let scenario = Scenario::load(file.as_ref())?;
@@ -110,7 +115,7 @@ pub fn sim(args: &SimArgs) -> Result<bool> {
     }
     if args.seed.is_some() {
         let scenario = sweep.scenario(0);
-        return one::one(args, &scenario, &named(&scenario, args.plain));
+        return one::one(args, &scenario, &args.named(&scenario));
     }
     if sweep.seeds == 0 {
         bail!("--seeds 0 runs nothing, and so proves nothing: at least 1 is wanted");
@@ -120,32 +125,42 @@ pub fn sim(args: &SimArgs) -> Result<bool> {
 
 impl SimArgs {
     /// The sweep that is meant, or that the one seed is part of.
-    fn sweep(&self) -> Sweep {
+    fn sweep(&self) -> Result<Sweep> {
         let all = self.all || self.long;
-        Sweep {
+        let profiles = match (self.profile, self.jobs) {
+            (Some(one), Some(_)) if !BIG.contains(&one) => {
+                let names = BIG.map(<&str>::from).join(" and ");
+                bail!("--jobs: only the profiles {names} have any size one likes; the others have their own");
+            }
+            (Some(one), _) => vec![one],
+            (None, Some(_)) => BIG.to_vec(),
+            (None, None) => Profile::VARIANTS.to_vec(),
+        };
+        Ok(Sweep {
             from: self.seed.unwrap_or(self.from),
             seeds: self.seeds.unwrap_or(if self.long { MANY } else { SOME }),
-            profiles: self
-                .profile
-                .map_or_else(|| Profile::VARIANTS.to_vec(), |one| vec![one]),
+            profiles,
             replicas: self.replicas.map_or_else(|| REPLICAS.to_vec(), |one| vec![one]),
             all,
             plain: self.plain,
+            jobs: self.jobs,
             threads: self
                 .threads
                 .or_else(|| std::thread::available_parallelism().ok())
                 .map_or(1, NonZeroUsize::get),
             most_violations: self.most.get(),
-        }
+        })
     }
-}
 
-/// The arguments that give this one run again.
-fn named(scenario: &Scenario, plain: bool) -> String {
-    let Scenario { seed, replicas, .. } = scenario;
-    let profile: &str = scenario.profile.into();
-    let plain = if plain { " --plain" } else { "" };
-    format!("--seed {seed} --profile {profile} --replicas {replicas}{plain}")
+    /// The arguments that give this one run again.
+    fn named(&self, scenario: &Scenario) -> String {
+        let Scenario { seed, replicas, .. } = scenario;
+        let profile: &str = scenario.profile.into();
+        let plain = if self.plain { " --plain" } else { "" };
+        let jobs = self.jobs.map(|jobs| format!(" --jobs {jobs}"));
+        let jobs = jobs.unwrap_or_default();
+        format!("--seed {seed} --profile {profile} --replicas {replicas}{plain}{jobs}")
+    }
 }
 
 /// This command, as it was typed.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use anyhow::Result;
 
-use super::{SimArgs, command, keep, named, progress::Progress};
+use super::{SimArgs, command, keep, progress::Progress};
 use crate::{
     virtual_gear::{Failure, Keep, Sum, Sweep, run},
     words::count,
@@ -28,7 +28,7 @@ pub(super) fn sweep(args: &SimArgs, sweep: &Sweep) -> Result<bool> {
     failures(&mut out, args, &sum)?;
     if let (Some(name), Some(failure)) = (&args.keep, sum.failures.first()) {
         let outcome = run(&failure.scenario, Keep::Nothing);
-        let named = named(&failure.scenario, args.plain);
+        let named = args.named(&failure.scenario);
         writeln!(out, "{}", keep::keep(&failure.scenario, &named, &outcome, name)?)?;
     }
     Ok(is_covered && sum.failures.is_empty())
@@ -97,17 +97,12 @@ fn failures(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<()> {
         } else {
             writeln!(out, "  {headline}")?;
         }
-        writeln!(
-            out,
-            "  again: {} {} --trace",
-            command(),
-            named(scenario, args.plain)
-        )?;
+        writeln!(out, "  again: {} {} --trace", command(), args.named(scenario))?;
     }
     if args.keep.is_none()
         && let Some(first) = sum.failures.first()
     {
-        let named = named(&first.scenario, args.plain);
+        let named = args.named(&first.scenario);
         writeln!(
             out,
             "cut the first one down, and keep it as a test: {} {named} --keep NAME",

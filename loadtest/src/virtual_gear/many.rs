@@ -30,6 +30,8 @@ pub struct Sweep {
     pub all: bool,
     /// No faults.
     pub plain: bool,
+    /// Big plain runs of so many jobs each, in place of the profiles' own sizes ([`Scenario::big`]).
+    pub jobs: Option<u32>,
     /// Threads.
     pub threads: usize,
     /// End after so many violations.
@@ -118,6 +120,11 @@ impl Sweep {
         };
         let profile = self.profiles[(turn % profiles) as usize];
         let replicas = self.replicas[((turn / profiles) % replicas) as usize];
+        if let Some(jobs) = self.jobs
+            && let Some(big) = Scenario::big(seed, profile, replicas, jobs)
+        {
+            return big;
+        }
         let intensity = if self.plain { 0.0 } else { INTENSITY };
         Scenario::draw(seed, profile, replicas, intensity)
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use gust_core::{
 use gust_server::{
     clock::Clock,
     config::{Config, Surroundings},
-    leader::{Handle, Parts, Picture, SourcePart},
+    leader::{Handle, Parts, Picture, ShardZones, SourcePart},
     planner::{self, Planner},
     replica::Replica,
     task::{Dice, Executor, Tasks},
@@ -78,6 +78,31 @@ impl Surroundings for Nowhere {
     }
 }
 
+/// What all replicas of all runs are configured with. It is the same each time, so it is read once.
+struct Configured {
+    config: Arc<Config>,
+    planner: Arc<Planner>,
+    shards: ShardZones,
+}
+
+impl Configured {
+    fn get() -> &'static Self {
+        static READ: OnceLock<Configured> = OnceLock::new();
+        READ.get_or_init(|| {
+            let config = Config::parse(CONFIG, Path::new("virtual.toml"), &Nowhere)
+                .expect("the virtual configuration is a good one");
+            let planner =
+                Planner::new(&config, BTreeMap::new()).expect("the virtual configuration places machines");
+            let shards = planner::shards(&config).expect("the virtual configuration has shards");
+            Self {
+                config: Arc::new(config),
+                planner: Arc::new(planner),
+                shards,
+            }
+        })
+    }
+}
+
 /// All replicas of a run. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Replicas {
@@ -107,10 +132,7 @@ struct Surrounding {
 impl Replicas {
     /// Those of a scenario; nothing runs yet.
     pub fn new(scenario: &Scenario) -> Self {
-        let config = Config::parse(CONFIG, Path::new("virtual.toml"), &Nowhere)
-            .expect("the virtual configuration is a good one");
-        let planner =
-            Planner::new(&config, BTreeMap::new()).expect("the virtual configuration places machines");
+        let Configured { config, planner, .. } = Configured::get();
         let count = scenario.replicas;
         let limits = scenario
             .limits
@@ -120,8 +142,8 @@ impl Replicas {
         Self {
             seed: scenario.seed,
             count,
-            config: Arc::new(config),
-            planner: Arc::new(planner),
+            config: Arc::clone(config),
+            planner: Arc::clone(planner),
             families: Arc::new(families.into_iter().collect()),
             workers: Arc::new(Mutex::new(vec![None; count])),
             pictures: Arc::new(Mutex::new(vec![Arc::default(); count])),
@@ -235,7 +257,7 @@ impl Replicas {
             dice: dice.clone(),
             store,
             sources: [(name, source)].into(),
-            shards: planner::shards(&self.config).expect("the virtual configuration has shards"),
+            shards: Configured::get().shards.clone(),
             planner: self.planner.clone(),
         }
     }

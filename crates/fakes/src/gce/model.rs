@@ -158,7 +158,7 @@ impl Model {
         Self {
             limits: limits.gce.clone(),
             speed: limits.speed,
-            catalog: Arc::new(Catalog::builtin()),
+            catalog: Catalog::shared(),
             rng: ChaCha8Rng::seed_from_u64(seed ^ 0x67_63_65),
             projects: projects.collect(),
             instances: BTreeMap::new(),

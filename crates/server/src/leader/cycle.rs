@@ -21,6 +21,7 @@ use super::{
     pass::{PASS_GAP, PASS_TURN},
     poll,
     state::{Ask, Leader, ShardState},
+    tokens::Issuer,
     workers,
 };
 use crate::task::{Backoff, Tasks};
@@ -137,6 +138,7 @@ fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, 
         ask: BTreeMap::new(),
         notes: Notes::default(),
         note_sinks: BTreeMap::new(),
+        token_sinks: BTreeMap::new(),
         steps: Vec::new(),
         effects: Vec::new(),
         claims: None,
@@ -166,6 +168,16 @@ impl Leader {
             let (notes, due) = mpsc::unbounded_channel();
             self.note_sinks.insert(part.name.clone(), notes);
             self.tasks.spawn("notify", poll::notify(part.clone(), due));
+            let (wants, wanted) = mpsc::unbounded_channel();
+            self.token_sinks.insert(part.name.clone(), wants);
+            let issuer = Issuer {
+                part: part.clone(),
+                inputs: self.inputs.clone(),
+                clock: self.parts.clock.clone(),
+                lifetime: self.parts.settings.acquire_timeout,
+                tasks: self.tasks.clone(),
+            };
+            self.tasks.spawn("tokens", issuer.run(wanted));
         }
     }
 

@@ -4,16 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{JobId, JobRef, MachineName, ReplicaId, SourceName},
-    ports::{Command, Finish, FinishOutcome, ListedJob, Remedy, SourceError, Tokens},
-    time::Timestamp,
+    ports::{Command, Finish, FinishOutcome, ListedJob, Remedy, SourceError},
 };
 use tokio::sync::oneshot;
 
 use super::{
-    SourcePart,
-    input::{Assignment, ClaimReply, Input},
-    on_source::report,
+    input::{ClaimReply, Input},
     state::Leader,
+    tokens::Wanted,
 };
 
 /// Most jobs in one call to Buildkite.
@@ -151,57 +149,21 @@ impl Leader {
     }
 
     fn assign(&self, job: JobRef, machine: &MachineName, reply: oneshot::Sender<ClaimReply>) {
-        let Some(part) = self.parts.sources.get(&job.source).cloned() else {
+        let Some(record) = self.book.jobs().get(&job) else {
             return;
         };
-        let Some(record) = self.book.jobs().get(&job) else {
+        let Some(issuer) = self.token_sinks.get(&job.source) else {
             return;
         };
         let max_run_seconds = self.book.machines().get(machine).map_or(0, |m| m.max_run_seconds);
         let tags = agent_tags(&record.facts.rules, record.facts.queue.as_str());
-        let (inputs, lifetime) = (self.inputs.clone(), self.parts.settings.acquire_timeout);
-        let now = self.now();
-        self.tasks.spawn("assign", async move {
-            let answer = match token(&part, job.id, lifetime).await {
-                Ok(Some((token, expires_at))) => ClaimReply::Assigned(Assignment {
-                    agent_endpoint: part.agent_endpoint,
-                    token,
-                    agent_token_fallback: expires_at.is_none(),
-                    expires_at: expires_at.unwrap_or(now.after(lifetime)),
-                    tags,
-                    max_run_seconds,
-                    job,
-                }),
-                Ok(None) => {
-                    let _ = inputs.send(Input::TokenRefused { job }).await;
-                    ClaimReply::NotYet("Buildkite issues no token for the job at present".to_owned())
-                }
-                Err(error) => {
-                    report(&part.name, &error);
-                    ClaimReply::NotYet("Buildkite did not answer the request for a token".to_owned())
-                }
-            };
-            let _ = reply.send(answer);
+        // Without its task we lead no more, and the machine asks another replica.
+        let _ = issuer.send(Wanted {
+            job,
+            tags,
+            max_run_seconds,
+            reply,
         });
-    }
-}
-
-type Token = (gust_core::secret::Secret, Option<Timestamp>);
-
-// An acquisition token, or the agent token where the operator opted in. None: the job is not ours at present.
-async fn token(part: &SourcePart, job: JobId, lifetime: Duration) -> Result<Option<Token>, SourceError> {
-    let answer: Result<Tokens, SourceError> = part.source.acquisition_tokens(&[job], lifetime).await;
-    match answer {
-        Ok(tokens) => {
-            let issued = tokens.issued.into_iter().find(|token| token.job == job);
-            Ok(issued.map(|token| (token.token, Some(token.expires_at))))
-        }
-        Err(error) => match &part.agent_token {
-            Some(token) if matches!(error.remedy, Remedy::Gone | Remedy::Refused) => {
-                Ok(Some((token.clone(), None)))
-            }
-            _ => Err(error),
-        },
     }
 }
 

@@ -17,6 +17,7 @@ mod picture;
 mod poll;
 mod state;
 mod talk;
+mod tokens;
 mod workers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

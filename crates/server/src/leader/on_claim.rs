@@ -25,6 +25,7 @@ impl Leader {
         };
         let now = self.now();
         let (answer, step) = claim::claim(&self.book, &mut queue, proof, accepted, now);
+        let is_new = step.is_some();
         if let Some(step) = step {
             self.step(step);
         }
@@ -33,7 +34,10 @@ impl Leader {
         match answer {
             Answer::Assign(job) => {
                 info!(gust.machine = %machine, gust.job.id = %job.id, "machine claims its job");
-                self.note_claimed(&job, machine, now);
+                // A machine that asks again is no news.
+                if is_new {
+                    self.note_claimed(&job, machine, now);
+                }
                 self.effects.push(Effect::Assign {
                     job,
                     machine: machine.clone(),

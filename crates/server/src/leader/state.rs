@@ -21,7 +21,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Parts, Picture, effect::Effect, input::Input, notes::Notes, workers::WorkerState};
+use super::{
+    Parts, Picture, effect::Effect, input::Input, notes::Notes, tokens::Wanted, workers::WorkerState,
+};
 use crate::{
     replica::{Held, Links},
     task::Tasks,
@@ -96,6 +98,7 @@ pub(super) struct Leader {
     pub ask: BTreeMap<SourceName, watch::Sender<Ask>>,
     pub notes: Notes,
     pub note_sinks: BTreeMap<SourceName, mpsc::UnboundedSender<Vec<Notification>>>,
+    pub token_sinks: BTreeMap<SourceName, mpsc::UnboundedSender<Wanted>>,
     pub steps: Vec<Step>,
     pub effects: Vec<Effect>,
     pub claims: Option<Queue>,

@@ -37,8 +37,8 @@ impl Injector {
                     }
                 }
             }
-            // The run then has fewer jobs than its scenario says, which the checker's count shows.
-            Err(refusal) => tracing::error!(index, message = refusal.message, "the build is refused"),
+            // A run with fewer jobs than its scenario says would prove less than it seems to.
+            Err(refusal) => panic!("build {index} of the scenario is refused: {}", refusal.message),
         }
     }
 

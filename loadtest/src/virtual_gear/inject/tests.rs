@@ -5,6 +5,7 @@ use gust_server::task::Tasks;
 
 use super::*;
 use crate::virtual_gear::{
+    check::Limit,
     machine::Doors,
     net::{Net, Trouble},
 };
@@ -315,7 +316,8 @@ async fn faults_of_jobs_strike_the_job_that_triggered_them() {
 async fn a_fault_of_the_fakes_counts_when_it_meets_something() {
     let bench = bench(&fault("at_ms = 10", "kind = 'queue-pause', lasting_ms = 5000"));
     bench.pass(20).await;
-    assert!(bench.met.take().is_empty(), "nobody looked yet");
+    // The checker is told of the pause; that it met somebody, only once somebody looked.
+    assert_eq!(bench.met.take(), ["queue gust paused: true"]);
     let look = |world: &Shared| {
         world.call(|world, now, out| {
             gust_fakes::buildkite::ListView::under(&mut world.faults, now, "gust", out).paused
@@ -325,6 +327,8 @@ async fn a_fault_of_the_fakes_counts_when_it_meets_something() {
     assert_eq!(bench.met.take(), ["queue-pause World"]);
     bench.pass(5000).await;
     assert!(!look(&bench.world));
+    let told = bench.met.take();
+    assert!(told.contains(&"queue gust paused: false".to_owned()), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

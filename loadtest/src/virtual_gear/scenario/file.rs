@@ -216,7 +216,8 @@ fn culprit<T: DeserializeOwned>(value: &Value) -> Option<String> {
             .err()
             .map(|error| error.message().to_owned())
     };
-    let first = said(table.clone()).filter(|said| !said.contains(" field "))?;
+    let first =
+        said(table.clone()).filter(|said| !said.contains(" field ") && !said.starts_with("is one of"))?;
     let keys = table.keys().filter(|key| *key != "kind");
     let mut wrong = keys.filter(|key| {
         let mut without = table.clone();

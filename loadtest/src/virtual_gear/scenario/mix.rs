@@ -44,6 +44,15 @@ fn rows() -> Vec<Row<'static>> {
     MIX.lines().skip(1).filter_map(read).collect()
 }
 
+/// The shapes of the mix, each with how many jobs it has.
+pub(super) fn shapes() -> Vec<(String, u32)> {
+    let mut shapes = BTreeMap::new();
+    for row in rows() {
+        *shapes.entry(row.tags).or_default() += row.parallelism;
+    }
+    shapes.into_iter().collect()
+}
+
 /// A sample of the mix. Everything that a chosen step waits for is in it, too.
 pub(super) fn sample(rng: &mut ChaCha8Rng) -> Vec<Step> {
     let rows = rows();

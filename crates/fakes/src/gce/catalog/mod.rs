@@ -10,7 +10,7 @@ mod data;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
@@ -88,6 +88,12 @@ impl Catalog {
     /// The built-in catalogue.
     pub fn builtin() -> Self {
         data::builtin()
+    }
+
+    /// The same, read once in the life of the process: a load test makes thousands of worlds.
+    pub fn shared() -> Arc<Self> {
+        static READ: OnceLock<Arc<Catalog>> = OnceLock::new();
+        Arc::clone(READ.get_or_init(|| Arc::new(Self::builtin())))
     }
 
     /// The machine type of that name, predefined or custom.
