@@ -5,3 +5,4 @@ pub mod mutants;
 pub mod sim;
 pub mod virtual_gear;
 pub mod wire;
+mod words;

@@ -60,14 +60,35 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    tell_of_gust();
     match run(Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
         }
     }
+}
+
+/// What gust's own shell has to say, on stderr, if `RUST_LOG` asks for it. Without times: virtual ones are not known
+/// here, and real ones mean nothing in a simulation.
+fn tell_of_gust() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+    }
+}
+
+/// Whoever read stdout has seen enough, as `head` does: there is nothing to complain about. The exit code is
+/// that of a program which SIGPIPE ended.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(args: Args) -> Result<bool> {

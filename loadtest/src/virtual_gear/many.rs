@@ -43,6 +43,8 @@ pub struct Sweep {
 pub struct Failure {
     /// What was run.
     pub scenario: Scenario,
+    /// What was broken, as a word.
+    pub broken: String,
     /// What went wrong, first line first.
     pub what: String,
 }
@@ -100,6 +102,7 @@ impl Sum {
         if let Some(what) = outcome.failure() {
             self.failures.push(Failure {
                 scenario: scenario.clone(),
+                broken: outcome.broken().unwrap_or_default(),
                 what,
             });
         }
