@@ -117,11 +117,16 @@ fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, 
         term,
         tasks: tasks.clone(),
         inputs,
-        book,
         links,
         held,
         config,
         begun: Instant::now(),
+        since: book
+            .machines()
+            .keys()
+            .map(|name| (name.clone(), Instant::now()))
+            .collect(),
+        book,
         known: BTreeMap::new(),
         plans: BTreeMap::new(),
         usages: BTreeMap::new(),

@@ -251,10 +251,10 @@ impl Session {
                 shard,
                 zone,
                 name,
-                lists_from,
+                lists_after,
             } => {
                 if let Some(hand) = self.shard(&shard) {
-                    hand.deletions.want(name, zone, lists_from);
+                    hand.deletions.want(name, zone, lists_after);
                 }
             }
             Command::Check { shard, zone, name } => {
