@@ -78,6 +78,7 @@ pub(super) struct Leader {
     pub held: Held,
     pub config: String,
     pub begun: Instant,
+    pub began: Timestamp,
     /// Since when machines are known that came to be in this term.
     pub since: BTreeMap<MachineName, Instant>,
     pub term: Term,
@@ -331,6 +332,7 @@ impl Leader {
         Snapshot {
             now: self.now(),
             term: self.term,
+            began: self.began,
             stack: &self.parts.stack,
             settings: &self.parts.settings,
             book: &self.book,

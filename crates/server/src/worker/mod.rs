@@ -162,6 +162,7 @@ impl Worker {
         let session = Session {
             worker: self.clone(),
             membership,
+            term: hello.term,
             hand,
             events,
             tasks: tasks.clone(),
@@ -205,6 +206,7 @@ impl Worker {
 struct Session {
     worker: Worker,
     membership: Membership,
+    term: Term,
     hand: Arc<Hand>,
     events: mpsc::Sender<Event>,
     tasks: Tasks,
