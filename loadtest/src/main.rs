@@ -42,6 +42,9 @@ enum Command {
     /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
     /// run to the invariants of the design.
     Sim(SimArgs),
+    /// Puts known faults back into the program, one at a time, and expects the simulation to notice each.
+    #[cfg(feature = "mutants")]
+    Mutants(gust_loadtest::mutants::MutantArgs),
     /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
     Storm {
         /// Seed of the fakes.
@@ -57,9 +60,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    tell_of_gust();
     match run(Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -67,7 +72,30 @@ fn main() -> ExitCode {
     }
 }
 
+/// What gust's own shell has to say, on stderr, if `RUST_LOG` asks for it. Without times: virtual ones are not known
+/// here, and real ones mean nothing in a simulation.
+fn tell_of_gust() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+    }
+}
+
+/// Whoever read stdout has seen enough, as `head` does: there is nothing to complain about. The exit code is
+/// that of a program which SIGPIPE ended.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn run(args: Args) -> Result<bool> {
+    #[cfg(feature = "mutants")]
+    if let Command::Mutants(args) = &args.command {
+        return gust_loadtest::mutants::mutants(args);
+    }
     if let Command::Sim(args) = &args.command {
         return sim(args);
     }
@@ -77,6 +105,8 @@ fn run(args: Args) -> Result<bool> {
         .context("cannot start the runtime")?;
     match args.command {
         Command::Sim(_) => Ok(true),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(_) => Ok(true),
         Command::Kill {
             count,
             seed,

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod latch;
 pub mod leader;
 pub mod planner;
 pub mod replica;

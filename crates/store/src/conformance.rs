@@ -5,12 +5,14 @@
 
 mod presence;
 pub mod sample;
+mod steps;
 
 pub use presence::{
     a_campaign_again_on_the_lease_that_leads_returns_its_term, a_shard_has_one_owner_at_a_time,
     a_waiter_hears_of_another_roster, an_ended_lease_carries_nothing,
     revoking_a_lease_ends_all_that_is_tied_to_it,
 };
+pub use steps::{a_commit_may_be_larger_than_any_transaction, of_several_steps_the_last_word_on_a_key_holds};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +23,8 @@ use std::{
 use async_trait::async_trait;
 use gust_core::{
     ids::{ReplicaId, Term},
-    ports::{Candidacy, Commit, CommitError, CommitPhase, LeaseId, Loaded, Revision, Store},
-    records::{Book, Change, Step},
-    time::Timestamp,
+    ports::{Candidacy, CommitError, LeaseId, Loaded, Revision, Store},
+    records::{Book, Change},
 };
 
 use sample::{commit, history, job, random_changes};
@@ -352,59 +353,4 @@ pub async fn a_store_and_a_book_agree_on_any_changes(bed: &dyn Bed) {
     let loaded = load(&*store).await;
     let records = loaded.records.iter().map(|(key, value)| (&**key, &**value));
     assert_eq!(Book::load(records).expect("we wrote it"), book);
-}
-
-fn step(changes: Vec<Change>) -> Step {
-    Step {
-        phase: CommitPhase::Booked,
-        changes,
-    }
-}
-
-/// A step as large as a batch of a thousand machines, and many small ones.
-pub async fn a_commit_may_be_larger_than_any_transaction(bed: &dyn Bed) {
-    let store = bed.open().await;
-    let term = lead(&*store).await;
-    let large = step((0..1000).map(|n| Change::PutJob(job(n))).collect());
-    let small = (0..500).map(|n| {
-        step(vec![
-            Change::RemoveJob(job(2 * n).job),
-            Change::PutHistory(history(n, 1)),
-        ])
-    });
-    let commit = Commit {
-        term,
-        at: Timestamp(1),
-        steps: std::iter::once(large).chain(small).collect(),
-    };
-    let revision = store.commit(&commit).await.expect("we lead");
-    let loaded = load(&*store).await;
-    assert!(loaded.revision >= revision);
-    let expected: BTreeSet<_> = (0..500)
-        .map(|n| Change::PutJob(job(2 * n + 1)).key().to_string())
-        .collect();
-    assert_eq!(keys(&loaded), expected.iter().map(|key| &**key).collect());
-    let summaries = store.history(None, 1000).await.expect("the store works");
-    assert_eq!(summaries.len(), 500);
-}
-
-/// A key may be put and removed again and again within one commit.
-pub async fn of_several_steps_the_last_word_on_a_key_holds(bed: &dyn Bed) {
-    let store = bed.open().await;
-    let term = lead(&*store).await;
-    let mut last = job(1);
-    last.attempts = 7;
-    let commit = Commit {
-        term,
-        at: Timestamp(1),
-        steps: vec![
-            step(vec![Change::PutJob(job(1)), Change::PutJob(job(2))]),
-            step(vec![Change::RemoveJob(job(1).job), Change::RemoveJob(job(2).job)]),
-            step(vec![Change::PutJob(last.clone())]),
-        ],
-    };
-    store.commit(&commit).await.expect("we lead");
-    let put = Change::PutJob(last);
-    let expected = vec![(put.key().to_string(), put.value().expect("a put has a value"))];
-    assert_eq!(load(&*store).await.records, expected);
 }

@@ -24,15 +24,41 @@ pub struct Alarm {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    /// Polls at one moment that are too many.
+    spin: u64,
     why: Mutex<Option<String>>,
     rang: Notify,
     polls: AtomicU64,
     moment: Mutex<Option<Instant>>,
 }
 
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            spin: SPIN,
+            why: Mutex::default(),
+            rang: Notify::new(),
+            polls: AtomicU64::new(0),
+            moment: Mutex::default(),
+        }
+    }
+}
+
 impl Alarm {
+    /// One that rings after so many polls at one moment.
+    #[cfg(test)]
+    fn after(spin: u64) -> Self {
+        let inner = Inner {
+            spin,
+            ..Inner::default()
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
     /// Rings, unless it rang before.
     pub fn ring(&self, why: String) {
         let mut kept = self.inner.why.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +90,7 @@ impl Alarm {
     // True if time stands still although much is done.
     fn spins(&self) -> bool {
         let polls = self.inner.polls.fetch_add(1, Ordering::Relaxed) + 1;
-        if !polls.is_multiple_of(SPIN) {
+        if !polls.is_multiple_of(self.inner.spin) {
             return false;
         }
         let now = Instant::now();
@@ -173,7 +199,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_spin_rings_instead_of_hanging() {
-        let alarm = Alarm::default();
+        let alarm = Alarm::after(50_000);
         let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
         tasks.spawn("spinner", async {
             loop {

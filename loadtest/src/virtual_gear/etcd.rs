@@ -3,6 +3,7 @@
 //! Calls go over the [`Net`], so the weather decides about each message; what the cluster can do at the
 //! moment is up to [`EtcdWorld`]. Every call ends within a second, as the real client's do.
 
+mod state;
 mod world;
 
 use std::{sync::Arc, time::Duration};

@@ -29,5 +29,5 @@ pub use check::{Invariant, Verdict, Violation};
 pub use cover::Cover;
 pub use many::{Failure, Sum, Sweep};
 pub use run::{Keep, Outcome, run};
-pub use scenario::{INTENSITY, Profile, Scenario};
+pub use scenario::{INTENSITY, MOST_REPLICAS, Profile, Scenario};
 pub use shrink::shrink;

@@ -3,7 +3,7 @@
 //! A message that has left is out of its sender's hands: its effect is had by a task of the world, so a crash
 //! of the sender does not take it back. What happens to it is drawn by the [`Weather`].
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use gust_server::task::Tasks;
 use tokio::sync::oneshot;
@@ -80,6 +80,19 @@ pub enum Fate {
         /// True for a page of HTML in place of the service's own error.
         html: bool,
     },
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Served => Ok(()),
+            Self::LostBefore => f.write_str("never arrives"),
+            Self::LostAfter => f.write_str("has its effect, the answer is lost"),
+            Self::Doubled(later) => write!(f, "again {} ms later", later.as_millis()),
+            Self::Refused { status, html: false } => write!(f, "answered {status}"),
+            Self::Refused { status, html: true } => write!(f, "answered {status} with a page of HTML"),
+        }
+    }
 }
 
 /// Why a call has no answer.

@@ -35,6 +35,7 @@ use super::{
     source::VirtualSource,
     world::Shared,
 };
+use crate::words::count;
 
 /// The project of every run.
 pub(super) const PROJECT: &str = "gust-demo";
@@ -214,6 +215,12 @@ impl Replicas {
                 hosts: around.hosts.clone(),
                 workers: Arc::clone(&self.workers),
                 names: Arc::clone(&self.names),
+                followed: {
+                    let (world, witness) = (around.world.clone(), around.witness.clone());
+                    Arc::new(move |replica, follow| {
+                        witness.tell(|checker| checker.followed(world.elapsed(), replica, follow))
+                    })
+                },
             }),
             timing: Timing::default(),
             handle: handle.clone(),
@@ -311,16 +318,21 @@ impl Replicas {
                 (true, false) => "runs",
             };
             let picture = &pictures[at];
-            lines.push(format!(
-                "replica {at} {state}; its last picture is of term {}, {} jobs wait; it misses: {}",
-                picture.term,
-                picture.waiting.len(),
-                if picture.missing.is_empty() {
-                    "nothing".to_owned()
-                } else {
-                    picture.missing.join(", ")
-                },
-            ));
+            let led = if picture.term.0 == 0 {
+                "it never led".to_owned()
+            } else {
+                format!(
+                    "it led in term {}; {} waited for a machine, and it missed {}",
+                    picture.term,
+                    count(picture.waiting.len() as u64, "job"),
+                    if picture.missing.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        picture.missing.join(", ")
+                    },
+                )
+            };
+            lines.push(format!("replica {at} {state}; {led}"));
             lines.extend(
                 picture
                     .waiting

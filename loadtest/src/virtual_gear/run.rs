@@ -117,9 +117,7 @@ impl inject::Witness for Witness {
     fn fault(&self, at: Duration, met: &Met) {
         let mut witnesses = self.lock();
         witnesses.checker.fault(at, met);
-        witnesses.timeline.line(at, || {
-            format!("FAULT {} {:?} {}", met.kind, met.subject, met.note)
-        });
+        witnesses.timeline.fault(at, met);
     }
 
     fn limits(&self, at: Duration, limits: &[Limit]) {
@@ -130,7 +128,9 @@ impl inject::Witness for Witness {
 
     fn paused(&self, at: Duration, queue: &str, paused: bool) {
         self.tell(|checker| checker.paused(at, queue, paused));
-        self.line(at, || format!("queue {queue} paused: {paused}"));
+        self.line(at, || {
+            format!("queue {queue} {}", if paused { "is paused" } else { "goes on" })
+        });
     }
 }
 
@@ -204,18 +204,23 @@ impl Watcher for Witness {
 
 /// Runs a scenario to its end: all is over, something is violated, or patience has run out.
 pub fn run(scenario: &Scenario, keep: Keep) -> Outcome {
+    run_with(scenario, keep, |_| {})
+}
+
+/// Runs a scenario in which the world has tasks more.
+fn run_with(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing of the system");
-    let outcome = runtime.block_on(inside(scenario, keep));
+    let outcome = runtime.block_on(inside(scenario, keep, more));
     // Tasks of replicas that still run are dropped here, and with them the world.
     drop(runtime);
     outcome
 }
 
-async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
+async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> Outcome {
     let alarm = Alarm::default();
     let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
     let limits = scenario
@@ -282,6 +287,8 @@ async fn inside(scenario: &Scenario, keep: Keep) -> Outcome {
         doors,
     });
 
+    more(&tasks);
+
     let over = until_over(scenario, &world, &witness, &injector, &alarm).await;
     let took = world.elapsed();
     let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
@@ -322,8 +329,9 @@ fn tap(world: &Shared, witness: &Witness) -> Tap {
                 .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
                 .collect(),
         };
-        witness.tell(|checker| checker.commit(at, &committed));
-        witness.line(at, || Timeline::committed(&committed));
+        let mut witnesses = witness.lock();
+        witnesses.checker.commit(at, &committed);
+        witnesses.timeline.committed(at, &committed);
     })
 }
 
@@ -372,4 +380,31 @@ async fn until_over(
 /// Names of replicas, as they show themselves.
 pub(super) fn name_of(replica: usize) -> ReplicaId {
     ReplicaId::new(format!("r{replica}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_gear::Profile;
+
+    fn plain() -> Scenario {
+        Scenario::draw(4, Profile::Trickle, 1, 0.0)
+    }
+
+    #[test]
+    fn a_panic_in_a_task_ends_the_run_as_a_violation() {
+        let outcome = run_with(&plain(), Keep::Nothing, |tasks| {
+            tasks.spawn("careless", async {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+                panic!("on purpose");
+            });
+        });
+        assert_eq!(outcome.broken().as_deref(), Some("alarm"));
+        assert_eq!(outcome.took, Duration::from_secs(7));
+        let said = outcome.failure().unwrap();
+        assert!(
+            said.contains("careless") && said.contains("on purpose") && said.contains("at 7.000 s"),
+            "{said}"
+        );
+    }
 }

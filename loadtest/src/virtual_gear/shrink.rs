@@ -14,8 +14,11 @@ pub fn shrink(
     let mut best = scenario.clone();
     let mut runs = 0;
     let mut fails = |candidate: &Scenario| {
+        if runs >= budget || candidate.check("shrunk").is_err() {
+            return false;
+        }
         runs += 1;
-        runs <= budget && candidate.check("shrunk").is_ok() && fails(candidate)
+        fails(candidate)
     };
     loop {
         let before = best.clone();
@@ -121,6 +124,7 @@ fn fewer<T: Clone>(items: &[T], fails: &mut dyn FnMut(&[T]) -> bool) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::virtual_gear::{Keep, run};
 
     #[test]
     fn what_matters_is_all_that_is_left() {
@@ -132,6 +136,74 @@ mod tests {
         });
         assert_eq!(kept, [7, 63]);
         assert!(runs < 100, "{runs} runs");
+    }
+
+    const WHOLE: &str = r#"
+seed = 6
+profile = "mass-cancel"
+replicas = 2
+latency_ms = [5, 20]
+quiet_after_ms = 60000
+patience_ms = 600000
+limits = { base = "demo" }
+builds = [
+  { at_ms = 0, slug = "one", pipeline = """
+steps:
+  - { key: a, command: run, agents: { queue: gust, cpu: 2, memory: 8 } }
+  - { key: b, command: run, agents: { queue: gust, cpu: 2, memory: 8 }, depends_on: a }
+  - { key: c, command: run, agents: { queue: gust, cpu: 4, memory: 8 } }
+""" },
+  { at_ms = 2000, slug = "two", pipeline = "steps: [ { key: d, command: run, agents: { queue: gust, cpu: 2, memory: 8 } } ]" },
+]
+acts = [
+  { when = { at_ms = 3000 }, what = { kind = "prioritize-job", step = "d", priority = 5 } },
+  { when = { event = "instance.inserted" }, what = { kind = "cancel-job", step = "c" } },
+]
+faults = [
+  { when = { at_ms = 1000 }, what = { kind = "etcd-gone", lasting_ms = 2000 } },
+  { when = { point = "cloud-create" }, what = { kind = "reply-lost-after" } },
+  { when = { at_ms = 9000 }, what = { kind = "replica-crash", replica = "leader", down_ms = 1000 } },
+]
+"#;
+
+    // A real predicate over real runs: somebody cancels a job. What has nothing to do with that goes.
+    #[test]
+    fn a_run_is_cut_down_to_what_makes_it_fail() {
+        let whole = Scenario::parse("whole.toml", WHOLE).unwrap();
+        let fails = |scenario: &Scenario| {
+            let log = run(scenario, Keep::Log).log;
+            let is_canceled =
+                |line: &str| line.contains("\"kind\":\"job.finished\"") && line.contains("canceled");
+            log.lines().any(is_canceled)
+        };
+        assert!(fails(&whole));
+        let mut tried = 0;
+        let (small, runs) = shrink(&whole, 200, &mut |candidate| {
+            tried += 1;
+            fails(candidate)
+        });
+        assert!(fails(&small), "what is left fails still");
+        assert_eq!(runs, tried);
+        let steps: usize = small
+            .builds
+            .iter()
+            .map(|build| build.steps().unwrap().len())
+            .sum();
+        assert_eq!(
+            (
+                small.faults.len(),
+                small.acts.len(),
+                small.builds.len(),
+                steps,
+                small.replicas
+            ),
+            (0, 1, 1, 1, 1),
+            "{}",
+            small.to_toml()
+        );
+        assert!(small.quiet_after_ms < whole.quiet_after_ms);
+        // It can be kept, and read again.
+        assert_eq!(Scenario::parse("small.toml", &small.to_toml()).unwrap(), small);
     }
 
     #[test]

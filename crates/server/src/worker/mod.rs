@@ -21,11 +21,12 @@ use gust_core::{
     ids::{BatchId, MachineName, ProjectId, ReplicaId, Shard, Term, Zone},
     ports::{Cloud, Command, Event, Hello, LinkError, Store},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
+    latch::Latch,
     replica::Held,
     task::{Dice, Tasks},
 };
@@ -92,7 +93,7 @@ struct ShardHand {
     zones: Vec<Zone>,
     cloud: Arc<dyn Cloud>,
     /// Whether its key is ours.
-    owned: watch::Sender<bool>,
+    owned: Latch,
     /// Wakes the lister.
     look: Notify,
     /// Wakes the reader of quotas.
@@ -137,7 +138,7 @@ impl Worker {
         let tasks = self.tasks.child();
         let (membership, earlier) = {
             let mut followed = lock(&self.state);
-            if hello.term < followed.term {
+            if hello.term < followed.term && !gust_core::mutant!("term-not-compared") {
                 return Err(LinkError::Deposed {
                     ours: hello.term,
                     theirs: followed.term,
@@ -184,7 +185,7 @@ impl Worker {
                     cloud: Arc::clone(cloud),
                     held: held.clone(),
                 }),
-                owned: watch::Sender::new(false),
+                owned: Latch::default(),
                 look: Notify::new(),
                 measure: Notify::new(),
                 deletions: delete::Deletions::default(),

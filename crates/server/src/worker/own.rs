@@ -142,7 +142,7 @@ impl Session {
         }
         info!(gust.shard = %shard, "shard is ours");
         if let Some(hand) = self.hand.shards.get(&shard) {
-            hand.owned.send_replace(true);
+            hand.owned.open();
         }
         self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
         self.tasks
@@ -153,8 +153,7 @@ impl Session {
     /// Waits until the shard is ours.
     pub(super) async fn owned(&self, shard: &Shard) {
         if let Some(hand) = self.hand.shards.get(shard) {
-            // An error means that the hand is gone, and with it this session.
-            let _ = hand.owned.subscribe().wait_for(|owned| *owned).await;
+            hand.owned.passed().await;
         }
     }
 

@@ -138,9 +138,13 @@ impl EtcdStore {
         let Ok(found) = self.etcd.range(trim::oldest(&self.layout)).await else {
             return;
         };
+        if found.kvs.is_empty() {
+            chain.trimmer.looked(&self.layout, &found, &[]);
+            return;
+        }
         let summaries = Arc::new(trim::summaries(&self.layout, &found));
         if let Ok(summaries) = self.etcd.txn(summaries).await {
-            chain.trimmer.looked(&self.layout, &found, &summaries);
+            chain.trimmer.looked(&self.layout, &found, &summaries.found);
         }
     }
 }

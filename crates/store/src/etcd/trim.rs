@@ -10,7 +10,7 @@ use gust_core::time::Timestamp;
 use super::{
     layout::Layout,
     pack::{MOST_WRITES, Writes},
-    wire::{Found, Keys, Op, Range, Txn, TxnAnswer},
+    wire::{Found, Keys, Op, Range, Txn},
 };
 use crate::HistoryBounds;
 
@@ -77,13 +77,13 @@ impl Trimmer {
     }
 
     /// Takes in what was read.
-    pub fn looked(&mut self, layout: &Layout, found: &Found, summaries: &TxnAnswer) {
+    pub fn looked(&mut self, layout: &Layout, found: &Found, summaries: &[Found]) {
         self.count = Some(found.count);
         self.rest = None;
         self.oldest.clear();
         let places = found.kvs.iter();
         let known = places.filter_map(|kv| layout.parse_by_end(&kv.key).map(|parsed| (kv, parsed)));
-        for ((place, (summary, ended_at)), there) in known.zip(&summaries.found) {
+        for ((place, (summary, ended_at)), there) in known.zip(summaries) {
             // Both keys are written by one transaction.
             let last = there.kvs.first().map(|kv| kv.mod_revision) == Some(place.mod_revision);
             self.oldest.push_back(Old {

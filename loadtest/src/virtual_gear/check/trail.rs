@@ -135,12 +135,20 @@ impl Trail {
 }
 
 fn line(seen: &Seen, entry: &Entry) -> String {
+    if let ("replica", More::Number(replica)) = (entry.kind, entry.more) {
+        return format!(
+            "{:>9.3} s  replica {replica} {}",
+            entry.at.as_secs_f64(),
+            entry.word
+        );
+    }
     let mut text = format!("{:>9.3} s  {}", entry.at.as_secs_f64(), entry.kind);
     if !entry.word.is_empty() {
         text.push_str(&format!(" {}", entry.word));
     }
     match (entry.kind, entry.more) {
         (_, More::Nothing) => {}
+        ("leader", More::Number(term)) => text.push_str(&format!(", term {term}")),
         ("record", More::Number(revision)) => text.push_str(&format!(" @{revision}")),
         (_, More::Number(number)) => text.push_str(&format!(" {number}")),
     }

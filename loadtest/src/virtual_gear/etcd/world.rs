@@ -1,7 +1,6 @@
 //! The one etcd cluster of a virtual world, and what befalls it as a whole.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,17 +13,14 @@ use tokio::{
     time::Instant,
 };
 
+use super::state::{Late, State, Watcher};
+
 /// Is handed every revision in the order applied, with the replica whose request it was; none if a lease lapsed.
 /// Called under the cluster's lock: it must not call back.
 pub type Tap = Box<dyn FnMut(Option<usize>, Applied) + Send>;
 
 /// What a watch is sent.
 pub(super) type Seen = Result<Vec<Event>, EtcdError>;
-
-/// How long until a client notices that its connection is dead: two keepalives.
-const NOTICED: Duration = Duration::from_secs(2);
-/// How long history is kept, as with `--auto-compaction-retention=5m`.
-const RETENTION: Duration = Duration::from_secs(300);
 
 /// What a request gets.
 pub(super) enum Answer<T> {
@@ -54,35 +50,6 @@ pub enum Cut {
     NoQuorum,
 }
 
-type Late = Box<dyn FnOnce(&mut Model, Duration) + Send>;
-
-struct Watcher {
-    replica: usize,
-    keys: Vec<Keys>,
-    from: u64,
-    to: mpsc::UnboundedSender<Seen>,
-}
-
-struct State {
-    model: Model,
-    tap: Option<Tap>,
-    outage: Option<(Cut, Instant)>,
-    /// Writes in the raft log that no majority has, with their senders.
-    late: Vec<(usize, Late)>,
-    hung: u64,
-    slow: Option<(Duration, Instant)>,
-    cuts: BTreeMap<usize, Instant>,
-    /// Counts how often all connections broke.
-    connection: u64,
-    watchers: Vec<Watcher>,
-    /// Watches whose clients do not know yet that they are dead.
-    severed: Vec<(Instant, mpsc::UnboundedSender<Seen>)>,
-    /// What is compacted next, and when.
-    compaction: (u64, Instant),
-    /// When the ticker wakes.
-    armed: Option<Instant>,
-}
-
 /// The cluster that all replicas share. Cheap to clone.
 #[derive(Clone)]
 pub struct EtcdWorld {
@@ -92,8 +59,7 @@ pub struct EtcdWorld {
 struct Inner {
     start: Instant,
     state: Mutex<State>,
-    /// Something is due before the ticker wakes.
-    sooner: Notify,
+    changed: Notify,
 }
 
 impl Default for EtcdWorld {
@@ -106,25 +72,11 @@ impl EtcdWorld {
     /// A new cluster, empty; its time begins now.
     pub fn new() -> Self {
         let start = Instant::now();
-        let state = State {
-            model: Model::default(),
-            tap: None,
-            outage: None,
-            late: Vec::new(),
-            hung: 0,
-            slow: None,
-            cuts: BTreeMap::new(),
-            connection: 0,
-            watchers: Vec::new(),
-            severed: Vec::new(),
-            compaction: (0, start + RETENTION),
-            armed: None,
-        };
         Self {
             inner: Arc::new(Inner {
                 start,
-                state: Mutex::new(state),
-                sooner: Notify::new(),
+                state: Mutex::new(State::new(start)),
+                changed: Notify::new(),
             }),
         }
     }
@@ -141,16 +93,11 @@ impl EtcdWorld {
         let world = self.clone();
         tasks.spawn("etcd", async move {
             loop {
-                let due = {
-                    let mut state = world.state();
-                    let due = state.next_due(world.inner.start);
-                    state.armed = Some(due);
-                    due
-                };
+                let due = world.arm();
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(due) => world.change(|_, _| ()),
-                    () = world.inner.sooner.notified() => {}
+                    () = world.inner.changed.notified() => {}
                 }
             }
         });
@@ -316,97 +263,27 @@ impl EtcdWorld {
         })
     }
 
-    /// Does what is due by now, then `act`, and tells whoever waits for it.
+    fn arm(&self) -> Instant {
+        let mut state = self.state();
+        state.armed = state.next_due(self.inner.start);
+        state.armed
+    }
+
+    /// Does what is due by now, then `act`, and wakes whoever ticks if that is too late for what comes next.
     fn change<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let now = Instant::now();
         let mut state = self.state();
         state.settle(self.inner.start, now);
         let result = act(&mut state, now);
-        let due = state.next_due(self.inner.start);
-        if state.armed.is_none_or(|armed| due < armed) {
-            self.inner.sooner.notify_one();
+        let too_late = state.next_due(self.inner.start) < state.armed;
+        drop(state);
+        if too_late {
+            self.inner.changed.notify_waiters();
         }
         result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn settle(&mut self, start: Instant, now: Instant) {
-        if let Some((_, until)) = self.outage
-            && until <= now
-        {
-            self.outage = None;
-            // Whoever is raft leader now has just become it.
-            self.model.leader_moved(until - start);
-            for (replica, late) in std::mem::take(&mut self.late) {
-                late(&mut self.model, until - start);
-                self.hand_on(Some(replica));
-            }
-        }
-        self.cuts.retain(|_, until| *until > now);
-        self.severed.retain(|(until, _)| *until > now);
-        if self.outage.is_some() {
-            return;
-        }
-        self.model.tick(now - start);
-        self.hand_on(None);
-        if self.compaction.1 <= now {
-            let _ = self.model.compact(self.compaction.0);
-            self.compaction = (self.model.revision(), now + RETENTION);
-        }
-    }
-
-    /// Hands what was applied to the tap and to the watches.
-    fn hand_on(&mut self, replica: Option<usize>) {
-        for applied in self.model.take_applied() {
-            if let Some(tap) = &mut self.tap {
-                tap(replica, applied);
-            }
-        }
-        let next = self.model.revision() + 1;
-        let model = &self.model;
-        self.watchers.retain_mut(|watcher| {
-            if watcher.from == next {
-                return !watcher.to.is_closed();
-            }
-            match model::events(model, &watcher.keys, watcher.from) {
-                Ok(events) => {
-                    watcher.from = next;
-                    events.is_empty() || watcher.to.send(Ok(events)).is_ok()
-                }
-                Err(error) => {
-                    // Canceled; whoever does not listen any more need not know.
-                    let _ = watcher.to.send(Err(error));
-                    false
-                }
-            }
-        });
-    }
-
-    /// Takes watches away; their clients notice later.
-    fn sever(&mut self, now: Instant, which: impl Fn(&Watcher) -> bool) {
-        let severed = self.watchers.extract_if(.., |watcher| which(watcher));
-        self.severed
-            .extend(severed.map(|watcher| (now + NOTICED, watcher.to)));
-    }
-
-    fn is_cut(&self, replica: usize, now: Instant) -> bool {
-        self.cuts.get(&replica).is_some_and(|until| *until > now)
-    }
-
-    fn next_due(&self, start: Instant) -> Instant {
-        let severed = self.severed.iter().map(|(until, _)| *until);
-        let due = match self.outage {
-            Some((_, until)) => until,
-            None => {
-                let lease = self.model.next_due().map(|due| start + due);
-                lease.map_or(self.compaction.1, |lease| lease.min(self.compaction.1))
-            }
-        };
-        severed.fold(due, Instant::min)
     }
 }

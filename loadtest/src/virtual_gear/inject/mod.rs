@@ -186,7 +186,7 @@ impl Injector {
             }
             _ => return,
         }
-        self.met(what.kind(), Subject::Point(point), format!("{:?}", passage.fate));
+        self.met(what.kind(), Subject::Point(point), passage.fate.to_string());
     }
 }
 

@@ -5,6 +5,7 @@ use gust_server::task::Tasks;
 
 use super::*;
 use crate::virtual_gear::{
+    check::Limit,
     machine::Doors,
     net::{Net, Trouble},
 };
@@ -89,6 +90,14 @@ impl EtcdControl for Noted {
 impl Witness for Noted {
     fn fault(&self, _: Duration, met: &Met) {
         self.note(format!("{} {:?}", met.kind, met.subject));
+    }
+
+    fn limits(&self, _: Duration, limits: &[Limit]) {
+        self.note(format!("{} limits", limits.len()));
+    }
+
+    fn paused(&self, _: Duration, queue: &str, paused: bool) {
+        self.note(format!("queue {queue} paused: {paused}"));
     }
 }
 
@@ -242,8 +251,8 @@ async fn a_replica_that_dies_before_its_message_left_has_not_sent_it() {
 #[tokio::test(start_paused = true)]
 async fn replicas_links_and_etcd_are_struck_and_what_met_nothing_is_not_counted() {
     let all = [
-        "kind = 'replica-freeze', replica = { index = 1 }, lasting_ms = 10",
-        "kind = 'replica-crash-at-poll', replica = { index = 1 }, polls = 3, down_ms = 1",
+        "kind = 'replica-freeze', replica = 1, lasting_ms = 10",
+        "kind = 'replica-crash-at-poll', replica = 1, polls = 3, down_ms = 1",
         "kind = 'link-cut', a = 0, b = 2, lasting_ms = 10",
         "kind = 'link-half-open', a = 0, b = 2, lasting_ms = 10",
         "kind = 'clock-wrong', replica = 'other', by_ms = -5",
@@ -307,7 +316,8 @@ async fn faults_of_jobs_strike_the_job_that_triggered_them() {
 async fn a_fault_of_the_fakes_counts_when_it_meets_something() {
     let bench = bench(&fault("at_ms = 10", "kind = 'queue-pause', lasting_ms = 5000"));
     bench.pass(20).await;
-    assert!(bench.met.take().is_empty(), "nobody looked yet");
+    // The checker is told of the pause; that it met somebody, only once somebody looked.
+    assert_eq!(bench.met.take(), ["queue gust paused: true"]);
     let look = |world: &Shared| {
         world.call(|world, now, out| {
             gust_fakes::buildkite::ListView::under(&mut world.faults, now, "gust", out).paused
@@ -317,6 +327,8 @@ async fn a_fault_of_the_fakes_counts_when_it_meets_something() {
     assert_eq!(bench.met.take(), ["queue-pause World"]);
     bench.pass(5000).await;
     assert!(!look(&bench.world));
+    let told = bench.met.take();
+    assert!(told.contains(&"queue gust paused: false".to_owned()), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

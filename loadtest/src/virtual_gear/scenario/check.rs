@@ -243,8 +243,8 @@ impl Scenario {
     }
 }
 
-/// More would say nothing more.
-const MOST_REPLICAS: usize = 7;
+/// Most replicas of a run. More would say nothing more.
+pub const MOST_REPLICAS: usize = 7;
 
 fn late(at: u64, end: &str, end_ms: u64) -> String {
     format!("{at} ms never comes: {end} is {end_ms}")

@@ -187,7 +187,7 @@ impl Reader {
             "" => path.to_owned(),
             key => under(path, key),
         });
-        match value.try_into() {
+        match value.clone().try_into() {
             Ok(value) => Some(value),
             Err(error) if error.message().contains("integer `-") && negative.is_some() => {
                 let what = "is negative; times, counts and rates are whole numbers from 0";
@@ -198,11 +198,33 @@ impl Reader {
             Err(error) => {
                 let words = error.message().trim().to_owned();
                 let hint = hint_in(&words);
+                let path = culprit::<T>(&value).map_or_else(|| path.to_owned(), |key| under(path, &key));
                 self.problems.push(Problem::at(path, words + &hint));
                 None
             }
         }
     }
+}
+
+/// The field for whose value a table is refused: without it something else is said, or nothing. The reader does
+/// not tell it by itself where a table is read by its kind.
+fn culprit<T: DeserializeOwned>(value: &Value) -> Option<String> {
+    let table = value.as_table()?;
+    let said = |table: Table| {
+        table
+            .try_into::<T>()
+            .err()
+            .map(|error| error.message().to_owned())
+    };
+    let first =
+        said(table.clone()).filter(|said| !said.contains(" field ") && !said.starts_with("is one of"))?;
+    let keys = table.keys().filter(|key| *key != "kind");
+    let mut wrong = keys.filter(|key| {
+        let mut without = table.clone();
+        without.remove(*key);
+        said(without).as_ref() != Some(&first)
+    });
+    wrong.next().cloned()
 }
 
 /// Where in a value the first negative number is, of the fields that take none.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use gust_fakes::limits::Limits;
 use serde::{Deserialize, Serialize};
 
-pub use check::Bad;
+pub use check::{Bad, MOST_REPLICAS};
 pub use draw::INTENSITY;
 pub use fault::{FaultKind, Lister, Says, What, Who};
 pub use profile::{IMPOSSIBLE, Profile};

@@ -32,7 +32,7 @@ what = { kind = "reply-4xx", point = "source-finish", count = 2, says = { status
 
 [[faults]]
 when = { at_ms = 100 }
-what = { kind = "replica-freeze", replica = { index = 2 }, lasting_ms = 100 }
+what = { kind = "replica-freeze", replica = 2, lasting_ms = 100 }
 "#;
 
 fn refused(text: &str) -> String {
@@ -70,7 +70,7 @@ fn what_cannot_be_is_refused_with_its_place_and_a_hint() {
         spoiled("when = { at_ms = 100 }", "when = { at_ms = 60000 }"),
         spoiled("when = { at_ms = 100 }", "when = { at_ms = 100, nth = 2 }"),
         spoiled("nth = 2", "nth = 0"),
-        spoiled("index = 2", "index = 3"),
+        spoiled("replica = 2", "replica = 3"),
         spoiled("point = \"source-finish\", ", ""),
         spoiled("status = 404", "status = 500"),
         spoiled("count = 2", "count = 0"),
