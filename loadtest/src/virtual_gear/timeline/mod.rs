@@ -165,7 +165,6 @@ fn told(event: &Event) -> Option<String> {
 fn fields(event: &Event, known: &[&str]) -> String {
     let mut text = String::new();
     for (name, value) in &event.fields {
-        let name = name.as_str();
         if value.is_null() || DULL_FIELDS.contains(&name) || known.contains(&name) {
             continue;
         }
