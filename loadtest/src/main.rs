@@ -42,6 +42,9 @@ enum Command {
     /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
     /// run to the invariants of the design.
     Sim(SimArgs),
+    /// Puts known faults back into the program, one at a time, and expects the simulation to notice each.
+    #[cfg(feature = "mutants")]
+    Mutants(gust_loadtest::mutants::MutantArgs),
     /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
     Storm {
         /// Seed of the fakes.
@@ -89,6 +92,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn run(args: Args) -> Result<bool> {
+    #[cfg(feature = "mutants")]
+    if let Command::Mutants(args) = &args.command {
+        return gust_loadtest::mutants::mutants(args);
+    }
     if let Command::Sim(args) = &args.command {
         return sim(args);
     }
@@ -98,6 +105,8 @@ fn run(args: Args) -> Result<bool> {
         .context("cannot start the runtime")?;
     match args.command {
         Command::Sim(_) => Ok(true),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(_) => Ok(true),
         Command::Kill {
             count,
             seed,

@@ -1,5 +1,7 @@
 //! The event log: what the fakes saw and did, in one order, the only witness that checks trust.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -27,7 +29,60 @@ pub struct Event {
     /// One of the kinds listed in `docs/fakes.md`.
     pub kind: &'static str,
     /// The fields of that kind, in the order they are written.
-    pub fields: Map<String, Value>,
+    pub fields: Fields,
+}
+
+/// Fields by name, in the order they are written. There are few and most of their names are known when this is
+/// compiled, so they are a list: a long run makes millions of events, and a map of each would cost more than
+/// all else about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields(Vec<(Cow<'static, str>, Value)>);
+
+impl Fields {
+    /// The value of a field.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// Sets a field; one that is there already keeps its place.
+    pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
+        let name = name.into();
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+}
+
+impl FromIterator<(String, Value)> for Fields {
+    fn from_iter<T: IntoIterator<Item = (String, Value)>>(named: T) -> Self {
+        let mut fields = Self::default();
+        fields.extend(named);
+        fields
+    }
+}
+
+impl Extend<(String, Value)> for Fields {
+    fn extend<T: IntoIterator<Item = (String, Value)>>(&mut self, more: T) {
+        for (name, value) in more {
+            self.insert(name, value);
+        }
+    }
+}
+
+impl std::ops::Index<&str> for Fields {
+    type Output = Value;
+
+    fn index(&self, name: &str) -> &Value {
+        self.get(name)
+            .unwrap_or_else(|| panic!("an event without the field {name}"))
+    }
 }
 
 impl Event {
@@ -36,14 +91,14 @@ impl Event {
         Self {
             host,
             kind,
-            fields: Map::new(),
+            fields: Fields(Vec::with_capacity(6)),
         }
     }
 
     /// Adds one field.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.fields.insert(key.to_owned(), value.into());
+    pub fn with(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+        self.fields.insert(key, value.into());
         self
     }
 }
@@ -64,8 +119,8 @@ impl Effects {
     /// not know who called.
     pub fn stamp_caller(&mut self, caller: &str) {
         for event in &mut self.events {
-            if !event.fields.contains_key("caller") {
-                event.fields.insert("caller".into(), caller.into());
+            if event.fields.get("caller").is_none() {
+                event.fields.insert("caller", caller.into());
             }
         }
     }
@@ -109,7 +164,8 @@ impl Entry {
         out.insert("at".into(), (at_ms as f64 / 1000.0).into());
         out.insert("host".into(), serde_json::to_value(host).unwrap_or_default());
         out.insert("kind".into(), kind.into());
-        out.extend(fields);
+        let named = fields.0.into_iter();
+        out.extend(named.map(|(name, value)| (name.into_owned(), value)));
         Self {
             seq,
             at_ms,

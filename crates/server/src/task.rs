@@ -98,6 +98,14 @@ impl Tasks {
         self.executor.run(name, Box::pin(self.tracker.track_future(task)));
     }
 
+    /// Starts a task that belongs to no group: nothing ends it but itself and the end of what runs it.
+    pub fn detach<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.executor.run(name, Box::pin(task));
+    }
+
     /// Ends all tasks of the group and waits for them.
     pub async fn stop(&self) {
         self.cancel.cancel();

@@ -32,6 +32,25 @@ pub struct VirtualLinks {
     pub hosts: Hosts,
     pub workers: Workers,
     pub names: Arc<Vec<ReplicaId>>,
+    /// Is told which term a worker follows.
+    pub followed: Followed,
+}
+
+/// Is told that a worker is asked to follow, and that it does; answers the first with a number.
+pub type Followed = Arc<dyn Fn(usize, Follow) -> u64 + Send + Sync>;
+
+/// What a worker does with a leader's greeting.
+#[derive(Clone, Copy, Debug)]
+pub enum Follow {
+    /// It reads it.
+    Asked,
+    /// It follows.
+    Accepted {
+        /// The number of the question.
+        asked: u64,
+        /// The leader's term.
+        term: u64,
+    },
 }
 
 impl Links for VirtualLinks {
@@ -94,12 +113,18 @@ impl Link for VirtualLink {
         };
         let (command_sender, commands) = self.way.wire(*from, self.to, Point::LinkCommand);
         let (reply, answer) = oneshot::channel();
-        let hello = hello.clone();
+        let (hello, followed, to) = (hello.clone(), Arc::clone(&self.way.followed), self.to);
         executor.run(
             "session",
             Box::pin(async move {
+                let asked = followed(to, Follow::Asked);
+                let term = hello.term.0;
+                let answer = worker.session(hello, commands).await;
+                if answer.is_ok() {
+                    followed(to, Follow::Accepted { asked, term });
+                }
                 // The other end may have given up meanwhile.
-                let _ = reply.send(worker.session(hello, commands).await);
+                let _ = reply.send(answer);
             }),
         );
         let answered = tokio::time::timeout(KEEPALIVE, answer).await;

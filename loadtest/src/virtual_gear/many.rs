@@ -140,12 +140,18 @@ impl Sweep {
 
     /// Makes all runs. `progress` is called after each, on the thread that made it.
     pub fn run(&self, progress: &(dyn Fn(&Sum) + Sync)) -> Sum {
+        self.run_on(&|| (), progress)
+    }
+
+    /// As [`Sweep::run`]; `begin` is called first on each thread.
+    pub fn run_on(&self, begin: &(dyn Fn() + Sync), progress: &(dyn Fn(&Sum) + Sync)) -> Sum {
         let next = AtomicU64::new(0);
         let enough = AtomicBool::new(false);
         let sum = Mutex::new(Sum::default());
         std::thread::scope(|scope| {
             for _ in 0..self.threads.max(1) {
                 scope.spawn(|| {
+                    begin();
                     loop {
                         let n = next.fetch_add(1, Ordering::Relaxed);
                         if n >= self.runs() || enough.load(Ordering::Relaxed) {

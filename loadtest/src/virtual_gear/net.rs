@@ -143,7 +143,8 @@ impl Net {
         let passage = self.weather.passage(from, point);
         let weather = Arc::clone(&self.weather);
         let (reply, answer) = oneshot::channel();
-        self.tasks.spawn("message", async move {
+        // Messages are many, and nobody ends one that has left.
+        self.tasks.detach("message", async move {
             tokio::time::sleep(passage.there).await;
             match passage.fate {
                 Fate::LostBefore => {}

@@ -215,6 +215,12 @@ impl Replicas {
                 hosts: around.hosts.clone(),
                 workers: Arc::clone(&self.workers),
                 names: Arc::clone(&self.names),
+                followed: {
+                    let (world, witness) = (around.world.clone(), around.witness.clone());
+                    Arc::new(move |replica, follow| {
+                        witness.tell(|checker| checker.followed(world.elapsed(), replica, follow))
+                    })
+                },
             }),
             timing: Timing::default(),
             handle: handle.clone(),

@@ -326,10 +326,7 @@ fn tap(world: &Shared, witness: &Witness) -> Tap {
             writes: applied
                 .writes
                 .iter()
-                .filter_map(|(key, value)| {
-                    let value = value.as_ref().map(|value| value.to_vec());
-                    Some((key.strip_prefix(prefix)?.to_owned(), value))
-                })
+                .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
                 .collect(),
         };
         let mut witnesses = witness.lock();

@@ -48,7 +48,6 @@ pub struct Shared {
 struct Inner {
     world: Mutex<World>,
     start: Instant,
-    changed: Notify,
     /// Something is due before `armed`, when the ticker wakes.
     sooner: Notify,
     armed: Mutex<Option<Duration>>,
@@ -94,7 +93,6 @@ impl Shared {
         let inner = Inner {
             world: Mutex::new(world),
             start: Instant::now(),
-            changed: Notify::new(),
             sooner: Notify::new(),
             armed: Mutex::new(None),
             orders,
@@ -142,8 +140,7 @@ impl Shared {
         let mut effects = Effects::default();
         world.tick(now, &mut effects);
         let result = act(&mut world, now, &mut effects);
-        let is_changed = !effects.is_empty();
-        if is_changed {
+        if !effects.is_empty() {
             self.tell(now.since_start, effects.events());
         }
         let World { log, gce, .. } = &mut *world;
@@ -156,9 +153,6 @@ impl Shared {
         drop(world);
         if due.is_some_and(|due| lock(&self.inner.armed).is_none_or(|armed| due < armed)) {
             self.inner.sooner.notify_one();
-        }
-        if is_changed {
-            self.inner.changed.notify_waiters();
         }
         result
     }
@@ -193,15 +187,6 @@ impl Shared {
     /// Reads the world.
     pub fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.lock())
-    }
-
-    /// Waits until something changed, or `longest` has passed.
-    pub async fn changed(&self, longest: Duration) {
-        tokio::select! {
-            biased;
-            () = self.inner.changed.notified() => {}
-            () = tokio::time::sleep(longest) => {}
-        }
     }
 
     /// Does what is due, when it is due, for ever.

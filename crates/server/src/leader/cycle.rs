@@ -203,7 +203,8 @@ impl Leader {
                 next = inputs.try_recv().ok();
             }
             let now = Instant::now();
-            if now >= last_pass + gap(dirty) {
+            let passes = now >= last_pass + gap(dirty);
+            if passes {
                 self.parts.clock.reanchor();
                 self.pass_if_synced(&mut complained);
                 (last_pass, dirty) = (now, false);
@@ -218,7 +219,10 @@ impl Leader {
                 // What is recorded but not yet done is the successor's to do.
                 return End::Lapsed;
             }
-            self.publish_asks();
+            // The pollers ask a few times a second: in a burst of inputs once a pass is enough.
+            if passes {
+                self.publish_asks();
+            }
             self.send_notes();
             self.release();
             if let Some(picture) = self.picture.take() {

@@ -46,65 +46,108 @@ enum State {
 /// Machines of one shard that must go.
 #[derive(Default)]
 pub(super) struct Deletions {
-    machines: Mutex<BTreeMap<MachineName, Deletion>>,
+    inner: Mutex<Inner>,
     wake: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    machines: BTreeMap<MachineName, Deletion>,
+    /// Those that are to be asked for and whose zone is known: a burst has thousands that only wait for a list.
+    due: BTreeSet<(Instant, MachineName)>,
+}
+
+impl Inner {
+    /// Changes a deletion, and keeps the order of what is due.
+    fn change(&mut self, name: &MachineName, change: impl FnOnce(&mut Deletion)) {
+        let Some(deletion) = self.machines.get_mut(name) else {
+            return;
+        };
+        let before = deletion.due();
+        change(deletion);
+        let after = deletion.due();
+        if before != after {
+            if let Some(at) = before {
+                self.due.remove(&(at, name.clone()));
+            }
+            if let Some(at) = after {
+                self.due.insert((at, name.clone()));
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &MachineName) {
+        if let Some(at) = self.machines.remove(name).and_then(|deletion| deletion.due()) {
+            self.due.remove(&(at, name.clone()));
+        }
+    }
+}
+
+impl Deletion {
+    /// When it may be asked for; none while it may not.
+    fn due(&self) -> Option<Instant> {
+        match (self.state, &self.zone) {
+            (State::Due(at), Some(_)) => Some(at),
+            _ => None,
+        }
+    }
 }
 
 impl Deletions {
     /// Takes one more on; a repeat adds the zone where it was missing.
     pub fn want(&self, name: MachineName, zone: Option<Zone>, lists_from: Timestamp) {
-        let mut machines = lock(&self.machines);
-        let entry = machines.entry(name).or_insert(Deletion {
+        let mut inner = lock(&self.inner);
+        let new = || Deletion {
             zone: None,
             lists_from,
             wanted_at: None,
             state: State::Due(Instant::now()),
+        };
+        inner.machines.entry(name.clone()).or_insert_with(new);
+        inner.change(&name, |deletion| {
+            deletion.zone = deletion.zone.take().or(zone);
+            deletion.lists_from = deletion.lists_from.max(lists_from);
         });
-        entry.zone = entry.zone.take().or(zone);
-        entry.lists_from = entry.lists_from.max(lists_from);
         self.wake.notify_one();
     }
 
     pub fn is_empty(&self) -> bool {
-        lock(&self.machines).is_empty()
+        lock(&self.inner).machines.is_empty()
     }
 
     // Machines whose zone is known and whose time has come.
     fn take_due(&self, now: Instant) -> Vec<(MachineName, Zone)> {
+        let mut inner = lock(&self.inner);
         let mut due = Vec::new();
-        for (name, deletion) in lock(&self.machines).iter_mut() {
-            if let (State::Due(at), Some(zone)) = (deletion.state, &deletion.zone)
-                && at <= now
+        while let Some((at, name)) = inner.due.pop_first() {
+            if at > now {
+                inner.due.insert((at, name));
+                break;
+            }
+            if let Some(deletion) = inner.machines.get_mut(&name)
+                && let Some(zone) = &deletion.zone
             {
                 deletion.state = State::Calling;
-                due.push((name.clone(), zone.clone()));
+                due.push((name, zone.clone()));
             }
         }
         due
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let machines = lock(&self.machines);
-        let due = machines.values().filter(|deletion| deletion.zone.is_some());
-        due.filter_map(|deletion| {
-            if let State::Due(at) = deletion.state {
-                Some(at)
-            } else {
-                None
-            }
-        })
-        .min()
+        lock(&self.inner).due.first().map(|(at, _)| *at)
     }
 
     fn set(&self, name: &MachineName, state: State) {
-        if let Some(deletion) = lock(&self.machines).get_mut(name) {
-            deletion.state = state;
+        lock(&self.inner).change(name, |deletion| deletion.state = state);
+        // Nothing but a new call is up to the task that waits for it.
+        if let State::Due(_) = state {
+            self.wake.notify_one();
         }
-        self.wake.notify_one();
     }
 
     pub fn forget(&self, name: &MachineName) {
-        lock(&self.machines).remove(name);
+        lock(&self.inner).remove(name);
     }
 
     /// A whole list of the shard, begun at `begun_at`, in one page a zone or in several: tells zones that were
@@ -117,12 +160,16 @@ impl Deletions {
         listed: &BTreeMap<MachineName, Zone>,
         unborn: &BTreeSet<MachineName>,
     ) -> (Vec<MachineName>, Vec<(MachineName, Zone)>) {
-        let mut machines = lock(&self.machines);
+        let mut inner = lock(&self.inner);
+        let Inner { machines, due } = &mut *inner;
         let mut gone = Vec::new();
         let mut early = Vec::new();
         for (name, deletion) in machines.iter_mut() {
             if let Some(zone) = listed.get(name) {
-                deletion.zone.get_or_insert_with(|| zone.clone());
+                if deletion.zone.is_none() {
+                    deletion.zone = Some(zone.clone());
+                    due.extend(deletion.due().map(|at| (at, name.clone())));
+                }
                 if let State::Missed(_) = deletion.state {
                     deletion.state = State::Accepted(begun_at);
                 }
@@ -150,8 +197,10 @@ impl Deletions {
                 _ => {}
             }
         }
-        machines.retain(|name, _| !gone.contains(name));
-        drop(machines);
+        for name in &gone {
+            inner.remove(name);
+        }
+        drop(inner);
         self.wake.notify_one();
         (gone, early)
     }

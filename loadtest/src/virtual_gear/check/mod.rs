@@ -28,7 +28,7 @@ mod timers;
 mod trail;
 mod verdict;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::ids::MachineName;
 
@@ -60,7 +60,7 @@ pub struct Committed {
     /// The revision it made.
     pub revision: u64,
     /// Keys below the stack's prefix with their new values, none for a removal.
-    pub writes: Vec<(String, Option<Vec<u8>>)>,
+    pub writes: Vec<(String, Option<Arc<[u8]>>)>,
 }
 
 /// A fault met something.
@@ -113,6 +113,9 @@ pub struct Checker {
     calm: Calm,
     /// When a page shifted last.
     slipped: Option<Duration>,
+    /// Greetings that each replica's worker accepted in its present life: number and term.
+    follows: BTreeMap<usize, Vec<(u64, u64)>>,
+    greetings: u64,
     quotas: Quotas,
     shown: Shown,
     counts: Counts,
@@ -133,6 +136,8 @@ impl Checker {
             timers: Timers::default(),
             calm,
             slipped: None,
+            follows: BTreeMap::new(),
+            greetings: 0,
             quotas,
             shown: Shown::default(),
             counts: Counts::default(),
@@ -174,6 +179,9 @@ impl Checker {
     pub fn host(&mut self, at: Duration, replica: usize, what: HostEvent) {
         self.catch_up(at);
         self.calm.host(at, replica, what);
+        if what == HostEvent::Started {
+            self.follows.remove(&replica);
+        }
         if matches!(what, HostEvent::Crashed | HostEvent::Frozen) {
             self.shown.silenced(replica);
         }

@@ -146,7 +146,7 @@ where
         // A replica that is down refuses the connection.
         if let Some(handle) = doors.get(replica) {
             let call = call(handle);
-            tasks.spawn("guest call", async move {
+            tasks.detach("guest call", async move {
                 // The caller may have given up.
                 let _ = reply.send(call.await);
             });

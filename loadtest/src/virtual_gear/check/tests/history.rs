@@ -51,7 +51,7 @@ pub fn event(kind: &'static str, fields: Value) -> Told {
     Told::Event(Event {
         host: Host::Buildkite,
         kind,
-        fields,
+        fields: fields.into_iter().collect(),
     })
 }
 
@@ -59,8 +59,8 @@ pub fn commit(term: u64, revision: u64, writes: &[(&str, Value)]) -> Told {
     let write = |(key, value): &(&str, Value)| {
         let value = match value {
             Value::Null => None,
-            Value::String(text) => Some(text.clone().into_bytes()),
-            value => Some(serde_json::to_vec(value).expect("writable")),
+            Value::String(text) => Some(text.as_bytes().into()),
+            value => Some(serde_json::to_vec(value).expect("writable").into()),
         };
         ((*key).to_owned(), value)
     };
@@ -100,7 +100,7 @@ impl Told {
     /// A transaction that writes this key; `phase` is part of the value, or empty for a removal.
     pub fn writes(&self, key: &str, phase: &str) -> bool {
         let Self::Commit(commit) = self else { return false };
-        let has = |value: &Option<Vec<u8>>| match value {
+        let has = |value: &Option<std::sync::Arc<[u8]>>| match value {
             None => phase.is_empty(),
             Some(value) => !phase.is_empty() && String::from_utf8_lossy(value).contains(phase),
         };

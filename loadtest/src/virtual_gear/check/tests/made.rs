@@ -265,7 +265,7 @@ fn the_mirror_keeps_count_of_who_waits_uncovered() {
             revision: 77,
             writes: vec![{
                 let (key, value) = machine_record(1, 1, super::world::deleting());
-                (key, Some(serde_json::to_vec(&value).expect("writable")))
+                (key, Some(serde_json::to_vec(&value).expect("writable").into()))
             }],
         },
     );
