@@ -301,7 +301,14 @@ async fn a_quota_that_google_keeps_per_family_is_named_with_the_family() {
     let (_, fates) = match world.cloud.create(&creation).await {
         Ok(operation) => {
             world.over(&operation).await;
-            ((), world.cloud.fates(Some(&operation), &creation).await.expect("fates"))
+            (
+                (),
+                world
+                    .cloud
+                    .fates(Some(&operation), &creation)
+                    .await
+                    .expect("fates"),
+            )
         }
         Err(CloudError::Refused { class, message, .. }) => (
             (),
@@ -342,7 +349,11 @@ async fn a_stockout_everywhere_is_a_stockout() {
         Err(unclear) => panic!("{unclear}"),
         Ok(operation) => {
             world.over(&operation).await;
-            let fates = world.cloud.fates(Some(&operation), &creation).await.expect("fates");
+            let fates = world
+                .cloud
+                .fates(Some(&operation), &creation)
+                .await
+                .expect("fates");
             match &fates[0].1 {
                 MemberFate::Refused { class, .. } => class.clone(),
                 MemberFate::Created { .. } => panic!("it was created"),

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::net::{Fate, Net, Point, Trouble};
 use world::{Answer, Kind, Seen};
-pub use world::{Cut, EtcdWorld, Tap};
+pub use world::{EtcdWorld, Tap};
 
 /// How long the client waits for an answer.
 const DEADLINE: Duration = Duration::from_secs(1);
