@@ -49,6 +49,7 @@ impl World {
         decide(&Snapshot {
             now: NOW,
             term: Term(7),
+            began: Timestamp::default(),
             stack: &self.stack,
             settings: &self.settings,
             book: &self.book,

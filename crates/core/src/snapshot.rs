@@ -88,6 +88,9 @@ pub struct Snapshot<'a> {
     pub now: Timestamp,
     /// Our term.
     pub term: Term,
+    /// When it began, by the clock of `now`. What earlier leaders recorded was timed by other clocks, which may
+    /// be minutes off: no deadline counts from before this.
+    pub began: Timestamp,
     /// Our stack.
     pub stack: &'a StackName,
     /// The operator's numbers.
@@ -112,6 +115,13 @@ pub struct Snapshot<'a> {
 
 /// What a footprint uses of each metric; the shell asks the catalog once per distinct footprint.
 pub type UsageOf<'a> = &'a dyn Fn(&crate::quota::Footprint) -> Usage;
+
+impl Snapshot<'_> {
+    /// How long ago something recorded is, as far as our own clock can tell.
+    pub fn age(&self, at: Timestamp) -> std::time::Duration {
+        self.now.since(at.max(self.began))
+    }
+}
 
 impl JobView<'_> {
     /// Its reference.

@@ -80,7 +80,7 @@ fn overdue_creations<'a>(snapshot: &'a Snapshot<'a>) -> impl Iterator<Item = &'a
 
 /// Nobody settled it in time.
 pub(super) fn is_overdue(snapshot: &Snapshot<'_>, batch: &BatchRecord) -> bool {
-    snapshot.now.since(batch.created_at) >= snapshot.settings.create_timeout
+    snapshot.age(batch.created_at) >= snapshot.settings.create_timeout
 }
 
 /// This pass retires the machine.
@@ -93,7 +93,7 @@ fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause
     match &machine.phase {
         MachinePhase::Deleting { .. } => None,
         _ if is_stopped(snapshot, machine) => Some(DeleteCause::Stopped),
-        MachinePhase::Booting if snapshot.now.since(machine.created_at) < settings.boot_timeout => None,
+        MachinePhase::Booting if snapshot.age(machine.created_at) < settings.boot_timeout => None,
         // It may be up and asking: a pause is no fault of the machine, and must not cost its job patience.
         MachinePhase::Booting if is_paused(snapshot, machine) => Some(DeleteCause::NoJob),
         MachinePhase::Booting => Some(DeleteCause::BootTimeout),
@@ -104,7 +104,7 @@ fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause
 fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim) -> Option<DeleteCause> {
     let settings = snapshot.settings;
     let limit = std::time::Duration::from_secs(machine.max_run_seconds) + settings.overdue_margin;
-    if snapshot.now.since(claim.at) >= limit {
+    if snapshot.age(claim.at) >= limit {
         return Some(DeleteCause::Overdue);
     }
     let Ok(place) = snapshot.jobs.binary_search_by(|view| view.job().cmp(&claim.job)) else {
@@ -120,7 +120,8 @@ fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim
     // What counts is when the state was read: while Buildkite does not answer, the job may well be running.
     let (state, read_at) = seen.state.as_ref()?;
     let waits = matches!(state, JobState::Scheduled | JobState::Reserved);
-    (waits && read_at.since(claim.at) >= settings.acquire_timeout).then_some(DeleteCause::AcquireTimeout)
+    (waits && read_at.since(claim.at.max(snapshot.began)) >= settings.acquire_timeout)
+        .then_some(DeleteCause::AcquireTimeout)
 }
 
 fn is_paused(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {

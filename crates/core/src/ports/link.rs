@@ -1,5 +1,7 @@
 //! How leader and worker talk: two streams of idempotent messages.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +36,9 @@ pub enum Command {
         zone: Option<Zone>,
         /// Its name.
         name: MachineName,
-        /// Lists lag: one begun before this may not show the machine yet although it exists.
-        lists_from: Timestamp,
+        /// Lists lag: one begun less than so long after this command arrived may not show the machine yet although
+        /// it exists. A length of time, since clocks differ.
+        lists_after: Duration,
     },
     /// Read one machine that was missing from a list, and report [`Event::Gone`] if it does not exist.
     Check {

@@ -1,9 +1,10 @@
 //! What the leader says to a worker.
 
+use std::time::Duration;
+
 use gust_core::{
     ids::{MachineName, ReplicaId, Shard, Term, Zone},
     ports::{Command, Hello},
-    time::Timestamp,
 };
 
 use crate::{
@@ -50,9 +51,9 @@ impl From<&Command> for v1::Command {
                 shard,
                 zone,
                 name,
-                lists_from,
+                lists_after,
             } => Wire::Delete(v1::Delete {
-                lists_from_unix_ms: lists_from.0,
+                lists_after_ms: u64::try_from(lists_after.as_millis()).unwrap_or(u64::MAX),
                 shard: Some(shard.into()),
                 zone: zone.as_ref().map(Zone::to_string),
                 name: name.to_string(),
@@ -112,7 +113,7 @@ impl TryFrom<v1::Command> for FromLeader {
 
 fn delete(order: v1::Delete) -> Result<Command, Malformed> {
     Ok(Command::Delete {
-        lists_from: Timestamp(order.lists_from_unix_ms),
+        lists_after: Duration::from_millis(order.lists_after_ms),
         shard: message("shard", order.shard)?,
         zone: optional_text("zone", order.zone)?.map(Zone::new),
         name: MachineName::new(text("name", order.name)?),

@@ -144,9 +144,9 @@ fn name() -> impl Strategy<Value = MachineName> {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         batch().prop_map(|batch| Command::Create(Box::new(batch))),
-        (shard(), option::of(zone()), name(), any::<i64>()).prop_map(|(shard, zone, name, ms)| {
+        (shard(), option::of(zone()), name(), any::<u32>()).prop_map(|(shard, zone, name, ms)| {
             Command::Delete {
-                lists_from: Timestamp(ms),
+                lists_after: Duration::from_millis(ms.into()),
                 shard,
                 zone,
                 name,

@@ -24,7 +24,10 @@ use super::{
     tokens::Issuer,
     workers,
 };
-use crate::task::{Backoff, Tasks};
+use crate::{
+    clock::Clock,
+    task::{Backoff, Tasks},
+};
 
 /// How a leadership ended.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,8 @@ const BURST: usize = 2048;
 pub async fn lead(mut leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
     let own = tasks.child();
     let held = leading.held.clone();
+    // One term, one clock: whoever sets the host's right must not move a deadline.
+    leading.parts.clock = Clock::starting_at(leading.parts.clock.now());
     for part in leading.parts.sources.values_mut() {
         part.source = Arc::new(Guarded {
             source: Arc::clone(&part.source),
@@ -117,11 +122,17 @@ fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, 
         term,
         tasks: tasks.clone(),
         inputs,
-        book,
         links,
         held,
         config,
         begun: Instant::now(),
+        began: parts.clock.now(),
+        since: book
+            .machines()
+            .keys()
+            .map(|name| (name.clone(), Instant::now()))
+            .collect(),
+        book,
         known: BTreeMap::new(),
         plans: BTreeMap::new(),
         usages: BTreeMap::new(),
@@ -205,7 +216,6 @@ impl Leader {
             let now = Instant::now();
             let passes = now >= last_pass + gap(dirty);
             if passes {
-                self.parts.clock.reanchor();
                 self.pass_if_synced(&mut complained);
                 (last_pass, dirty) = (now, false);
             }

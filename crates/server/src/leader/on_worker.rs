@@ -1,5 +1,7 @@
 //! What a worker's events change.
 
+use std::time::Duration;
+
 use gust_core::{
     evolve::{self, Settlement},
     ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
@@ -110,8 +112,15 @@ impl Leader {
             shard: machine.shard.clone(),
             zone: machine.zone.clone(),
             name: machine.name.clone(),
-            lists_from: machine.created_at.after(self.parts.settings.list_lag),
+            lists_after: self.too_young(&machine.name),
         }
+    }
+
+    /// How long lists may still not show a machine. Counted from when this leader first knew of it, by its own
+    /// monotonic time: the record's times may be of another replica, whose clock is another.
+    fn too_young(&self, name: &MachineName) -> Duration {
+        let since = self.since.get(name).copied().unwrap_or(self.begun);
+        self.parts.settings.list_lag.saturating_sub(since.elapsed())
     }
 
     pub(super) fn command_create(&mut self, batch: &BatchRecord) {

@@ -78,6 +78,9 @@ pub(super) struct Leader {
     pub held: Held,
     pub config: String,
     pub begun: Instant,
+    pub began: Timestamp,
+    /// Since when machines are known that came to be in this term.
+    pub since: BTreeMap<MachineName, Instant>,
     pub term: Term,
     pub tasks: Tasks,
     pub inputs: mpsc::Sender<Input>,
@@ -126,16 +129,17 @@ impl Leader {
                     self.asked_for = true;
                 }
                 Change::RemoveMachine(name) => {
+                    self.since.remove(name);
                     for shard in self.shards.values_mut() {
                         if let Some((_, instances)) = &mut shard.inventory {
                             instances.remove(name);
                         }
                     }
                 }
-                Change::PutBatch(_)
-                | Change::RemoveBatch(_)
-                | Change::PutMachine(_)
-                | Change::PutHistory(_) => {}
+                Change::PutMachine(record) => {
+                    self.since.entry(record.name.clone()).or_insert_with(Instant::now);
+                }
+                Change::PutBatch(_) | Change::RemoveBatch(_) | Change::PutHistory(_) => {}
             }
         }
         self.claims = None;
@@ -328,6 +332,7 @@ impl Leader {
         Snapshot {
             now: self.now(),
             term: self.term,
+            began: self.began,
             stack: &self.parts.stack,
             settings: &self.parts.settings,
             book: &self.book,

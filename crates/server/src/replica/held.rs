@@ -105,6 +105,8 @@ impl Held {
                 }
                 () = tokio::time::sleep(next) => {}
             }
+            // Monotonic time drifts: what shows or checks wall time follows the host's.
+            self.clock.reanchor();
             let sent = self.clock.elapsed();
             match timeout(self.timing.call, store.renew(lease)).await {
                 Ok(Ok(ttl)) => {

@@ -27,7 +27,9 @@ impl Session {
             batch: batch.id,
             fates,
         };
-        let event = if self.worker.clock.now().since(batch.created_at) >= REPLAY {
+        // What was recorded in this term is fresh, whatever the clocks of two replicas say.
+        let age = self.worker.clock.now().since(batch.created_at);
+        let event = if batch.term < self.term && age >= REPLAY {
             // Whether or not it was asked for, nothing of it is under way any more.
             settled(self.fates(&*cloud, None, &creation).await)
         } else {

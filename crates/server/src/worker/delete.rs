@@ -12,7 +12,6 @@ use std::{
 use gust_core::{
     ids::{MachineName, Shard, Zone},
     ports::{CloudError, Event, RefusalClass},
-    time::Timestamp,
 };
 use tokio::{
     sync::{Notify, Semaphore},
@@ -22,12 +21,14 @@ use tracing::warn;
 
 use super::{Session, lock};
 
+// Times here are monotonic: what is compared may be minutes apart, and wall clocks are set right meanwhile.
+
 #[derive(Clone, Debug)]
 struct Deletion {
     zone: Option<Zone>,
     /// Lists begun before this say nothing about it.
-    lists_from: Timestamp,
-    wanted_at: Option<Timestamp>,
+    lists_from: Instant,
+    wanted_at: Option<Instant>,
     state: State,
 }
 
@@ -38,9 +39,9 @@ enum State {
     /// The call is under way.
     Calling,
     /// The cloud took it; a list begun after this shows the end.
-    Accepted(Timestamp),
+    Accepted(Instant),
     /// A list begun after that lacked it, but had several pages, which are no snapshot: one more must lack it.
-    Missed(Timestamp),
+    Missed(Instant),
 }
 
 /// Machines of one shard that must go.
@@ -95,7 +96,8 @@ impl Deletion {
 
 impl Deletions {
     /// Takes one more on; a repeat adds the zone where it was missing.
-    pub fn want(&self, name: MachineName, zone: Option<Zone>, lists_from: Timestamp) {
+    pub fn want(&self, name: MachineName, zone: Option<Zone>, lists_after: Duration) {
+        let lists_from = Instant::now() + lists_after;
         let mut inner = lock(&self.inner);
         let new = || Deletion {
             zone: None,
@@ -155,7 +157,7 @@ impl Deletions {
     /// speak of. `unborn` may still appear.
     pub fn on_list(
         &self,
-        begun_at: Timestamp,
+        begun_at: Instant,
         paged: bool,
         listed: &BTreeMap<MachineName, Zone>,
         unborn: &BTreeSet<MachineName>,
@@ -190,7 +192,9 @@ impl Deletions {
                 (State::Accepted(at) | State::Missed(at), _) if begun_at > at => gone.push(name.clone()),
                 // Nobody knows where it is: two lists in a row that lack it, with no creation under way, will do.
                 (State::Due(_), None) if !unborn.contains(name) => match deletion.wanted_at {
-                    Some(at) if begun_at.since(at) >= Duration::from_secs(5) => gone.push(name.clone()),
+                    Some(at) if begun_at.duration_since(at) >= Duration::from_secs(5) => {
+                        gone.push(name.clone())
+                    }
                     Some(_) => {}
                     None => deletion.wanted_at = Some(begun_at),
                 },
@@ -239,7 +243,7 @@ impl Session {
         let later = |seconds| State::Due(Instant::now() + Duration::from_secs(seconds));
         match hand.cloud.delete(shard, zone, name).await {
             Ok(Some(_)) => {
-                hand.deletions.set(name, State::Accepted(self.worker.clock.now()));
+                hand.deletions.set(name, State::Accepted(Instant::now()));
                 hand.look.notify_one();
             }
             // Not there: gone, unless its creation is still under way.

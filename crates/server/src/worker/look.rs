@@ -6,6 +6,7 @@ use gust_core::{
     ids::{MachineName, Shard, Zone},
     ports::{Capacity, Cloud, CloudError, Event, Instance},
 };
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Session, ShardHand, lock};
@@ -23,7 +24,7 @@ impl Session {
         let mut backoff = self.backoff();
         loop {
             let progress;
-            let begun_at = self.worker.clock.now();
+            let (begun, begun_at) = (Instant::now(), self.worker.clock.now());
             match list(&*hand.cloud, &shard, &hand.zones).await {
                 Ok((instances, paged)) => {
                     backoff = self.backoff();
@@ -32,7 +33,7 @@ impl Session {
                         .map(|i| (i.name.clone(), i.zone.clone()))
                         .collect();
                     let unborn = lock(&self.hand.unborn).clone();
-                    let (mut gone, early) = hand.deletions.on_list(begun_at, paged, &listed, &unborn);
+                    let (mut gone, early) = hand.deletions.on_list(begun, paged, &listed, &unborn);
                     gone.extend(self.read_early(hand, &shard, early).await);
                     progress = !gone.is_empty();
                     self.tell(Event::Inventory {

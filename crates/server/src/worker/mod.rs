@@ -162,6 +162,7 @@ impl Worker {
         let session = Session {
             worker: self.clone(),
             membership,
+            term: hello.term,
             hand,
             events,
             tasks: tasks.clone(),
@@ -205,6 +206,7 @@ impl Worker {
 struct Session {
     worker: Worker,
     membership: Membership,
+    term: Term,
     hand: Arc<Hand>,
     events: mpsc::Sender<Event>,
     tasks: Tasks,
@@ -251,10 +253,10 @@ impl Session {
                 shard,
                 zone,
                 name,
-                lists_from,
+                lists_after,
             } => {
                 if let Some(hand) = self.shard(&shard) {
-                    hand.deletions.want(name, zone, lists_from);
+                    hand.deletions.want(name, zone, lists_after);
                 }
             }
             Command::Check { shard, zone, name } => {

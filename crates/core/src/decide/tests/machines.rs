@@ -155,6 +155,19 @@ fn a_job_whose_machine_is_retired_comes_before_one_of_lower_rank() {
     );
 }
 
+/// Found by the simulation: a clock that was set back made a claim of a moment ago look three minutes old.
+#[test]
+fn no_deadline_counts_from_before_the_term_began() {
+    let mut world = claimed();
+    world.wait(1000);
+    world.began = world.now;
+    world.state(1, JobState::Reserved);
+    assert!(world.pass().is_empty(), "the claim was timed by another clock");
+    world.wait(180);
+    world.state(1, JobState::Reserved);
+    assert_eq!(world.pass(), ["delete m1.1: acquire-timeout"]);
+}
+
 #[test]
 fn a_machine_that_never_claims_is_replaced() {
     let mut world = booting();

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub known: BTreeMap<JobRef, (Planned, Seen)>,
     pub backlog: BTreeMap<SourceName, Backlog>,
     pub paused: BTreeSet<(SourceName, QueueKey)>,
+    /// When the leader that decides began.
+    pub began: Timestamp,
     pub cordoned: BTreeSet<Shard>,
     pub holds: BTreeMap<HoldKey, Hold>,
     pub lists: BTreeMap<Shard, (Timestamp, BTreeMap<MachineName, Instance>)>,
@@ -63,6 +65,7 @@ impl Default for World {
             known: BTreeMap::new(),
             backlog: BTreeMap::new(),
             paused: BTreeSet::new(),
+            began: Timestamp::default(),
             cordoned: BTreeSet::new(),
             holds: BTreeMap::new(),
             lists: ["r1", "r2"]
@@ -366,6 +369,7 @@ impl World {
         look(&Snapshot {
             now: self.now,
             term: Term(7),
+            began: self.began,
             stack: &self.stack,
             settings: &self.settings,
             book: &self.book,
