@@ -126,7 +126,7 @@ fn hopeless() -> String {
     let families = ["C3D", "C4", "C4D", "N4", "N4D"]
         .map(|name| format!("{name} = 0.0\n"))
         .concat();
-    let scenario = BAD.split("[[faults]]").next().unwrap().replace(
+    let scenario = BAD.split("[[faults]]").next().expect("a split has a first part").replace(
         "limits = { base = \"demo\" }",
         "limits = { base = \"demo\", change = { gce = { quotas = {QUOTAS}, family_quotas = {FAMILIES} } } }",
     );

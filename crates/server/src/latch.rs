@@ -33,7 +33,10 @@ impl Latch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
 
     use super::*;
     use crate::task::Tasks;
@@ -50,12 +53,13 @@ mod tests {
                 passed.lock().unwrap().push(n);
             });
         }
-        tokio::task::yield_now().await;
+        // Time moves on once everybody waits.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(passed.lock().unwrap().is_empty());
         latch.open();
         // Who comes late does not wait at all.
         latch.passed().await;
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(*passed.lock().unwrap(), (0..100).collect::<Vec<_>>());
     }
 }

@@ -9,6 +9,8 @@ pub mod replica;
 pub mod rpc;
 mod serve;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod worker;
 
 pub use serve::{ServeError, ServeOptions, serve};

@@ -175,3 +175,6 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ pub(super) async fn grant(
         tokio::time::sleep(backoff.step()).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

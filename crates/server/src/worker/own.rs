@@ -173,3 +173,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

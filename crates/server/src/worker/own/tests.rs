@@ -1,0 +1,199 @@
+use std::sync::Arc;
+
+use gust_core::{
+    ids::{ReplicaId, Term},
+    ports::{Command, Event, Hello, LinkError, Store},
+    tenure::Timing,
+    time::Timestamp,
+};
+use tokio::sync::mpsc;
+
+use super::{super::Pace, *};
+use crate::{
+    clock::Clock,
+    task::{Dice, Tasks},
+    testing::{CountingCloud, ToldStore},
+};
+
+struct Bench {
+    worker: Worker,
+    store: Arc<ToldStore>,
+    cloud: Arc<CountingCloud>,
+    held: Held,
+    /// Kept, since a leader that hangs up ends its session.
+    commands: Vec<mpsc::Sender<Command>>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn shard(region: &str) -> Shard {
+    Shard {
+        project: "p".into(),
+        region: region.into(),
+    }
+}
+
+fn bench() -> Bench {
+    let clock = Clock::starting_at(Timestamp(0));
+    let (store, cloud) = (Arc::new(ToldStore::default()), Arc::new(CountingCloud::default()));
+    let as_store: Arc<dyn Store> = store.clone();
+    let as_cloud: Arc<dyn Cloud> = cloud.clone();
+    let worker = Worker::new(
+        ReplicaId::new("b"),
+        as_store,
+        [(ProjectId::from("p"), as_cloud)].into(),
+        clock.clone(),
+        Dice::seeded(1),
+        Pace::default(),
+        &Tasks::default(),
+    );
+    let held = Held::always(&clock);
+    worker.admit(Membership {
+        lease: LeaseId(1),
+        held: held.clone(),
+    });
+    Bench {
+        worker,
+        store,
+        cloud,
+        held,
+        commands: Vec::new(),
+    }
+}
+
+impl Bench {
+    async fn hello(&mut self, term: u64, regions: &[&str]) -> Result<mpsc::Receiver<Event>, LinkError> {
+        let (sender, commands) = mpsc::channel(16);
+        self.commands.push(sender);
+        let shards = regions.iter().map(|region| {
+            let zone = Zone::new(format!("{region}-a"));
+            (shard(region), vec![zone])
+        });
+        let hello = Hello {
+            term: Term(term),
+            leader: ReplicaId::new("a"),
+            shards: shards.collect(),
+        };
+        self.worker.session(hello, commands).await
+    }
+
+    async fn command(&self, command: Command) {
+        let sender = self.commands.last().expect("a session is open");
+        sender.send(command).await.expect("the session listens");
+    }
+
+    /// A lot of time passes, and every call that could be made is.
+    async fn pass(&self) {
+        tokio::time::sleep(PATIENCE).await;
+    }
+}
+
+fn look_and_delete() -> [Command; 3] {
+    let (shard, zone, name) = (shard("r1"), Zone::new("r1-a"), MachineName::new("m-1"));
+    [
+        Command::Look { shard: shard.clone() },
+        Command::Delete {
+            shard: shard.clone(),
+            zone: Some(zone.clone()),
+            name: name.clone(),
+            lists_from: Timestamp(0),
+        },
+        Command::Check { shard, zone, name },
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_called_before_the_shard_is_ours_and_all_of_it_after() {
+    let mut bench = bench();
+    let theirs = || (shard("r1"), ReplicaId::new("c"));
+    bench.store.owners.lock().unwrap().extend([theirs()]);
+    let mut events = bench.hello(1, &["r1"]).await.unwrap();
+    for command in look_and_delete() {
+        bench.command(command).await;
+    }
+    bench.pass().await;
+    assert_eq!(bench.cloud.calls(), 0, "another worker has the shard");
+    bench.store.owners.lock().unwrap().clear();
+    bench.pass().await;
+    assert!(bench.cloud.calls() > 4, "{} calls", bench.cloud.calls());
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push(event);
+    }
+    assert!(matches!(told[0], Event::Ready { .. }));
+    let gone = |event: &Event| matches!(event, Event::Gone { name } if name.as_str() == "m-1");
+    assert!(told.iter().any(gone), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_leaves_once_the_membership_may_have_lapsed() {
+    let mut bench = bench();
+    let _events = bench.hello(1, &["r1"]).await.unwrap();
+    bench.pass().await;
+    bench.held.give_up();
+    let before = bench.cloud.calls();
+    assert!(before > 0);
+    for command in look_and_delete() {
+        bench.command(command).await;
+    }
+    bench.pass().await;
+    assert_eq!(bench.cloud.calls(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_frozen_calls_nothing_when_it_thaws() {
+    let clock = Clock::starting_at(Timestamp(0));
+    let timing = Timing::default();
+    let cloud = Arc::new(CountingCloud::default());
+    let owned = Owned {
+        cloud: cloud.clone(),
+        held: Held::new(&clock, timing, clock.elapsed(), timing.ttl),
+    };
+    let (project, zone) = (ProjectId::from("p"), Zone::new("r1-a"));
+    owned.list(&project, &zone, None).await.unwrap();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let call = tokio::time::timeout(PATIENCE, owned.list(&project, &zone, None));
+    assert!(call.await.is_err());
+    assert_eq!(cloud.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_no_member_follows_nobody() {
+    let mut bench = bench();
+    let mut events = bench.hello(1, &["r1"]).await.unwrap();
+    bench.pass().await;
+    assert!(bench.worker.expel().await.is_some());
+    let before = bench.cloud.calls();
+    bench.pass().await;
+    assert_eq!(bench.cloud.calls(), before, "with the membership everything ends");
+    while events.recv().await.is_some() {}
+    assert!(matches!(
+        bench.hello(2, &["r1"]).await,
+        Err(LinkError::Down { .. })
+    ));
+    assert!(bench.worker.expel().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_of_an_earlier_term_is_refused_and_disturbs_nobody() {
+    let mut bench = bench();
+    let mut events = bench.hello(7, &["r1"]).await.unwrap();
+    match bench.hello(6, &["r1"]).await {
+        Err(LinkError::Deposed { ours, theirs }) => assert_eq!((ours, theirs), (Term(6), Term(7))),
+        other => panic!("{other:?}"),
+    }
+    bench.pass().await;
+    assert!(!events.is_closed() && events.try_recv().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_passes_on_is_let_go_and_nothing_is_called_there_any_more() {
+    let mut bench = bench();
+    let earlier = bench.hello(1, &["r1", "r2"]).await.unwrap();
+    bench.pass().await;
+    assert!(bench.store.let_go.lock().unwrap().is_empty());
+    let _later = bench.hello(2, &["r2"]).await.unwrap();
+    bench.pass().await;
+    assert!(earlier.is_closed(), "there is one session at a time");
+    assert_eq!(*bench.store.let_go.lock().unwrap(), [shard("r1")]);
+}
