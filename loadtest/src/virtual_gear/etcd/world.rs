@@ -81,6 +81,12 @@ impl EtcdWorld {
         }
     }
 
+    /// Looks at the cluster.
+    #[cfg(test)]
+    pub fn read<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+        look(&self.state().model)
+    }
+
     /// Hands what is applied from now on to `tap`.
     pub fn set_tap(&self, tap: Tap) {
         let mut state = self.state();
