@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{KillOptions, Verdict, kill, storm};
 
@@ -39,6 +40,9 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Puts known faults back into gust, one at a time, and shows that the checks of `sim` notice each. Needs a
+    /// build with the feature `mutants`.
+    Mutants(MutantsArgs),
     /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
     /// run to the invariants of the design.
     Sim(SimArgs),
@@ -71,12 +75,15 @@ fn run(args: Args) -> Result<bool> {
     if let Command::Sim(args) = &args.command {
         return sim(args);
     }
+    if let Command::Mutants(args) = &args.command {
+        return mutants(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     match args.command {
-        Command::Sim(_) => Ok(true),
+        Command::Sim(_) | Command::Mutants(_) => Ok(true),
         Command::Kill {
             count,
             seed,

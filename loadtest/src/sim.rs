@@ -282,18 +282,18 @@ fn keep_as(scenario: &Scenario, name: &str) -> Result<PathBuf> {
 }
 
 /// Real time, for rates.
-struct Stopwatch(std::time::Instant);
+pub(crate) struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
     #[expect(
         clippy::disallowed_methods,
         reason = "rates of the report are about real time"
     )]
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
-    fn elapsed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }

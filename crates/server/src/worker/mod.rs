@@ -137,7 +137,7 @@ impl Worker {
         let tasks = self.tasks.child();
         let (membership, earlier) = {
             let mut followed = lock(&self.state);
-            if hello.term < followed.term {
+            if hello.term < followed.term && !gust_core::mutant!("term-not-compared") {
                 return Err(LinkError::Deposed {
                     ours: hello.term,
                     theirs: followed.term,

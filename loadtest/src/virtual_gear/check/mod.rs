@@ -9,6 +9,7 @@
 //! calls nothing changes, so that is exact. Each invariant has a file; [`seen`] and [`store`] are the two
 //! mirrors they look into. Drawing faults, and ending a run, are others' business.
 
+mod callers;
 mod calm;
 mod expect;
 mod feed;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use gust_core::ids::MachineName;
 
 use self::{
+    callers::Callers,
     calm::Calm,
     quota::Quotas,
     reasons::Shown,
@@ -111,6 +113,7 @@ pub struct Checker {
     trail: Trail,
     timers: Timers,
     calm: Calm,
+    callers: Callers,
     /// When a page shifted last.
     slipped: Option<Duration>,
     quotas: Quotas,
@@ -132,6 +135,7 @@ impl Checker {
             trail: Trail::default(),
             timers: Timers::default(),
             calm,
+            callers: Callers::default(),
             slipped: None,
             quotas,
             shown: Shown::default(),
@@ -176,6 +180,9 @@ impl Checker {
         self.calm.host(at, replica, what);
         if matches!(what, HostEvent::Crashed | HostEvent::Frozen) {
             self.shown.silenced(replica);
+        }
+        if what == HostEvent::Started {
+            self.callers.forget(replica);
         }
         self.trail.host(at, replica, what.into());
     }
