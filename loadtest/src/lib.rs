@@ -1,6 +1,5 @@
 //! The load test: scenarios, run in virtual time against the fakes' models or on real processes over the wire.
 
-#[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod sim;
 pub mod virtual_gear;

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{KillOptions, Verdict, kill, storm};
 
@@ -39,12 +40,12 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Puts known faults back into gust, one at a time, and shows that the checks of `sim` notice each. Needs a
+    /// build with the feature `mutants`.
+    Mutants(MutantsArgs),
     /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
     /// run to the invariants of the design.
     Sim(SimArgs),
-    /// Puts known faults back into the program, one at a time, and expects the simulation to notice each.
-    #[cfg(feature = "mutants")]
-    Mutants(gust_loadtest::mutants::MutantArgs),
     /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
     Storm {
         /// Seed of the fakes.
@@ -60,11 +61,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    tell_of_gust();
     match run(Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -72,41 +71,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// What gust's own shell has to say, on stderr, if `RUST_LOG` asks for it. Without times: virtual ones are not known
-/// here, and real ones mean nothing in a simulation.
-fn tell_of_gust() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .without_time()
-            .init();
-    }
-}
-
-/// Whoever read stdout has seen enough, as `head` does: there is nothing to complain about. The exit code is
-/// that of a program which SIGPIPE ended.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 fn run(args: Args) -> Result<bool> {
-    #[cfg(feature = "mutants")]
-    if let Command::Mutants(args) = &args.command {
-        return gust_loadtest::mutants::mutants(args);
-    }
     if let Command::Sim(args) = &args.command {
         return sim(args);
+    }
+    if let Command::Mutants(args) = &args.command {
+        return mutants(args);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     match args.command {
-        Command::Sim(_) => Ok(true),
-        #[cfg(feature = "mutants")]
-        Command::Mutants(_) => Ok(true),
+        Command::Sim(_) | Command::Mutants(_) => Ok(true),
         Command::Kill {
             count,
             seed,

@@ -1,85 +1,237 @@
-//! The command `gust-loadtest mutants`: known faults are put back into the program, one at a time, and the
-//! simulation has to notice each.
-//!
-//! It exists with the feature `mutants` only, which no shipped build enables.
+//! The command `gust-loadtest mutants`: known faults are put back into gust, one at a time, and runs of the
+//! virtual gear go on until the checker notices. A fault that it does not notice shows a hole in the checker.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use gust_core::mutant;
-use strum::VariantArray as _;
 
-use crate::virtual_gear::{Profile, Sum, Sweep};
-
-/// Which faults to put in.
+/// What to look for.
 #[derive(Args, Clone, Debug)]
-pub struct MutantArgs {
-    /// Most runs for each.
-    #[arg(long, default_value_t = 2000)]
-    runs: u64,
-    /// The first seed.
-    #[arg(long, default_value_t = 1)]
-    from: u64,
-    /// One of them only; `none` puts nothing in and expects nothing to be found.
-    #[arg(long)]
-    only: Option<String>,
+pub struct MutantsArgs {
+    /// A mutant that is not caught within so many runs has got away.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// One mutant only, by its name.
+    #[arg(long, value_parser = known)]
+    only: Option<&'static str>,
+    /// The control: no mutant, and nothing may be found.
+    #[arg(long, conflicts_with = "only")]
+    none: bool,
     /// Threads; one for each core by default.
     #[arg(long)]
     threads: Option<usize>,
+    /// Print what was found.
+    #[arg(long)]
+    explain: bool,
 }
 
-/// Puts each fault in until it is caught. True if all were.
+/// Each mutant with what it breaks, in the words of the report.
+const BREAKS: [(&str, &str); 12] = [
+    (
+        "effect-before-commit",
+        "effects go out before their records are durable",
+    ),
+    ("guard-skipped", "writes do not compare the leader's key"),
+    ("term-not-compared", "a worker follows a leader of an older term"),
+    (
+        "request-id-renewed",
+        "a call of unknown outcome is repeated under another request id",
+    ),
+    (
+        "claim-not-single-use",
+        "a job stays in the queue of claims after it was given away",
+    ),
+    (
+        "promise-not-counted",
+        "machines that are asked for do not count as using quota",
+    ),
+    (
+        "delete-forgotten",
+        "a machine that is done is recorded as going, and never deleted",
+    ),
+    ("timer-lost", "a lease is believed in beyond its time"),
+    ("reason-not-updated", "only the first reason is told in Buildkite"),
+    ("reservation-not-renewed", "reservations lapse while jobs wait"),
+    ("page-end-trusted", "only the first page of a list is read"),
+    (
+        "cancel-ignored",
+        "a job that was cancelled while it waits is not noticed",
+    ),
+];
+
+fn known(name: &str) -> Result<&'static str, String> {
+    let found = BREAKS.iter().find(|(known, _)| *known == name);
+    found.map(|(known, _)| *known).ok_or_else(|| {
+        let names: Vec<&str> = BREAKS.iter().map(|(known, _)| *known).collect();
+        format!("there are {}", names.join(", "))
+    })
+}
+
+/// Looks for each mutant. True if all are caught, or if the control finds nothing.
 ///
 /// # Errors
-/// There is no fault of the name asked for.
-pub fn mutants(args: &MutantArgs) -> Result<bool> {
-    let names: Vec<Option<&'static str>> = match args.only.as_deref() {
-        None => mutant::NAMES.iter().copied().map(Some).collect(),
-        Some("none") => vec![None],
-        Some(name) => match mutant::NAMES.iter().find(|known| **known == name) {
-            Some(name) => vec![Some(*name)],
-            None => bail!(
-                "there is no mutant {name:?}; there are none, {}",
-                mutant::NAMES.join(", ")
-            ),
+/// In a build without the feature `mutants`: how to get one with it.
+#[cfg(not(feature = "mutants"))]
+pub fn mutants(_: &MutantsArgs) -> Result<bool> {
+    anyhow::bail!(
+        "this build has no mutants in it: cargo run --release -p gust-loadtest --features mutants -- mutants"
+    )
+}
+
+#[cfg(feature = "mutants")]
+pub use hunt::mutants;
+
+#[cfg(feature = "mutants")]
+mod hunt {
+    use std::{
+        sync::{
+            Mutex, PoisonError,
+            atomic::{AtomicU64, Ordering},
         },
+        time::Duration,
     };
-    let mut all = true;
-    for name in names {
-        let sum = hunt(args, name);
-        all &= report(name, &sum);
+
+    use anyhow::Result;
+    use gust_core::mutant;
+    use strum::VariantArray as _;
+
+    use super::{BREAKS, MutantsArgs};
+    use crate::{
+        sim::progress::Stopwatch,
+        virtual_gear::{Keep, Outcome, Profile, Scenario, Sweep, run},
+    };
+
+    /// The first run that failed.
+    struct Caught {
+        /// Which run, from 0.
+        n: u64,
+        scenario: Scenario,
+        outcome: Outcome,
     }
-    Ok(all)
+
+    /// Looks for each mutant. True if all are caught, or if the control finds nothing.
+    ///
+    /// # Errors
+    /// None in a build that has mutants.
+    #[expect(clippy::print_stdout, reason = "the report is this command's product")]
+    pub fn mutants(args: &MutantsArgs) -> Result<bool> {
+        if args.none {
+            return Ok(control(args));
+        }
+        println!(
+            "{:<24} {:>5}  {:<28} {:<20} what it breaks",
+            "mutant", "runs", "caught by", "invariant"
+        );
+        let mut all = true;
+        let asked = |name: &str| args.only.is_none_or(|only| only == name);
+        for (name, breaks) in BREAKS.into_iter().filter(|(name, _)| asked(name)) {
+            let clock = Stopwatch::start();
+            let caught = hunt(args, Some(name));
+            all &= caught.as_ref().is_some_and(is_honest);
+            println!("{}", line(args, name, breaks, caught.as_ref(), clock.elapsed()));
+            if let Some(caught) = caught.filter(|_| args.explain) {
+                println!("{}", caught.outcome.failure().unwrap_or_default());
+            }
+        }
+        Ok(all)
+    }
+
+    /// The same run is a good one without the mutant.
+    fn is_honest(caught: &Caught) -> bool {
+        mutant::put(None);
+        run(&caught.scenario, Keep::Nothing).broken().is_none()
+    }
+
+    fn line(args: &MutantsArgs, name: &str, breaks: &str, caught: Option<&Caught>, took: Duration) -> String {
+        let took = took.as_secs_f64();
+        let Some(caught) = caught else {
+            return format!(
+                "{name:<24} {:>5}  {:<28} {:<20} {breaks} ({took:.1} s)",
+                args.seeds, "NOT CAUGHT", "-"
+            );
+        };
+        let Scenario { seed, replicas, .. } = caught.scenario;
+        let profile: &str = caught.scenario.profile.into();
+        let by = format!("seed {seed}, {profile}, {replicas}");
+        let invariant = caught.outcome.broken().unwrap_or_default();
+        let doubt = if is_honest(caught) {
+            ""
+        } else {
+            "; THE SAME RUN FAILS WITHOUT IT"
+        };
+        format!(
+            "{name:<24} {:>5}  {by:<28} {invariant:<20} {breaks} ({took:.1} s{doubt})",
+            caught.n + 1
+        )
+    }
+
+    #[expect(clippy::print_stdout, reason = "the report is this command's product")]
+    fn control(args: &MutantsArgs) -> bool {
+        let Some(found) = hunt(args, None) else {
+            println!("no mutant: {} runs, 0 violations", args.seeds);
+            return true;
+        };
+        let Scenario { seed, replicas, .. } = found.scenario;
+        let profile: &str = found.scenario.profile.into();
+        println!(
+            "no mutant, and yet: seed {seed}, {profile}, {replicas} replicas\n{}",
+            found.outcome.failure().unwrap_or_default()
+        );
+        false
+    }
+
+    /// Makes runs with a mutant until one fails: the first of them, whichever thread made it.
+    fn hunt(args: &MutantsArgs, name: Option<&'static str>) -> Option<Caught> {
+        let sweep = Sweep {
+            from: 1,
+            seeds: args.seeds,
+            profiles: Profile::VARIANTS.to_vec(),
+            replicas: vec![1, 3],
+            all: false,
+            plain: false,
+            jobs: None,
+            threads: args
+                .threads
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            most_violations: 1,
+        };
+        let next = AtomicU64::new(0);
+        let first = AtomicU64::new(sweep.runs());
+        let caught = Mutex::new(None::<Caught>);
+        std::thread::scope(|scope| {
+            for _ in 0..sweep.threads.max(1) {
+                scope.spawn(|| {
+                    // A mutant is in for one thread only, and a run stays on its thread.
+                    mutant::put(name);
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= first.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let scenario = sweep.scenario(n);
+                        let outcome = run(&scenario, Keep::Nothing);
+                        if outcome.broken().is_none() {
+                            continue;
+                        }
+                        first.fetch_min(n, Ordering::Relaxed);
+                        let mut caught = caught.lock().unwrap_or_else(PoisonError::into_inner);
+                        if caught.as_ref().is_none_or(|earlier| n < earlier.n) {
+                            *caught = Some(Caught { n, scenario, outcome });
+                        }
+                    }
+                });
+            }
+        });
+        caught.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn hunt(args: &MutantArgs, name: Option<&'static str>) -> Sum {
-    let sweep = Sweep {
-        from: args.from,
-        seeds: args.runs,
-        profiles: Profile::VARIANTS.to_vec(),
-        replicas: vec![3, 1],
-        all: false,
-        plain: false,
-        jobs: None,
-        threads: args
-            .threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        most_violations: 1,
-    };
-    sweep.run_on(&|| mutant::put(name), &|_| ())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[expect(clippy::print_stdout, reason = "the table is this command's product")]
-fn report(name: Option<&'static str>, sum: &Sum) -> bool {
-    let shown = name.unwrap_or("none");
-    let Some(failure) = sum.failures.first() else {
-        println!("{shown:<24} not caught in {} runs", sum.runs);
-        return name.is_none();
-    };
-    let profile: &str = failure.scenario.profile.into();
-    let line = failure.what.lines().next().unwrap_or_default();
-    println!(
-        "{shown:<24} caught after {:>4} runs by seed {:>5} ({profile}, {} replicas): {line}",
-        sum.runs, failure.scenario.seed, failure.scenario.replicas
-    );
-    name.is_some()
+    #[test]
+    fn every_mutant_of_the_program_is_looked_for() {
+        let names: Vec<&str> = BREAKS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, gust_core::mutant::NAMES);
+    }
 }

@@ -4,7 +4,7 @@
 
 mod keep;
 mod one;
-mod progress;
+pub(crate) mod progress;
 mod sweep;
 
 use std::{num::NonZeroUsize, path::PathBuf};

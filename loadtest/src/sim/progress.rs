@@ -59,7 +59,7 @@ impl Progress {
 }
 
 /// Real time, for rates.
-pub(super) struct Stopwatch(std::time::Instant);
+pub(crate) struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
     /// Starts now.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gust_core::{
-    ids::{MachineName, ProjectId, Shard, Zone},
+    ids::{MachineName, ProjectId, Region, ReplicaId, Shard, Zone},
     ports::{
         Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef,
         OperationState, Quota, RefusalClass,
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use self::class::{Missed, judged, on_the_way, present, refused, said};
 use super::{
     net::{Net, Point},
+    run::Witness,
     world::{Bell, Shared, Topic},
 };
 
@@ -37,12 +38,32 @@ pub(super) struct VirtualCloud {
     pub net: Net,
     /// The replica that calls.
     pub from: usize,
+    /// Its name.
+    pub name: ReplicaId,
     pub stack: String,
     /// Quotas of families that `regions.get` does not show, as the operator configured them.
     pub families: Vec<(String, f64)>,
+    pub witness: Witness,
 }
 
 impl VirtualCloud {
+    /// A call about a shard is about to be made. What else the client asks for its sake is not looked at: it is
+    /// one call to whoever makes it.
+    fn calls(&self, shard: &Shard, call: &str) {
+        let at = self.world.elapsed();
+        self.witness
+            .tell(|checker| checker.calls_google(at, self.name.as_str(), shard, call));
+    }
+
+    fn calls_zone(&self, project: &ProjectId, zone: &Zone, call: &str) {
+        let region = zone.as_str().rsplit_once('-').map_or("", |(region, _)| region);
+        let shard = Shard {
+            project: project.clone(),
+            region: Region::new(region),
+        };
+        self.calls(&shard, call);
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         point: Point,
@@ -205,6 +226,7 @@ fn state(operation: &Operation) -> OperationState {
 impl Cloud for VirtualCloud {
     async fn create(&self, creation: &Creation) -> Result<OperationRef, CloudError> {
         let shard = creation.shape.shard();
+        self.calls(&shard, "create");
         let (project, request_id) = (shard.project.to_string(), creation.request_id.to_string());
         let (zone, name, answer) = match &creation.call {
             CreateCall::Bulk => {
@@ -247,6 +269,7 @@ impl Cloud for VirtualCloud {
         operation: &OperationRef,
         patience: Duration,
     ) -> Result<OperationState, CloudError> {
+        self.calls(&operation.shard, "operation");
         if patience < WAIT {
             let read = self.read(Point::CloudOperation, operation).await?;
             return Ok(read.as_ref().map_or(OperationState::Forgotten, state));
@@ -273,6 +296,7 @@ impl Cloud for VirtualCloud {
         operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
+        self.calls(&creation.shape.shard(), "fates");
         self.find_fates(operation, creation).await
     }
 
@@ -282,6 +306,7 @@ impl Cloud for VirtualCloud {
         zone: &Zone,
         page: Option<&str>,
     ) -> Result<InstancePage, CloudError> {
+        self.calls_zone(project, zone, "list");
         self.page(project, zone, page.map(str::to_owned)).await
     }
 
@@ -291,6 +316,7 @@ impl Cloud for VirtualCloud {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<Instance>, CloudError> {
+        self.calls_zone(project, zone, "get");
         self.read_instance(project, zone, name).await
     }
 
@@ -301,6 +327,7 @@ impl Cloud for VirtualCloud {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<OperationRef>, CloudError> {
+        self.calls(shard, "delete");
         let subject = format!("gust:delete:{}/{zone}/{name}", shard.project);
         let id = |subject: &str| Uuid::new_v5(&Uuid::NAMESPACE_URL, subject.as_bytes());
         let mut sent = self.send_delete(&shard.project, zone, name, id(&subject)).await?;
@@ -316,6 +343,7 @@ impl Cloud for VirtualCloud {
     }
 
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
+        self.calls(shard, "quotas");
         let of = shard.clone();
         let region = self.call(Point::CloudQuotas, "regions.get", move |model, call| {
             model.region(call, of.project.as_str(), of.region.as_str())

@@ -23,6 +23,8 @@ use super::alarm::{Alarm, watched};
 
 /// Starts the software of a replica on its host.
 pub type Boot = Arc<dyn Fn(usize, Arc<dyn Executor>, Clock) + Send + Sync>;
+/// Called once what was planned has met something.
+pub type OnMet = Arc<dyn Fn() + Send + Sync>;
 /// Is told what happens to hosts.
 pub type Told = Arc<dyn Fn(usize, HostEvent) + Send + Sync>;
 
@@ -37,7 +39,7 @@ pub struct Hosts {
 struct Inner {
     hosts: Vec<Arc<Host>>,
     /// Cut ways between replicas, each direction for itself, until when.
-    cuts: Mutex<BTreeMap<(usize, usize), Instant>>,
+    cuts: Mutex<BTreeMap<(usize, usize), Cut>>,
     healed: Notify,
     world: Tasks,
     boot: Mutex<Option<Boot>>,
@@ -45,6 +47,13 @@ struct Inner {
     alarm: Alarm,
     epoch: Timestamp,
     start: Instant,
+}
+
+/// A way that is cut.
+struct Cut {
+    until: Instant,
+    /// To be called when something is hindered; shared by both directions, and called once.
+    met: Arc<Mutex<Option<OnMet>>>,
 }
 
 struct Host {
@@ -59,7 +68,7 @@ struct State {
     up: bool,
     frozen: bool,
     polls: u64,
-    crash_at: Option<(u64, Duration)>,
+    crash_at: Option<(u64, Duration, OnMet)>,
     parked: Vec<Waker>,
     tasks: Vec<(&'static str, AbortHandle)>,
     clock: Option<Clock>,
@@ -146,11 +155,19 @@ impl Hosts {
         true
     }
 
-    /// Crashes the replica when its tasks have been polled so many times more.
-    pub fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration) {
+    /// Crashes the replica when its tasks have been polled so many times more, and calls `met` then.
+    pub fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet) {
         if let Some(host) = self.host(replica) {
             let mut state = host.state();
-            state.crash_at = Some((state.polls + polls.max(1), down));
+            state.crash_at = Some((state.polls + polls.max(1), down, met));
+        }
+    }
+
+    /// What was planned and did not come about is forgotten, and all clocks are right again.
+    pub fn calm(&self) {
+        for host in &self.inner.hosts {
+            host.state().crash_at = None;
+            self.skew(host.at, 0);
         }
     }
 
@@ -185,13 +202,18 @@ impl Hosts {
         true
     }
 
-    /// Cuts the way from `a` to `b`, and back unless `half`.
-    pub fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool) {
+    /// Cuts the way from `a` to `b`, and back unless `half`. `met` is called when it first hinders something.
+    pub fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet) {
         let until = Instant::now() + lasting;
+        let met = Arc::new(Mutex::new(Some(met)));
         let mut cuts = self.cuts();
-        cuts.insert((a, b), until);
+        let mut ways = vec![(a, b)];
         if !half {
-            cuts.insert((b, a), until);
+            ways.push((b, a));
+        }
+        for way in ways {
+            let met = Arc::clone(&met);
+            cuts.insert(way, Cut { until, met });
         }
         drop(cuts);
         let hosts = self.clone();
@@ -214,20 +236,32 @@ impl Hosts {
         names
     }
 
-    /// Until when the way from `a` to `b` is cut.
-    pub fn cut_until(&self, a: usize, b: usize) -> Option<Instant> {
-        let until = self.cuts().get(&(a, b)).copied();
-        until.filter(|until| *until > Instant::now())
+    /// Something is on its way from `a` to `b`: until when that way is cut, if it is. A cut has met something then.
+    pub fn hindered(&self, a: usize, b: usize) -> Option<Instant> {
+        let (until, met) = {
+            let cuts = self.cuts();
+            let cut = cuts.get(&(a, b)).filter(|cut| cut.until > Instant::now())?;
+            (cut.until, Arc::clone(&cut.met))
+        };
+        let met = met.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(met) = met {
+            met();
+        }
+        Some(until)
     }
 
-    /// Sets the replica's wall clock wrong by so many milliseconds, for good.
-    pub fn skew(&self, replica: usize, millis: i64) {
-        let Some(host) = self.host(replica) else { return };
+    /// Sets the replica's wall clock wrong by so many milliseconds, for good. False if it is down: it will be
+    /// wrong once it runs.
+    pub fn skew(&self, replica: usize, millis: i64) -> bool {
+        let Some(host) = self.host(replica) else {
+            return false;
+        };
         let mut state = host.state();
         state.skew = millis;
         if let Some(clock) = &state.clock {
             clock.set(self.wall(millis));
         }
+        state.up
     }
 
     /// What runs tasks on a host, for as long as it does not crash. Nothing while it is down.
@@ -278,7 +312,7 @@ impl Hosts {
         self.inner.hosts.get(replica)
     }
 
-    fn cuts(&self) -> MutexGuard<'_, BTreeMap<(usize, usize), Instant>> {
+    fn cuts(&self) -> MutexGuard<'_, BTreeMap<(usize, usize), Cut>> {
         self.inner.cuts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -325,7 +359,7 @@ struct Gated {
 enum Turn {
     Poll,
     Wait,
-    Crash(Duration),
+    Crash(Duration, OnMet),
     Dead,
 }
 
@@ -340,8 +374,8 @@ impl Gated {
             return Turn::Wait;
         }
         state.polls += 1;
-        match state.crash_at {
-            Some((at, down)) if state.polls >= at => Turn::Crash(down),
+        match &state.crash_at {
+            Some((at, down, met)) if state.polls >= *at => Turn::Crash(*down, Arc::clone(met)),
             _ => Turn::Poll,
         }
     }
@@ -353,7 +387,8 @@ impl Future for Gated {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         match self.turn(context.waker()) {
             Turn::Wait => return Poll::Pending,
-            Turn::Crash(down) => {
+            Turn::Crash(down, met) => {
+                met();
                 self.hosts.crash(self.host.at, down);
                 self.task = None;
                 return Poll::Ready(());

@@ -1,6 +1,12 @@
 //! Links between replicas: streams that keep their order, take time, are cut, and break.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use gust_core::{
@@ -15,11 +21,16 @@ use tokio::{
 
 use super::{
     hosts::Hosts,
-    net::{Fate, Net, Point},
+    net::{Fate, Net, Passage, Point},
+    run::Witness,
+    world::Shared,
 };
 
 /// A stream that hears nothing for so long is given up by both ends: HTTP/2 keepalive.
 const KEEPALIVE: Duration = Duration::from_secs(4);
+
+/// A connection that is not made in that time is given up.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// The replicas' workers, as far as they run.
 pub type Workers = Arc<std::sync::Mutex<Vec<Option<Worker>>>>;
@@ -32,25 +43,10 @@ pub struct VirtualLinks {
     pub hosts: Hosts,
     pub workers: Workers,
     pub names: Arc<Vec<ReplicaId>>,
-    /// Is told which term a worker follows.
-    pub followed: Followed,
-}
-
-/// Is told that a worker is asked to follow, and that it does; answers the first with a number.
-pub type Followed = Arc<dyn Fn(usize, Follow) -> u64 + Send + Sync>;
-
-/// What a worker does with a leader's greeting.
-#[derive(Clone, Copy, Debug)]
-pub enum Follow {
-    /// It reads it.
-    Asked,
-    /// It follows.
-    Accepted {
-        /// The number of the question.
-        asked: u64,
-        /// The leader's term.
-        term: u64,
-    },
+    pub world: Shared,
+    pub witness: Witness,
+    /// Counts hellos in the order in which they reach their workers.
+    pub hellos: Arc<AtomicU64>,
 }
 
 impl Links for VirtualLinks {
@@ -86,62 +82,97 @@ impl Link for VirtualLink {
     }
 
     async fn open(&self, hello: &Hello) -> Result<Session, LinkError> {
-        let VirtualLinks {
-            from,
-            net,
-            hosts,
-            workers,
-            ..
-        } = &self.way;
+        let VirtualLinks { from, net, hosts, .. } = &self.way;
         let passage = net.weather.passage(*from, Point::LinkOpen);
-        tokio::time::sleep(passage.there).await;
-        let cut = hosts
-            .cut_until(*from, self.to)
-            .or(hosts.cut_until(self.to, *from));
-        if cut.is_some() || !matches!(passage.fate, Fate::Served | Fate::Doubled(_)) {
-            tokio::time::sleep(Duration::from_secs(2)).await;
+        if !matches!(passage.fate, Fate::Served | Fate::Doubled(_)) {
+            tokio::time::sleep(CONNECT).await;
             return Err(self.down("no connection within 2 s"));
         }
-        let worker = workers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(self.to)
-            .cloned()
-            .flatten();
-        let (Some(worker), Some(executor)) = (worker, hosts.executor(self.to)) else {
-            return Err(self.down("connection refused"));
-        };
-        let (command_sender, commands) = self.way.wire(*from, self.to, Point::LinkCommand);
+        let ways = [(*from, self.to), (self.to, *from)];
+        let cut = ways.map(|(a, b)| hosts.hindered(a, b));
+        if cut.iter().any(Option::is_some) {
+            tokio::time::sleep(CONNECT).await;
+            return Err(self.down("no connection within 2 s"));
+        }
+        // Once it has left, a hello is out of the leader's hands: it arrives even if nobody waits for the answer.
         let (reply, answer) = oneshot::channel();
-        let (hello, followed, to) = (hello.clone(), Arc::clone(&self.way.followed), self.to);
-        executor.run(
-            "session",
-            Box::pin(async move {
-                let asked = followed(to, Follow::Asked);
-                let term = hello.term.0;
-                let answer = worker.session(hello, commands).await;
-                if answer.is_ok() {
-                    followed(to, Follow::Accepted { asked, term });
-                }
-                // The other end may have given up meanwhile.
-                let _ = reply.send(answer);
-            }),
-        );
-        let answered = tokio::time::timeout(KEEPALIVE, answer).await;
-        let events = match answered {
-            Ok(Ok(answer)) => answer?,
+        let arrival = arrive(self.way.clone(), self.to, hello.clone(), passage, reply);
+        net.tasks.spawn("hello", arrival);
+        let (events, commands) = match tokio::time::timeout(KEEPALIVE, answer).await {
+            Ok(Ok(answer)) => answer.map_err(|problem| match problem {
+                Closed::Down(message) => self.down(message),
+                Closed::Said(error) => error,
+            })?,
             Ok(Err(_)) => return Err(self.down("the worker went away")),
             Err(_) => return Err(self.down("no answer")),
         };
-        net.weather.served(*from, Point::LinkOpen);
-        tokio::time::sleep(passage.back).await;
         let (event_sender, event_receiver) = self.way.wire(self.to, *from, Point::LinkEvent);
         net.tasks.spawn("events", pour(events, event_sender));
         Ok(Session {
-            commands: Box::new(Commands(self.name.clone(), command_sender)),
+            commands: Box::new(Commands(self.name.clone(), commands)),
             events: Box::new(Events(self.name.clone(), event_receiver)),
         })
     }
+}
+
+/// Why a session was not opened.
+enum Closed {
+    /// Nobody answered there.
+    Down(&'static str),
+    /// The worker's own words.
+    Said(LinkError),
+}
+
+type Opened = Result<(mpsc::Receiver<Event>, Wire<Command>), Closed>;
+
+/// A hello on its way, at the worker, and the worker's answer on its way back.
+async fn arrive(
+    way: VirtualLinks,
+    to: usize,
+    hello: Hello,
+    passage: Passage,
+    reply: oneshot::Sender<Opened>,
+) {
+    tokio::time::sleep(passage.there).await;
+    let worker = way
+        .workers
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .get(to)
+        .cloned()
+        .flatten();
+    let (Some(worker), Some(executor)) = (worker, way.hosts.executor(to)) else {
+        let _ = reply.send(Err(Closed::Down("connection refused")));
+        return;
+    };
+    let (command_sender, commands) = way.wire(way.from, to, Point::LinkCommand);
+    let (opened, answer) = oneshot::channel();
+    let following = way.clone();
+    executor.run(
+        "session",
+        Box::pin(async move {
+            let order = following.hellos.fetch_add(1, Ordering::Relaxed);
+            let term = hello.term.0;
+            let answer = worker.session(hello, commands).await;
+            if answer.is_ok() {
+                let at = following.world.elapsed();
+                following
+                    .witness
+                    .tell(|checker| checker.followed(at, to, order, term));
+            }
+            // The other end may have given up meanwhile.
+            let _ = opened.send(answer);
+        }),
+    );
+    let answer = match answer.await {
+        Ok(Ok(events)) => Ok((events, command_sender)),
+        Ok(Err(error)) => Err(Closed::Said(error)),
+        Err(_) => Err(Closed::Down("the worker went away")),
+    };
+    way.net.weather.served(way.from, Point::LinkOpen);
+    tokio::time::sleep(passage.back).await;
+    // Where nobody waits any more the session ends: its commands have no sender.
+    let _ = reply.send(answer);
 }
 
 async fn pour(mut events: mpsc::Receiver<Event>, wire: Wire<Event>) {
@@ -161,7 +192,7 @@ impl VirtualLinks {
         self.net.tasks.spawn("wire", async move {
             while let Some((at, breaks, message)) = sent.recv().await {
                 tokio::time::sleep_until(at).await;
-                if let Some(until) = hosts.cut_until(from, to) {
+                if let Some(until) = hosts.hindered(from, to) {
                     if until > Instant::now() + KEEPALIVE {
                         tokio::time::sleep(KEEPALIVE).await;
                         return;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -116,6 +116,7 @@ pub(super) struct Replicas {
     pictures: Arc<Mutex<Vec<Arc<Picture>>>>,
     names: Arc<Vec<ReplicaId>>,
     starts: Arc<Mutex<Vec<u64>>>,
+    hellos: Arc<AtomicU64>,
 }
 
 /// What each replica is connected to.
@@ -149,6 +150,7 @@ impl Replicas {
             pictures: Arc::new(Mutex::new(vec![Arc::default(); count])),
             names: Arc::new((0..count).map(name_of).collect()),
             starts: Arc::new(Mutex::new(vec![0; count])),
+            hellos: Arc::default(),
         }
     }
 
@@ -189,8 +191,10 @@ impl Replicas {
             world: around.world.clone(),
             net: around.net.clone(),
             from: at,
+            name: self.names[at].clone(),
             stack: self.config.stack.to_string(),
             families: self.families.to_vec(),
+            witness: around.witness.clone(),
         });
         let me = self.member(at);
         let worker = Worker::new(
@@ -215,12 +219,9 @@ impl Replicas {
                 hosts: around.hosts.clone(),
                 workers: Arc::clone(&self.workers),
                 names: Arc::clone(&self.names),
-                followed: {
-                    let (world, witness) = (around.world.clone(), around.witness.clone());
-                    Arc::new(move |replica, follow| {
-                        witness.tell(|checker| checker.followed(world.elapsed(), replica, follow))
-                    })
-                },
+                world: around.world.clone(),
+                witness: around.witness.clone(),
+                hellos: Arc::clone(&self.hellos),
             }),
             timing: Timing::default(),
             handle: handle.clone(),
@@ -248,7 +249,9 @@ impl Replicas {
                 world: around.world.clone(),
                 net: around.net.clone(),
                 from: at,
+                name: self.names[at].clone(),
                 queue: "gust".into(),
+                witness: around.witness.clone(),
             }),
             queues: vec!["gust".into()],
             agent_endpoint: "virtual".to_owned(),

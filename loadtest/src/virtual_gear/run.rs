@@ -16,7 +16,7 @@ use super::{
     cover::Cover,
     etcd::{EtcdWorld, Tap},
     expected::expectations,
-    hosts::Hosts,
+    hosts::{Hosts, OnMet},
     inject::{self, EtcdControl, HostControl, Injector},
     machine::{Attackers, Doors, Machines},
     net::Net,
@@ -92,7 +92,7 @@ struct Witnesses {
 }
 
 impl Witness {
-    fn new(checker: Checker, timeline: Timeline) -> Self {
+    pub(super) fn new(checker: Checker, timeline: Timeline) -> Self {
         Self {
             inner: Arc::new(Mutex::new(Witnesses { checker, timeline })),
         }
@@ -143,20 +143,24 @@ impl HostControl for Hosts {
         Self::crash(self, replica, down)
     }
 
-    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration) {
-        Self::crash_at_poll(self, replica, polls, down);
+    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet) {
+        Self::crash_at_poll(self, replica, polls, down, met);
     }
 
     fn freeze(&self, replica: usize, lasting: Duration) -> bool {
         Self::freeze(self, replica, lasting)
     }
 
-    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool) {
-        Self::cut(self, a, b, lasting, half);
+    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet) {
+        Self::cut(self, a, b, lasting, half, met);
     }
 
-    fn skew(&self, replica: usize, millis: i64) {
-        Self::skew(self, replica, millis);
+    fn skew(&self, replica: usize, millis: i64) -> bool {
+        Self::skew(self, replica, millis)
+    }
+
+    fn is_up(&self, replica: usize) -> bool {
+        Self::is_up(self, replica)
     }
 }
 
@@ -285,11 +289,12 @@ async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> O
         world: world.clone(),
         net,
         doors,
+        witness: witness.clone(),
     });
 
     more(&tasks);
 
-    let over = until_over(scenario, &world, &witness, &injector, &alarm).await;
+    let over = until_over(scenario, &world, &witness, &injector, &hosts, &alarm).await;
     let took = world.elapsed();
     let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
     let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
@@ -341,6 +346,7 @@ async fn until_over(
     world: &Shared,
     witness: &Witness,
     injector: &Injector,
+    hosts: &Hosts,
     alarm: &Alarm,
 ) -> bool {
     // Without faults it is quiet from the start.
@@ -359,6 +365,7 @@ async fn until_over(
         let now = Instant::now();
         if now >= quiet && !is_quiet {
             is_quiet = true;
+            hosts.calm();
             let at = world.elapsed();
             witness.tell(|checker| checker.quiet(at));
         }

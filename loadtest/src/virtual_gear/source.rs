@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use gust_core::{
-    ids::{JobId, QueueKey},
+    ids::{JobId, QueueKey, ReplicaId},
     ports::{
         AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
         Remedy, Reserved, Source, SourceError, Tokens,
@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use super::{
     net::{Net, Point, Trouble},
+    run::Witness,
     world::Shared,
 };
 
@@ -44,7 +45,10 @@ pub(super) struct VirtualSource {
     pub net: Net,
     /// The replica that calls.
     pub from: usize,
+    /// Its name.
+    pub name: ReplicaId,
     pub queue: QueueKey,
+    pub witness: Witness,
 }
 
 /// One of its calls.
@@ -99,6 +103,9 @@ impl VirtualSource {
         call: &Call,
         mut act: impl FnMut(&mut World, Now, &mut Effects) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, SourceError> {
+        let at = self.world.elapsed();
+        self.witness
+            .tell(|checker| checker.calls_buildkite(at, self.name.as_str(), call.words));
         let (world, scope) = (self.world.clone(), call.scope);
         let effect = move || {
             world.call(|world, now, out| {

@@ -61,16 +61,29 @@ impl EtcdStore {
     }
 
     pub(super) async fn show(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
-        let value = serde_json::to_vec(member).expect("texts are always JSON");
-        let txn = Txn {
-            success: vec![Op::Put {
-                key: self.layout.member(&member.replica),
-                value: value.into(),
-                lease: lease.0,
-            }],
-            ..Txn::default()
-        };
-        self.ask("joining", txn).await.map(drop)
+        let value: Arc<[u8]> = serde_json::to_vec(member).expect("texts are always JSON").into();
+        let key = self.layout.member(&member.replica);
+        let mut seen = 0;
+        // A replica that begins anew takes its key over from its earlier life. What that life sent and comes late
+        // must not take it back: the key would go with a lease that nobody renews.
+        loop {
+            let txn = Txn {
+                compares: vec![Compare::ModRevision(key.clone(), seen)],
+                success: vec![Op::Put {
+                    key: key.clone(),
+                    value: value.clone(),
+                    lease: lease.0,
+                }],
+                failure: vec![Op::Range(Range::all(Keys::one(&key)))],
+            };
+            let answer = self.ask("joining", txn).await?;
+            let mut kvs = answer.found.into_iter().flat_map(|found| found.kvs);
+            match kvs.next() {
+                _ if answer.succeeded => return Ok(()),
+                Some(kv) if kv.lease == lease.0 && kv.value == value => return Ok(()),
+                found => seen = found.map_or(0, |kv| kv.mod_revision),
+            }
+        }
     }
 
     pub(super) async fn take_shard(

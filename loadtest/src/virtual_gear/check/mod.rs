@@ -9,6 +9,7 @@
 //! calls nothing changes, so that is exact. Each invariant has a file; [`seen`] and [`store`] are the two
 //! mirrors they look into. Drawing faults, and ending a run, are others' business.
 
+mod callers;
 mod calm;
 mod expect;
 mod feed;
@@ -28,11 +29,12 @@ mod timers;
 mod trail;
 mod verdict;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use gust_core::ids::MachineName;
 
 use self::{
+    callers::Callers,
     calm::Calm,
     quota::Quotas,
     reasons::Shown,
@@ -111,13 +113,11 @@ pub struct Checker {
     trail: Trail,
     timers: Timers,
     calm: Calm,
+    callers: Callers,
     /// When a page shifted last.
     slipped: Option<Duration>,
     /// When a picture was shown last.
     pictured: Duration,
-    /// Greetings that each replica's worker accepted in its present life: number and term.
-    follows: BTreeMap<usize, Vec<(u64, u64)>>,
-    greetings: u64,
     quotas: Quotas,
     shown: Shown,
     counts: Counts,
@@ -137,10 +137,9 @@ impl Checker {
             trail: Trail::default(),
             timers: Timers::default(),
             calm,
+            callers: Callers::default(),
             slipped: None,
             pictured: Duration::ZERO,
-            follows: BTreeMap::new(),
-            greetings: 0,
             quotas,
             shown: Shown::default(),
             counts: Counts::default(),
@@ -182,11 +181,11 @@ impl Checker {
     pub fn host(&mut self, at: Duration, replica: usize, what: HostEvent) {
         self.catch_up(at);
         self.calm.host(at, replica, what);
-        if what == HostEvent::Started {
-            self.follows.remove(&replica);
-        }
         if matches!(what, HostEvent::Crashed | HostEvent::Frozen) {
             self.shown.silenced(replica);
+        }
+        if what == HostEvent::Started {
+            self.callers.forget(replica);
         }
         self.trail.host(at, replica, what.into());
     }

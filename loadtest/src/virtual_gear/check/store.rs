@@ -69,8 +69,12 @@ impl Checker {
         let mut leader = None;
         for (key, value) in &commit.writes {
             match key.split('/').next().unwrap_or_default() {
+                "shards" => {
+                    let shard = key.trim_start_matches("shards/");
+                    self.callers.owner_written(shard, value.as_deref());
+                }
                 "leader" => leader = Some(value.as_deref()),
-                "members" | "shards" | "commits" | "history-by-end" => {}
+                "members" | "commits" | "history-by-end" => {}
                 _ => {
                     has_records = true;
                     match change(key, value.as_deref()) {

@@ -5,39 +5,12 @@
 
 use std::time::Duration;
 
-use super::super::link::Follow;
 use super::{
     Checker, Committed, Invariant,
     seen::{JobIx, MachineIx},
 };
 
 impl Checker {
-    /// A replica's worker reads a leader's greeting, or follows it. Of two greetings that it accepted, the later
-    /// one is never of a lower term; an answer may come later than that of the next greeting.
-    pub fn followed(&mut self, at: Duration, replica: usize, follow: Follow) -> u64 {
-        self.catch_up(at);
-        match follow {
-            Follow::Asked => self.greetings += 1,
-            Follow::Accepted { asked, term } => {
-                let accepted = self.follows.entry(replica).or_default();
-                let wrong = accepted
-                    .iter()
-                    .find(|(number, other)| {
-                        (*number < asked && *other > term) || (*number > asked && *other < term)
-                    })
-                    .copied();
-                accepted.push((asked, term));
-                if let Some((_, other)) = wrong {
-                    let what = format!(
-                        "the worker of replica {replica} follows term {term} and term {other} in the wrong order"
-                    );
-                    self.violate(at, Invariant::Terms, what, &[], &[]);
-                }
-            }
-        }
-        self.greetings
-    }
-
     /// A transaction writes records.
     pub(super) fn written_by_leader(&mut self, at: Duration, commit: &Committed) {
         let leads = self.store.term;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::check::{Limit, Met};
+use super::super::{
+    check::{Limit, Met},
+    hosts::OnMet,
+};
 
 /// The replicas' hosts.
 pub trait HostControl: Send + Sync {
@@ -10,14 +13,16 @@ pub trait HostControl: Send + Sync {
     fn count(&self) -> usize;
     /// A replica dies and comes again. False if it was down.
     fn crash(&self, replica: usize, down: Duration) -> bool;
-    /// A replica dies after so many polls more.
-    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration);
+    /// A replica dies after so many polls more; `met` is called if it does.
+    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet);
     /// A replica stands still. False if it was down or stood still.
     fn freeze(&self, replica: usize, lasting: Duration) -> bool;
-    /// The way from `a` to `b` is cut, and back unless `half`.
-    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool);
-    /// A wall clock is wrong from now on by so many milliseconds; 0 puts it right.
-    fn skew(&self, replica: usize, millis: i64);
+    /// The way from `a` to `b` is cut, and back unless `half`; `met` is called once something is hindered.
+    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet);
+    /// A wall clock is wrong from now on by so many milliseconds. False if the replica is down.
+    fn skew(&self, replica: usize, millis: i64) -> bool;
+    /// True while a replica runs.
+    fn is_up(&self, replica: usize) -> bool;
 }
 
 /// etcd, as all replicas reach it.

@@ -1,11 +1,12 @@
 //! Faults that happen at once: of replicas, their links, etcd and messages to come.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::super::{
     check::Subject,
+    hosts::OnMet,
     net::Point,
-    scenario::{What, Who},
+    scenario::{FaultKind, What, Who},
 };
 use super::{Aim, Injector, state::Rule};
 
@@ -57,12 +58,9 @@ impl Injector {
                 down_ms,
             } => {
                 let replica = self.who(*replica, aim);
-                hosts.crash_at_poll(replica, *polls, for_ms(*down_ms));
-                self.met(
-                    kind,
-                    Subject::Replica(replica),
-                    format!("in {polls} polls, for {down_ms} ms"),
-                );
+                let note = format!("after {polls} polls, for {down_ms} ms");
+                let met = self.on_met(kind, replica, note);
+                hosts.crash_at_poll(replica, *polls, for_ms(*down_ms), met);
             }
             What::ReplicaFreeze { replica, lasting_ms }
             | What::ReplicaFreezePastLease { replica, lasting_ms } => {
@@ -73,13 +71,14 @@ impl Injector {
             }
             What::LinkCut { a, b, lasting_ms } | What::LinkHalfOpen { a, b, lasting_ms } => {
                 let half = matches!(what, What::LinkHalfOpen { .. });
-                hosts.cut(*a, *b, for_ms(*lasting_ms), half);
-                self.met(kind, Subject::Replica(*a), format!("to {b} for {lasting_ms} ms"));
+                let met = self.on_met(kind, *a, format!("to {b} for {lasting_ms} ms"));
+                hosts.cut(*a, *b, for_ms(*lasting_ms), half, met);
             }
             What::ClockWrong { replica, by_ms } => {
                 let replica = self.who(*replica, aim);
-                hosts.skew(replica, *by_ms);
-                self.met(kind, Subject::Replica(replica), format!("by {by_ms} ms"));
+                if hosts.skew(replica, *by_ms) && *by_ms != 0 {
+                    self.met(kind, Subject::Replica(replica), format!("by {by_ms} ms"));
+                }
             }
             What::GustDown { lasting_ms } => {
                 let struck = (0..hosts.count()).filter(|replica| hosts.crash(*replica, for_ms(*lasting_ms)));
@@ -115,10 +114,24 @@ impl Injector {
                 let replica = self.who(*replica, aim);
                 subject = Subject::Replica(replica);
                 etcd.cut(replica, for_ms(*lasting_ms));
+                if !self.inner.hosts.is_up(replica) {
+                    return;
+                }
             }
             _ => return,
         }
+        let count = self.inner.hosts.count();
+        if !(0..count).any(|replica| self.inner.hosts.is_up(replica)) {
+            // Nobody is there to notice.
+            return;
+        }
         self.met(what.kind(), subject, String::new());
+    }
+
+    /// To be called when something planned for a replica has come about.
+    fn on_met(&self, kind: FaultKind, replica: usize, note: String) -> OnMet {
+        let injector = self.clone();
+        Arc::new(move || injector.met(kind, Subject::Replica(replica), note.clone()))
     }
 
     /// The next messages at a point are struck.

@@ -5,9 +5,12 @@ use gust_server::task::Tasks;
 
 use super::*;
 use crate::virtual_gear::{
-    check::Limit,
+    check::{Checker, Expectations, Limit},
+    hosts::OnMet,
     machine::Doors,
     net::{Net, Trouble},
+    run,
+    timeline::Timeline,
 };
 
 /// Notes what it is told to do.
@@ -34,8 +37,9 @@ impl HostControl for Noted {
         true
     }
 
-    fn crash_at_poll(&self, replica: usize, polls: u64, _: Duration) {
+    fn crash_at_poll(&self, replica: usize, polls: u64, _: Duration, met: OnMet) {
         self.note(format!("crash {replica} in {polls}"));
+        met();
     }
 
     fn freeze(&self, replica: usize, _: Duration) -> bool {
@@ -44,12 +48,18 @@ impl HostControl for Noted {
         false
     }
 
-    fn cut(&self, a: usize, b: usize, _: Duration, half: bool) {
+    fn cut(&self, a: usize, b: usize, _: Duration, half: bool, met: OnMet) {
         self.note(format!("cut {a} {b} {half}"));
+        met();
     }
 
-    fn skew(&self, replica: usize, millis: i64) {
+    fn skew(&self, replica: usize, millis: i64) -> bool {
         self.note(format!("skew {replica} {millis}"));
+        true
+    }
+
+    fn is_up(&self, _: usize) -> bool {
+        true
     }
 }
 
@@ -147,6 +157,10 @@ fn bench(faults: &str) -> Bench {
         world: world.clone(),
         net: net.clone(),
         doors: Doors::new(3),
+        witness: run::Witness::new(
+            Checker::new(Expectations::new("gust", |_| Default::default())),
+            Timeline::new(false),
+        ),
     });
     Bench {
         world,

@@ -5,7 +5,7 @@ use gust_fakes::{buildkite::Registration, gce};
 use gust_server::leader::ClaimReply;
 
 use super::{
-    super::{net::Net, world::Shared},
+    super::{net::Net, run::Witness, world::Shared},
     Doors,
     guest::ask,
     proof_of,
@@ -17,6 +17,7 @@ pub(in super::super) struct Attackers {
     pub world: Shared,
     pub net: Net,
     pub doors: Doors,
+    pub witness: Witness,
 }
 
 impl Attackers {
@@ -38,6 +39,13 @@ impl Attackers {
         self.net.tasks.spawn("attack", async move {
             for replica in 0..attack.doors.count() {
                 let answer = ask(&attack.net, &attack.doors, replica, &proof).await;
+                if let Some(Ok(answer)) = &answer {
+                    let (at, has_token) = (attack.world.elapsed(), matches!(answer, ClaimReply::Assigned(_)));
+                    let name = proof.machine.as_str();
+                    attack
+                        .witness
+                        .tell(|checker| checker.stranger(at, name, has_token));
+                }
                 if let Some(Ok(ClaimReply::Assigned(assignment))) = answer {
                     let registration = Registration {
                         name: format!("attacker-on-{}", proof.machine),

@@ -1,0 +1,87 @@
+//! Invariant 5, as the world sees it from outside: only the leader calls Buildkite, only the owner of a shard
+//! calls Google there, and no worker goes back to a leader of an older term.
+//!
+//! Who calls is known by the network, who leads and who owns by etcd. Both stop on their own before their lease
+//! can lapse, so a call that leaves later is one of a replica that believes in what is over.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use gust_core::ids::Shard;
+
+use super::{Checker, Invariant};
+
+/// Owners of shards, and whom workers follow.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    /// By the shard's key: project and region.
+    owners: BTreeMap<String, String>,
+    /// Hellos that were accepted by the present life of a replica: in which order they came, of which term.
+    followed: BTreeMap<usize, Vec<(u64, u64)>>,
+}
+
+impl Callers {
+    /// The key of a shard, below `shards/`, was written or removed.
+    pub fn owner_written(&mut self, shard: &str, owner: Option<&[u8]>) {
+        match owner {
+            Some(owner) => {
+                let owner = String::from_utf8_lossy(owner).into_owned();
+                self.owners.insert(shard.to_owned(), owner);
+            }
+            None => drop(self.owners.remove(shard)),
+        }
+    }
+
+    /// A replica began anew: it remembers nobody.
+    pub fn forget(&mut self, replica: usize) {
+        self.followed.remove(&replica);
+    }
+}
+
+impl Checker {
+    /// A call to Buildkite leaves a replica of this name.
+    pub fn calls_buildkite(&mut self, at: Duration, replica: &str, call: &str) {
+        if self.store.leader == replica {
+            return;
+        }
+        self.catch_up(at);
+        let leads = match self.store.leader.as_str() {
+            "" => "nobody leads".to_owned(),
+            leader => format!("{leader} leads"),
+        };
+        let what = format!("{replica} calls Buildkite ({call}) while {leads}");
+        self.violate(at, Invariant::Terms, what, &[], &[]);
+    }
+
+    /// A call to Google about a shard leaves a replica of this name.
+    pub fn calls_google(&mut self, at: Duration, replica: &str, shard: &Shard, call: &str) {
+        let key = shard.to_string();
+        let owner = self.callers.owners.get(&key).map(String::as_str);
+        if owner == Some(replica) {
+            return;
+        }
+        self.catch_up(at);
+        let owner = self.callers.owners.get(&key);
+        let owns = owner.map_or_else(|| "nobody owns it".to_owned(), |owner| format!("{owner} owns it"));
+        let what = format!("{replica} calls Google ({call}) for {key} while {owns}");
+        self.violate(at, Invariant::Terms, what, &[], &[]);
+    }
+
+    /// A worker accepted a leader's hello, the `order`-th that reached any worker.
+    pub fn followed(&mut self, at: Duration, replica: usize, order: u64, term: u64) {
+        self.catch_up(at);
+        let hellos = self.callers.followed.entry(replica).or_default();
+        let back = hellos.iter().find(|(earlier, known)| {
+            (*earlier < order && *known > term) || (*earlier > order && *known < term)
+        });
+        let other = back.map(|(_, other)| *other);
+        hellos.push((order, term));
+        if let Some(other) = other {
+            let what = format!(
+                "the worker of replica {replica} follows term {} after it followed term {}",
+                term.min(other),
+                term.max(other)
+            );
+            self.violate(at, Invariant::Terms, what, &[], &[]);
+        }
+    }
+}
