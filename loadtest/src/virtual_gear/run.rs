@@ -357,7 +357,8 @@ async fn until_over(
     };
     let quiet = Instant::now() + noise;
     let end = Instant::now() + scenario.patience();
-    let mut is_quiet = false;
+    let lull = scenario.lull();
+    let (mut is_quiet, mut over_since) = (false, None);
     loop {
         if witness.tell(|checker| checker.violation().is_some()) || alarm.why().is_some() {
             return true;
@@ -369,8 +370,14 @@ async fn until_over(
             let at = world.elapsed();
             witness.tell(|checker| checker.quiet(at));
         }
-        if is_quiet && injector.builds_left() == 0 && witness.tell(|checker| checker.is_over()) {
-            return true;
+        if injector.builds_left() == 0 && witness.tell(|checker| checker.is_over()) {
+            // The rest of the noise would meet an empty world.
+            let over = *over_since.get_or_insert(now);
+            if is_quiet || (injector.errands_left() == 0 && now >= over + lull) {
+                return true;
+            }
+        } else {
+            over_since = None;
         }
         if now >= end {
             return false;

@@ -61,6 +61,7 @@ pub(super) async fn drive(
             add(at_ms, Item::Fault(index));
         }
     }
+    injector.state().errands_left += calendar.errands.len();
     let mut steps = Steps::default();
     loop {
         let next = calendar.errands.first_key_value().map(|((at, _), _)| *at);
@@ -78,6 +79,7 @@ pub(super) async fn drive(
             },
             () = due => {
                 if let Some((_, (item, aim))) = calendar.errands.pop_first() {
+                    injector.state().errands_left -= 1;
                     run(&injector, &attackers, &mut steps, item, &aim);
                 }
             }

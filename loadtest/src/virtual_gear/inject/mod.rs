@@ -105,6 +105,11 @@ impl Injector {
         self.state().builds_left
     }
 
+    /// How much is planned for a time that has not come.
+    pub fn errands_left(&self) -> usize {
+        self.state().errands_left
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,6 +143,7 @@ impl Injector {
             item,
             aim,
         };
+        self.state().errands_left += 1;
         // Without a driver the run is over.
         let _ = self.inner.errands.send(errand);
     }

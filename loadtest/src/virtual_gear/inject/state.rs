@@ -57,6 +57,8 @@ pub(super) struct State {
     pub raised: Vec<usize>,
     /// Builds that are still to come.
     pub builds_left: usize,
+    /// What the driver's calendar holds, or is about to.
+    pub errands_left: usize,
 }
 
 impl State {
@@ -75,6 +77,7 @@ impl State {
             pauses: Vec::new(),
             raised: Vec::new(),
             builds_left: scenario.builds.len(),
+            errands_left: 0,
         };
         for (at, act) in scenario.acts.iter().enumerate() {
             state.arm(Item::Act(at), &act.when);

@@ -248,6 +248,12 @@ impl Scenario {
         Duration::from_millis(self.quiet_after_ms)
     }
 
+    /// Whatever its faults hold back has come out after so long: a world that is empty all that time stays empty.
+    pub fn lull(&self) -> Duration {
+        let lasting = self.faults.iter().filter_map(|fault| fault.what.lasting_ms());
+        Duration::from_millis(60_000 + lasting.max().unwrap_or(0))
+    }
+
     /// After so long it has failed.
     pub fn patience(&self) -> Duration {
         Duration::from_millis(self.patience_ms)
