@@ -173,6 +173,12 @@ impl EtcdWorld {
         self.change(|state, _| state.watchers.clear());
     }
 
+    /// Looks at the model.
+    #[cfg(test)]
+    pub fn read<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+        look(&self.state().model)
+    }
+
     /// How often all connections broke so far.
     pub(super) fn connection(&self) -> u64 {
         self.state().connection
