@@ -123,44 +123,66 @@ impl Row {
 /// learned from the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    rows: BTreeMap<Metric, Row>,
+    view: Arc<View>,
+    promised: BTreeMap<Metric, u64>,
+}
+
+/// Google's view of a shard's quotas, less what of it is ours. It changes when quotas are read, so passes share it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Limit, and what others than gust use.
+    metrics: BTreeMap<Metric, (u64, u64)>,
+}
+
+impl View {
+    /// Reads quotas. `promised_then` is what we had promised when they were read.
+    ///
+    /// Google's usage lags and includes our own machines, so the part that is not ours is what exceeds our
+    /// promise at the time of reading.
+    pub fn new<'a>(
+        quotas: impl IntoIterator<Item = &'a Quota>,
+        promised_then: &BTreeMap<Metric, u64>,
+    ) -> Self {
+        let whole = |x: f64| if x.is_finite() && x > 0.0 { x as u64 } else { 0 };
+        let metrics = quotas.into_iter().map(|quota| {
+            let metric = Metric::new(quota.metric.as_str());
+            let then = promised_then.get(&metric).copied().unwrap_or(0);
+            let foreign = whole(quota.usage).saturating_sub(then);
+            (metric, (whole(quota.limit), foreign))
+        });
+        Self {
+            metrics: metrics.collect(),
+        }
+    }
 }
 
 impl Ledger {
     /// Builds the account from Google's view, what we had promised when that view was read, and what we promise now.
-    ///
-    /// Google's usage lags and includes our own machines, so the part that is not ours is what exceeds our
-    /// promise at the time of reading.
     pub fn new(
         quotas: &[Quota],
         promised_then: &BTreeMap<Metric, u64>,
         promised_now: &BTreeMap<Metric, u64>,
     ) -> Self {
-        let whole = |x: f64| if x.is_finite() && x > 0.0 { x as u64 } else { 0 };
-        let rows = quotas
-            .iter()
-            .map(|quota| {
-                let metric = Metric::new(quota.metric.as_str());
-                let then = promised_then.get(&metric).copied().unwrap_or(0);
-                let row = Row {
-                    limit: whole(quota.limit),
-                    foreign: whole(quota.usage).saturating_sub(then),
-                    promised: promised_now.get(&metric).copied().unwrap_or(0),
-                };
-                (metric, row)
-            })
-            .collect();
-        Self { rows }
+        Self::over(&Arc::new(View::new(quotas, promised_then)), promised_now.clone())
+    }
+
+    /// The account of this view, with what we promise now.
+    pub fn over(view: &Arc<View>, promised: BTreeMap<Metric, u64>) -> Self {
+        Self {
+            view: Arc::clone(view),
+            promised,
+        }
     }
 
     /// The row of a metric, if Google shows it.
-    pub fn row(&self, metric: &Metric) -> Option<&Row> {
-        self.rows.get(metric)
-    }
-
-    /// All rows.
-    pub fn rows(&self) -> &BTreeMap<Metric, Row> {
-        &self.rows
+    pub fn row(&self, metric: &Metric) -> Option<Row> {
+        let (limit, foreign) = *self.view.metrics.get(metric)?;
+        let promised = self.promised.get(metric).copied().unwrap_or(0);
+        Some(Row {
+            limit,
+            foreign,
+            promised,
+        })
     }
 }
 
@@ -185,15 +207,15 @@ mod tests {
     fn lagging_usage_is_never_counted_twice() {
         // Google shows our 40 already: nothing is foreign.
         let ledger = Ledger::new(&quota(40.0), &sum(40), &sum(60));
-        assert_eq!(ledger.row(&Metric::new("CPUS")).map(Row::left), Some(40));
+        assert_eq!(ledger.row(&Metric::new("CPUS")).map(|row| row.left()), Some(40));
         // Google does not show them yet, but others use 10 we can see.
         let ledger = Ledger::new(&quota(50.0), &sum(40), &sum(40));
-        assert_eq!(ledger.row(&Metric::new("CPUS")).map(Row::left), Some(50));
+        assert_eq!(ledger.row(&Metric::new("CPUS")).map(|row| row.left()), Some(50));
     }
 
     #[test]
     fn a_limit_cut_below_usage_leaves_nothing() {
         let ledger = Ledger::new(&quota(500.0), &sum(0), &sum(90));
-        assert_eq!(ledger.row(&Metric::new("CPUS")).map(Row::left), Some(0));
+        assert_eq!(ledger.row(&Metric::new("CPUS")).map(|row| row.left()), Some(0));
     }
 }

@@ -36,7 +36,7 @@ pub struct Event {
 /// compiled, so they are a list: a long run makes millions of events, and a map of each would cost more than
 /// all else about it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fields(Vec<(Cow<'static, str>, Value)>);
+pub struct Fields(Vec<Field>);
 
 impl Fields {
     /// The value of a field.
@@ -56,6 +56,17 @@ impl Fields {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.into_iter()
+    }
+}
+
+type Field = (Cow<'static, str>, Value);
+
+impl<'a> IntoIterator for &'a Fields {
+    type Item = (&'a str, &'a Value);
+    type IntoIter = std::iter::Map<std::slice::Iter<'a, Field>, fn(&'a Field) -> (&'a str, &'a Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 }

@@ -1,11 +1,12 @@
 //! What a worker's events change.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gust_core::{
     evolve::{self, Settlement},
     ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
-    ports::{Capacity, Command, Event, Instance, MemberFate, RefusalClass},
+    ports::{Capacity, Command, Event, Instance, MemberFate, Quota, RefusalClass},
+    quota::View,
     records::{BatchRecord, MachinePhase, MachineRecord},
     snapshot::{Hold, HoldKey},
     time::Timestamp,
@@ -189,8 +190,13 @@ impl Leader {
                 .filter(|(metric, _)| metric.is_project_wide()),
         );
         if let Some(state) = self.shards.get_mut(shard) {
-            state.quotas = capacity.quotas;
-            state.promised_then = then;
+            let wide: Vec<&Quota> = capacity
+                .quotas
+                .iter()
+                .filter(|quota| quota.project_wide)
+                .collect();
+            state.wide_quotas = (!wide.is_empty()).then(|| Arc::new(View::new(wide, &then)));
+            state.quotas = Arc::new(View::new(&capacity.quotas, &then));
             state.capacity_read = true;
         }
     }

@@ -10,8 +10,8 @@ use gust_core::{
     claim::Queue,
     evolve::Step,
     ids::{JobId, JobRef, MachineName, ProjectId, QueueKey, ReplicaId, Shard, SourceName, Term},
-    ports::{Instance, Notification, Quota},
-    quota::{Footprint, Ledger, Metric, Usage},
+    ports::{Instance, Notification},
+    quota::{Footprint, Ledger, Metric, Usage, View},
     records::{Book, Change},
     snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen, ShardView, Snapshot},
     time::Timestamp,
@@ -48,9 +48,10 @@ pub(super) struct Known {
 pub(super) struct ShardState {
     /// Who looks after it.
     pub worker: Option<ReplicaId>,
-    pub quotas: Vec<Quota>,
-    /// What we had promised when the quotas were read.
-    pub promised_then: BTreeMap<Metric, u64>,
+    /// The quotas as they were read, less what of them was ours.
+    pub quotas: Arc<View>,
+    /// Those among them that count over all regions of the project; none where Google shows none.
+    pub wide_quotas: Option<Arc<View>>,
     pub capacity_read: bool,
     pub inventory: Option<(Timestamp, BTreeMap<MachineName, Instance>)>,
     pub inventory_seen: bool,
@@ -277,8 +278,7 @@ pub(super) struct Derived {
 impl Leader {
     /// Builds what one pass needs besides the records.
     pub fn derive(&mut self) -> Derived {
-        let promised = self.promised();
-        let empty = BTreeMap::new();
+        let mut promised = self.promised();
         let now = self.now();
         while self
             .bulk_calls
@@ -298,25 +298,16 @@ impl Leader {
             if !(worker.is_some_and(|worker| worker.ready) && state.inventory_seen && state.capacity_read) {
                 continue;
             }
-            let ours = promised.shards.get(name).unwrap_or(&empty);
+            let ours = promised.shards.remove(name).unwrap_or_default();
             let view = ShardView {
-                ledger: Ledger::new(&state.quotas, &state.promised_then, ours),
+                ledger: Ledger::over(&state.quotas, ours),
                 cordoned: false,
                 // Each list is looked at once: what it says is acted upon or not.
                 inventory: state.inventory.take(),
             };
-            let wide: Vec<Quota> = state
-                .quotas
-                .iter()
-                .filter(|quota| quota.project_wide)
-                .cloned()
-                .collect();
-            if !wide.is_empty() {
-                let ours = promised.projects.get(&name.project).unwrap_or(&empty);
-                projects.insert(
-                    name.project.clone(),
-                    Ledger::new(&wide, &state.promised_then, ours),
-                );
+            if let Some(wide) = &state.wide_quotas {
+                let ours = promised.projects.get(&name.project).cloned().unwrap_or_default();
+                projects.insert(name.project.clone(), Ledger::over(wide, ours));
             }
             shards.insert(name.clone(), view);
         }

@@ -46,6 +46,9 @@ impl Checker {
             match timer {
                 Timer::Stray(machine) => self.stray_is_due(due, machine),
                 Timer::Billing(machine, over) => self.billing_is_due(due, machine, over),
+                Timer::Passed(high, low, revision, term) => {
+                    self.passed_is_due(due, (high, low), revision, term)
+                }
                 Timer::Reason(job) => self.reason_is_due(due, job),
                 Timer::True(job, kind, since) => self.truth_is_due(due, job, kind, since),
                 Timer::Told(job, kind, since) => self.note_is_due(due, job, kind, since),

@@ -113,6 +113,8 @@ pub struct Checker {
     calm: Calm,
     /// When a page shifted last.
     slipped: Option<Duration>,
+    /// When a picture was shown last.
+    pictured: Duration,
     /// Greetings that each replica's worker accepted in its present life: number and term.
     follows: BTreeMap<usize, Vec<(u64, u64)>>,
     greetings: u64,
@@ -136,6 +138,7 @@ impl Checker {
             timers: Timers::default(),
             calm,
             slipped: None,
+            pictured: Duration::ZERO,
             follows: BTreeMap::new(),
             greetings: 0,
             quotas,

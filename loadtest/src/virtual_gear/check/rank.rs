@@ -13,10 +13,13 @@ use gust_core::{
     records::{BatchRecord, Call, Change, JobPhase},
 };
 
-use super::{Checker, Invariant, seen::JobIx};
+use super::{Checker, Invariant, seen::JobIx, timers::Timer};
 
 /// A job that came back to us is judged again only after so long: the leader has to see it first.
 const COME_BACK: Duration = Duration::from_secs(60);
+
+/// How long the transactions of one commit may take.
+const COMMIT: Duration = Duration::from_secs(2);
 
 impl Checker {
     /// Looks for inversions after a transaction.
@@ -44,12 +47,37 @@ impl Checker {
             };
             let spare = self.spare(&batch.request_key);
             if passed.len() > spare {
-                let what = format!(
-                    "job {} of priority {priority} gets a machine while job {} of priority {} with the same tags waits",
-                    self.seen[low].id, self.seen[high].id, self.seen[high].priority
-                );
-                self.violate(at, Invariant::Rank, what, &[low, high], &[]);
+                // A commit of many changes is several transactions: the next may hold the other's machine.
+                let timer = Timer::Passed(high, low, revision, self.store.term);
+                self.timers.set(at + COMMIT, timer);
             }
+        }
+    }
+
+    /// A commit is over by now: whoever was passed over in it still waits?
+    pub(super) fn passed_is_due(
+        &mut self,
+        at: Duration,
+        (high, low): (JobIx, JobIx),
+        revision: u64,
+        term: u64,
+    ) {
+        // A leader that fell in the middle of a commit left the rest to its successor.
+        if self.store.term != term {
+            return;
+        }
+        // A leader shows a picture once its commit is durable as a whole.
+        if self.pictured < at.saturating_sub(COMMIT) {
+            let timer = Timer::Passed(high, low, revision, term);
+            return self.timers.set(at + COMMIT, timer);
+        }
+        let job = &self.seen[high];
+        if job.state.is_waiting() && job.uncovered.is_some_and(|since| since < revision) {
+            let what = format!(
+                "job {} of priority {} gets a machine while job {} of priority {} with the same tags waits",
+                self.seen[low].id, self.seen[low].priority, self.seen[high].id, self.seen[high].priority
+            );
+            self.violate(at, Invariant::Rank, what, &[low, high], &[]);
         }
     }
 

@@ -87,6 +87,7 @@ impl Checker {
         if picture.term.0 != self.store.term || self.store.term == 0 {
             return;
         }
+        self.pictured = at;
         self.shown.number += 1;
         self.shown.replica = replica;
         if !picture.decides {

@@ -164,7 +164,7 @@ fn told(event: &Event) -> Option<String> {
 
 fn fields(event: &Event, known: &[&str]) -> String {
     let mut text = String::new();
-    for (name, value) in event.fields.iter() {
+    for (name, value) in &event.fields {
         if value.is_null() || DULL_FIELDS.contains(&name) || known.contains(&name) {
             continue;
         }

@@ -155,7 +155,11 @@ fn too_many_bulk_batches_are_caught() {
 #[test]
 fn a_job_of_lower_priority_that_goes_first_is_caught() {
     let mut tale = Tale::begin();
-    tale.booked(1, 0).booked(2, 5).intended(&[(1, 1)], zone());
+    tale.booked(1, 0)
+        .booked(2, 5)
+        .intended(&[(1, 1)], zone())
+        .after(3)
+        .booked(3, 0);
     caught(&tale, Invariant::Rank, "of priority 0 gets a machine");
 }
 
