@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::class::{Missed, judged, on_the_way, present, refused, said};
 use super::{
     net::{Net, Point},
-    run::Witness,
+    witness::Witness,
     world::{Bell, Shared, Topic},
 };
 

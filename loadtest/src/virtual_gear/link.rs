@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     hosts::Hosts,
     net::{Fate, Net, Passage, Point},
-    run::Witness,
+    witness::Witness,
     world::Shared,
 };
 

@@ -23,6 +23,7 @@ pub mod scenario;
 mod shrink;
 mod source;
 mod timeline;
+mod witness;
 mod world;
 
 pub use check::{Invariant, Verdict, Violation};

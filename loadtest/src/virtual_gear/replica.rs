@@ -30,9 +30,10 @@ use super::{
     link::{VirtualLinks, Workers},
     machine::Doors,
     net::Net,
-    run::{Witness, name_of},
+    run::name_of,
     scenario::Scenario,
     source::VirtualSource,
+    witness::Witness,
     world::Shared,
 };
 use crate::words::count;

@@ -1,29 +1,27 @@
 //! One run: a world, its replicas, what people do to it and what goes wrong, and the checker beside it.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use gust_core::{ids::ReplicaId, time::Timestamp};
-use gust_fakes::{config::Settings, event::Event};
+use gust_fakes::config::Settings;
 use gust_server::task::{Dice, Tasks};
 use tokio::time::Instant;
 
 use super::{
     alarm::{Alarm, Watching},
-    check::{Checker, Committed, HostEvent, Limit, Met, Verdict},
+    check::{Checker, Committed, HostEvent, Verdict},
     cover::Cover,
     etcd::{EtcdWorld, Tap},
     expected::expectations,
-    hosts::{Hosts, OnMet},
-    inject::{self, EtcdControl, HostControl, Injector},
+    hosts::Hosts,
+    inject::Injector,
     machine::{Attackers, Doors, Machines},
     net::Net,
     replica::Replicas,
     scenario::Scenario,
     timeline::Timeline,
-    world::{EPOCH_MS, Shared, Watcher},
+    witness::Witness,
+    world::{EPOCH_MS, Shared},
 };
 
 /// What is kept of a run.
@@ -77,132 +75,6 @@ impl Outcome {
             text.push_str(&format!("  {line}\n"));
         }
         Some(text)
-    }
-}
-
-/// The checker, and what else is told everything. Cheap to clone.
-#[derive(Clone)]
-pub struct Witness {
-    inner: Arc<Mutex<Witnesses>>,
-}
-
-struct Witnesses {
-    checker: Checker,
-    timeline: Timeline,
-}
-
-impl Witness {
-    pub(super) fn new(checker: Checker, timeline: Timeline) -> Self {
-        Self {
-            inner: Arc::new(Mutex::new(Witnesses { checker, timeline })),
-        }
-    }
-
-    /// Tells the checker.
-    pub fn tell<T>(&self, tell: impl FnOnce(&mut Checker) -> T) -> T {
-        tell(&mut self.lock().checker)
-    }
-
-    /// Tells the timeline.
-    pub fn line(&self, at: Duration, line: impl FnOnce() -> String) {
-        self.lock().timeline.line(at, line);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Witnesses> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl inject::Witness for Witness {
-    fn fault(&self, at: Duration, met: &Met) {
-        let mut witnesses = self.lock();
-        witnesses.checker.fault(at, met);
-        witnesses.timeline.fault(at, met);
-    }
-
-    fn limits(&self, at: Duration, limits: &[Limit]) {
-        for limit in limits {
-            self.tell(|checker| checker.limit(at, limit));
-        }
-    }
-
-    fn paused(&self, at: Duration, queue: &str, paused: bool) {
-        self.tell(|checker| checker.paused(at, queue, paused));
-        self.line(at, || {
-            format!("queue {queue} {}", if paused { "is paused" } else { "goes on" })
-        });
-    }
-}
-
-impl HostControl for Hosts {
-    fn count(&self) -> usize {
-        Self::count(self)
-    }
-
-    fn crash(&self, replica: usize, down: Duration) -> bool {
-        Self::crash(self, replica, down)
-    }
-
-    fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet) {
-        Self::crash_at_poll(self, replica, polls, down, met);
-    }
-
-    fn freeze(&self, replica: usize, lasting: Duration) -> bool {
-        Self::freeze(self, replica, lasting)
-    }
-
-    fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet) {
-        Self::cut(self, a, b, lasting, half, met);
-    }
-
-    fn skew(&self, replica: usize, millis: i64) -> bool {
-        Self::skew(self, replica, millis)
-    }
-
-    fn is_up(&self, replica: usize) -> bool {
-        Self::is_up(self, replica)
-    }
-}
-
-impl EtcdControl for EtcdWorld {
-    fn gone(&self, lasting: Duration) {
-        Self::gone(self, lasting);
-    }
-
-    fn slow(&self, by: Duration, lasting: Duration) {
-        Self::slow(self, by, lasting);
-    }
-
-    fn no_quorum(&self, lasting: Duration) {
-        Self::no_quorum(self, lasting);
-    }
-
-    fn restart(&self, lasting: Duration) {
-        Self::restart(self, lasting);
-    }
-
-    fn move_leader(&self) {
-        Self::move_leader(self);
-    }
-
-    fn compact(&self) {
-        Self::compact(self);
-    }
-
-    fn break_watches(&self) {
-        Self::break_watches(self);
-    }
-
-    fn cut(&self, replica: usize, lasting: Duration) {
-        Self::cut(self, replica, lasting);
-    }
-}
-
-impl Watcher for Witness {
-    fn saw(&self, at: Duration, event: &Event) {
-        let mut witnesses = self.lock();
-        witnesses.checker.event(at, event);
-        witnesses.timeline.event(at, event);
     }
 }
 
@@ -298,7 +170,7 @@ async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> O
     let took = world.elapsed();
     let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
     let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
-    let mut witnesses = witness.lock();
+    let (cover, timeline) = witness.kept();
     Outcome {
         waits: if verdict.violation.is_some() {
             waits
@@ -307,14 +179,14 @@ async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> O
         },
         verdict,
         alarm: alarm.why(),
-        cover: witnesses.checker.cover().clone(),
+        cover,
         took,
         log: if keep == Keep::Log {
             world.log_lines()
         } else {
             String::new()
         },
-        timeline: witnesses.timeline.take(),
+        timeline,
     }
 }
 
@@ -334,9 +206,7 @@ fn tap(world: &Shared, witness: &Witness) -> Tap {
                 .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
                 .collect(),
         };
-        let mut witnesses = witness.lock();
-        witnesses.checker.commit(at, &committed);
-        witnesses.timeline.committed(at, &committed);
+        witness.committed(at, &committed);
     })
 }
 

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     net::{Net, Point, Trouble},
-    run::Witness,
+    witness::Witness,
     world::Shared,
 };
 

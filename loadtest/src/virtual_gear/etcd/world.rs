@@ -81,12 +81,6 @@ impl EtcdWorld {
         }
     }
 
-    /// Looks at the cluster.
-    #[cfg(test)]
-    pub fn read<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
-        look(&self.state().model)
-    }
-
     /// Hands what is applied from now on to `tap`.
     pub fn set_tap(&self, tap: Tap) {
         let mut state = self.state();
@@ -177,6 +171,12 @@ impl EtcdWorld {
     /// All watches end.
     pub fn break_watches(&self) {
         self.change(|state, _| state.watchers.clear());
+    }
+
+    /// Looks at the model.
+    #[cfg(test)]
+    pub fn read<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
+        look(&self.state().model)
     }
 
     /// How often all connections broke so far.

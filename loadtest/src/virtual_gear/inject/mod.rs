@@ -8,6 +8,7 @@
 mod act;
 mod control;
 mod driver;
+mod hands;
 mod mishap;
 mod state;
 mod strike;

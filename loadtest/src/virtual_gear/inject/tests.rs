@@ -9,8 +9,8 @@ use crate::virtual_gear::{
     hosts::OnMet,
     machine::Doors,
     net::{Net, Trouble},
-    run,
     timeline::Timeline,
+    witness,
 };
 
 /// Notes what it is told to do.
@@ -157,7 +157,7 @@ fn bench(faults: &str) -> Bench {
         world: world.clone(),
         net: net.clone(),
         doors: Doors::new(3),
-        witness: run::Witness::new(
+        witness: witness::Witness::new(
             Checker::new(Expectations::new("gust", |_| Default::default())),
             Timeline::new(false),
         ),

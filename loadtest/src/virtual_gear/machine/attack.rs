@@ -5,7 +5,7 @@ use gust_fakes::{buildkite::Registration, gce};
 use gust_server::leader::ClaimReply;
 
 use super::{
-    super::{net::Net, run::Witness, world::Shared},
+    super::{net::Net, witness::Witness, world::Shared},
     Doors,
     guest::ask,
     proof_of,

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     LimitsOf, Profile, Scenario, mix,
-    profile::{Step, build},
+    step::{Step, build},
 };
 
 /// Most jobs of one step, as Buildkite allows them.

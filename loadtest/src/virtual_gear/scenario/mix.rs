@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::{Rng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::profile::Step;
+use super::step::Step;
 
 /// The real pipeline: step, arch, cpu, memory, timeout, parallelism, dependencies, priority.
 const MIX: &str = include_str!("../../../rust-monorepo-ci-mix.csv");

@@ -10,7 +10,9 @@ mod fault;
 mod file;
 mod mix;
 mod profile;
+mod step;
 mod steps;
+mod who;
 
 use std::time::Duration;
 
@@ -19,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{Bad, MOST_REPLICAS};
 pub use draw::INTENSITY;
-pub use fault::{FaultKind, Lister, Says, What, Who};
+pub use fault::{FaultKind, Lister, Says, What};
 pub use profile::{IMPOSSIBLE, Profile};
+pub use who::Who;
 
 use super::net::Point;
 
