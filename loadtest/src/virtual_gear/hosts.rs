@@ -110,6 +110,11 @@ impl Hosts {
         self.inner.hosts.len()
     }
 
+    /// The run is over: nothing starts any more. What is started holds the hosts, so only this lets go of them.
+    pub fn end(&self) {
+        *self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Starts all; each starts its software with `boot`, now and after each crash.
     pub fn start(&self, boot: Boot) {
         *self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner) = Some(boot);

@@ -171,6 +171,8 @@ async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> O
     let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
     let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
     let (cover, timeline) = witness.kept();
+    world.end();
+    hosts.end();
     Outcome {
         waits: if verdict.violation.is_some() {
             waits

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -52,7 +52,7 @@ struct Inner {
     sooner: Notify,
     armed: Mutex<Option<Duration>>,
     orders: mpsc::UnboundedSender<Order>,
-    watchers: OnceLock<Vec<Arc<dyn Watcher>>>,
+    watchers: Mutex<Vec<Arc<dyn Watcher>>>,
     bells: Bells,
 }
 
@@ -96,7 +96,7 @@ impl Shared {
             sooner: Notify::new(),
             armed: Mutex::new(None),
             orders,
-            watchers: OnceLock::new(),
+            watchers: Mutex::default(),
             bells: Bells::default(),
         };
         (
@@ -107,6 +107,11 @@ impl Shared {
         )
     }
 
+    /// The run is over: nobody is told any more. Watchers hold the world, so only this lets go of it.
+    pub fn end(&self) {
+        lock(&self.inner.watchers).clear();
+    }
+
     /// Keeps no lines of the log from now on: for runs that are about speed. Watchers see all events still.
     pub fn keep_no_log(&self) {
         self.lock().log.keep_no_lines();
@@ -114,8 +119,7 @@ impl Shared {
 
     /// Who is told each event, in this order. Once, before anything happens.
     pub fn watched_by(&self, watchers: Vec<Arc<dyn Watcher>>) {
-        let set = self.inner.watchers.set(watchers);
-        assert!(set.is_ok(), "watchers are named once");
+        *lock(&self.inner.watchers) = watchers;
     }
 
     /// The present.
@@ -158,9 +162,9 @@ impl Shared {
     }
 
     fn tell(&self, at: Duration, events: &[Event]) {
-        let watchers = self.inner.watchers.get().map(Vec::as_slice).unwrap_or_default();
+        let watchers = lock(&self.inner.watchers);
         for event in events {
-            for watcher in watchers {
+            for watcher in watchers.iter() {
                 watcher.saw(at, event);
             }
             if let Some(topic) = topic(event) {
