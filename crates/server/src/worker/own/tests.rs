@@ -96,7 +96,7 @@ fn look_and_delete() -> [Command; 3] {
             shard: shard.clone(),
             zone: Some(zone.clone()),
             name: name.clone(),
-            lists_from: Timestamp(0),
+            lists_after: Duration::ZERO,
         },
         Command::Check { shard, zone, name },
     ]
