@@ -17,6 +17,7 @@ pub const NAMES: &[&str] = &[
     "reservation-not-renewed",
     "page-end-trusted",
     "cancel-ignored",
+    "lease-believed",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

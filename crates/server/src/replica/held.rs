@@ -52,11 +52,14 @@ impl Held {
     /// True while its holder may act.
     pub fn is_valid(&self) -> bool {
         // The mutant believes in a lease for as long as the process lives.
-        gust_core::mutant!("timer-lost") || self.tenure().holds(self.clock.elapsed())
+        gust_core::mutant!("lease-believed") || self.tenure().holds(self.clock.elapsed())
     }
 
     /// Waits until it is not valid any more.
     pub async fn lapsed(&self) {
+        if gust_core::mutant!("lease-believed") {
+            std::future::pending::<()>().await;
+        }
         while self.is_valid() {
             let left = self.tenure().until().saturating_sub(self.clock.elapsed());
             // A sleep of centuries overflows some timers.

@@ -48,6 +48,12 @@ impl Calm {
         }
     }
 
+    /// When something went wrong last by `at`, or was put right.
+    pub fn trouble(&self, at: Duration) -> Duration {
+        let put_right = self.quiet.filter(|quiet| *quiet <= at && self.faults > 0);
+        self.last_fault.max(put_right.unwrap_or_default())
+    }
+
     /// No fault met anything so far.
     pub fn faultless(&self) -> bool {
         self.faults == 0

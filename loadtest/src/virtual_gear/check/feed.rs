@@ -49,6 +49,7 @@ impl Checker {
                 Timer::Passed(high, low, revision, term) => {
                     self.passed_is_due(due, (high, low), revision, term)
                 }
+                Timer::Heeded(job) => self.heeded_is_due(due, job),
                 Timer::Reason(job) => self.reason_is_due(due, job),
                 Timer::True(job, kind, since) => self.truth_is_due(due, job, kind, since),
                 Timer::Told(job, kind, since) => self.note_is_due(due, job, kind, since),
@@ -96,6 +97,9 @@ impl Checker {
             state,
             JobState::Canceling | JobState::Canceled | JobState::TimingOut | JobState::TimedOut
         );
+        if self.seen[ix].reference.is_some() {
+            self.look_whether_heeded(at, ix);
+        }
     }
 
     fn job_finished(&mut self, at: Duration, event: &Event) {

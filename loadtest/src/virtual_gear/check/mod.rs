@@ -14,6 +14,7 @@ mod calm;
 mod expect;
 mod feed;
 mod finish;
+mod heed;
 mod holders;
 mod intent;
 mod leaks;

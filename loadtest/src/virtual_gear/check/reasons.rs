@@ -42,6 +42,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// Since when the leader decides, as far as it shows.
+    pub fn deciding(&self) -> Option<Duration> {
+        self.deciding
+    }
+
     /// Another leads, or nobody does.
     pub fn deposed(&mut self) {
         self.deciding = None;

@@ -141,6 +141,8 @@ pub(super) struct Job {
     pub told: Option<Kind>,
     /// How many notes there are.
     pub notes: u32,
+    /// What Buildkite says of it is not heeded, since then.
+    pub unheeded: Option<Duration>,
 }
 
 /// One machine.

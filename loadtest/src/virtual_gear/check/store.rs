@@ -98,6 +98,7 @@ impl Checker {
         for (job, machine) in touched {
             if let Some(job) = job {
                 self.recover(job, commit.revision);
+                self.look_whether_heeded(at, job);
             }
             if let Some(machine) = machine {
                 self.look_whether_stray(at, machine);

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Billing(MachineIx, Duration),
     /// The first job was passed over for the second at that revision, in that term.
     Passed(JobIx, JobIx, u64, u64),
+    /// A job of which Buildkite said something that needs to be heeded.
+    Heeded(JobIx),
     /// A booked job, which needs a reason.
     Reason(JobIx),
     /// A job whose reason became of this kind at that time: is what it names there?

@@ -254,6 +254,10 @@ fn order(what: &What) -> Option<(&'static str, Map<String, Value>, Option<u64>)>
             let aim = aimed(&[("host", host(of)), ("size", json!(size)), ("skip", json!(skip))]);
             ("list.shift", aim, None)
         }
+        What::PagesShort { host: of, size, .. } => {
+            let aim = aimed(&[("host", host(of)), ("size", json!(size)), ("skip", json!(0))]);
+            ("list.shift", aim, None)
+        }
         What::Stockout {
             zone, code, count, ..
         } => {

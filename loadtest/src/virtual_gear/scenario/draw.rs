@@ -55,10 +55,10 @@ impl Scenario {
     }
 }
 
-struct Draw {
-    rng: ChaCha8Rng,
-    replicas: usize,
-    faults: Vec<Planned<What>>,
+pub(super) struct Draw {
+    pub(super) rng: ChaCha8Rng,
+    pub(super) replicas: usize,
+    pub(super) faults: Vec<Planned<What>>,
 }
 
 /// Points where state changes, more often than their share.
@@ -110,6 +110,7 @@ impl Draw {
             self.faults.push(fault);
             self.faults.extend(pair);
         }
+        self.plot();
     }
 
     fn kind(&mut self) -> FaultKind {
@@ -281,7 +282,7 @@ impl Draw {
                     side: Side::Before,
                 },
             },
-            FaultKind::PagesShift | FaultKind::ListLag | FaultKind::QuotaRaised => {
+            FaultKind::PagesShift | FaultKind::PagesShort | FaultKind::ListLag | FaultKind::QuotaRaised => {
                 match self.rng.random_bool(0.5) {
                     true => self.at(),
                     false => self.event(&["job.created", "job.reserved", "instance.inserted"]),
@@ -362,8 +363,13 @@ impl Draw {
             FaultKind::PagesShift => What::PagesShift {
                 host,
                 size: self.rng.random_range(1..5),
-                skip: self.rng.random_range(0..3),
+                skip: self.rng.random_range(1..3),
                 lasting_ms: while_ms / 2,
+            },
+            FaultKind::PagesShort => What::PagesShort {
+                host,
+                size: self.rng.random_range(1..5),
+                lasting_ms: while_ms,
             },
             FaultKind::Stockout => What::Stockout {
                 zone: None,

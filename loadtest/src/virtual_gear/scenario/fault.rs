@@ -168,6 +168,12 @@ pub enum What {
         skip: usize,
         lasting_ms: u64,
     },
+    /// Pages are short, so that lists have several; nothing slips.
+    PagesShort {
+        host: Lister,
+        size: usize,
+        lasting_ms: u64,
+    },
     /// A zone, or all zones, have no machines. `count` zones answer so, over this time.
     Stockout {
         #[serde(default)]
@@ -342,6 +348,7 @@ impl What {
             | Self::EtcdCut { lasting_ms, .. }
             | Self::ListLag { lasting_ms, .. }
             | Self::PagesShift { lasting_ms, .. }
+            | Self::PagesShort { lasting_ms, .. }
             | Self::Stockout { lasting_ms, .. }
             | Self::QuotaCut { lasting_ms, .. }
             | Self::LateQuota { lasting_ms, .. }

@@ -9,6 +9,7 @@ mod draw;
 mod fault;
 mod file;
 mod mix;
+mod plot;
 mod profile;
 mod step;
 mod steps;
