@@ -457,5 +457,6 @@ fn shifting_pages_are_short_and_lose_what_slips_over_their_borders() {
         }
     }
     assert_eq!(seen.len(), 4, "{seen:?}");
-    assert_eq!(world.events("fault.applied").len(), 1);
+    // Each page that was touched is told: with a probability, not all are.
+    assert!(world.events("fault.applied").len() >= 2);
 }
