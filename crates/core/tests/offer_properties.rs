@@ -9,6 +9,7 @@ use gust_core::offer::{Placement, Site, SpotQuota, diagnose, offers, resources};
 use gust_core::request::{Mib, Policy, Request};
 use gust_core::shape::ProvisioningModel;
 use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::test_runner::TestCaseError;
 
 fn iowa_and_virginia(catalog: &Catalog) -> Placement {
     let regions = ["us-central1", "us-east4"].map(|r| (Region::from(r), Vec::new()));
@@ -166,21 +167,36 @@ proptest! {
 
     #[test]
     fn every_refusal_names_a_nearby_request_that_works(line in lines()) {
-        let (catalog, placement) = &*WORLD;
-        let policy = Policy::default();
-        let request = Request::parse(&line, &policy).expect("these tags are well-formed");
-        if offers(&request, catalog, placement).is_empty() {
-            let why = diagnose(&request, catalog, placement);
-            prop_assert!(!why.barriers.is_empty() && !why.nearest.is_empty(), "{}", why);
-            prop_assert!(why.render().len() <= 4096 && why.short().chars().count() <= 256);
-            for suggestion in &why.nearest {
-                let pasted = suggestion.request.to_rules("");
-                let again = Request::parse(&pasted, &policy).expect("a suggestion can be pasted");
-                let best = offers(&again, catalog, placement);
-                prop_assert_eq!(best.first().map(|o| &o.machine_type), Some(&suggestion.machine_type));
-            }
+        promises_of_a_refusal(&line)?;
+    }
+}
+
+/// Found by the property above: neither other vCPUs nor other memory alone help.
+#[test]
+fn two_demands_that_are_both_in_the_way_are_both_given_up() {
+    let line = ["cpu=15", "memory=17+17", "arch=arm64"].map(str::to_owned);
+    promises_of_a_refusal(&line).expect("a refusal with a way out");
+}
+
+fn promises_of_a_refusal(line: &[String]) -> Result<(), TestCaseError> {
+    let (catalog, placement) = &*WORLD;
+    let policy = Policy::default();
+    let request = Request::parse(line, &policy).expect("these tags are well-formed");
+    if offers(&request, catalog, placement).is_empty() {
+        let why = diagnose(&request, catalog, placement);
+        prop_assert!(!why.barriers.is_empty() && !why.nearest.is_empty(), "{}", why);
+        prop_assert!(why.render().len() <= 4096 && why.short().chars().count() <= 256);
+        for suggestion in &why.nearest {
+            let pasted = suggestion.request.to_rules("");
+            let again = Request::parse(&pasted, &policy).expect("a suggestion can be pasted");
+            let best = offers(&again, catalog, placement);
+            prop_assert_eq!(
+                best.first().map(|o| &o.machine_type),
+                Some(&suggestion.machine_type)
+            );
         }
     }
+    Ok(())
 }
 
 proptest! {

@@ -52,6 +52,7 @@ impl<'a> Doctor<'a> {
             Self::other_disk,
             Self::placed,
             Self::other_model,
+            Self::other_size,
             Self::roomiest,
             Self::size_alone,
             Self::anything,
@@ -121,10 +122,19 @@ impl<'a> Doctor<'a> {
 
     /// The nearest number of vCPUs with all else as asked; of two equally near the larger.
     fn other_cpu(&self) -> Option<Suggestion> {
-        let mut request = Request {
-            cpu: Range::at_least(Cpus(1)),
+        self.nearest_cpu(self.request.clone())
+    }
+
+    /// The nearest number of vCPUs with at least the memory asked for, without an upper end.
+    fn other_size(&self) -> Option<Suggestion> {
+        self.nearest_cpu(Request {
+            memory: Range::at_least(self.request.memory.min),
             ..self.request.clone()
-        };
+        })
+    }
+
+    fn nearest_cpu(&self, mut request: Request) -> Option<Suggestion> {
+        request.cpu = Range::at_least(Cpus(1));
         let Range { min, max } = self.request.cpu;
         let distance = |c: &Candidate<'_>| {
             let (cpus, max) = (c.cpus(), max.unwrap_or(Cpus(u32::MAX)));
@@ -326,6 +336,7 @@ impl<'a> Doctor<'a> {
         let found = inner
             .other_cpu()
             .or_else(|| inner.other_memory())
+            .or_else(|| inner.other_size())
             .or_else(|| inner.roomiest())?;
         // Told against what was asked, not against the plain request.
         self.suggest(found.request)
