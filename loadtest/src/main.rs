@@ -61,6 +61,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    gust_loadtest::said::listen();
     match run(Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),

@@ -97,6 +97,7 @@ fn run_with(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> Outco
 }
 
 async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> Outcome {
+    crate::said::begin();
     let alarm = Alarm::default();
     let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
     let limits = scenario

@@ -200,18 +200,16 @@ impl Leader {
         self.publish_asks();
         loop {
             let gap = |dirty| if dirty { PASS_GAP } else { PASS_TURN };
-            let mut next = tokio::select! {
+            let first = tokio::select! {
                 biased;
                 input = inputs.recv() => input,
                 () = tokio::time::sleep_until(last_pass + gap(dirty)) => None,
             };
-            for _ in 0..BURST {
-                let Some(input) = next else { break };
+            for input in burst(first, inputs) {
                 dirty = true;
                 if let Some(end) = self.on(input) {
                     return end;
                 }
-                next = inputs.try_recv().ok();
             }
             let now = Instant::now();
             let passes = now >= last_pass + gap(dirty);
@@ -358,6 +356,36 @@ impl Leader {
     }
 }
 
+/// The first input and those that wait behind it, up to [`BURST`]; what is not yielded stays in the channel.
+fn burst<T>(first: Option<T>, waiting: &mut mpsc::Receiver<T>) -> impl Iterator<Item = T> {
+    // `take` asks for nothing beyond the last: an input that was received and not looked at would be lost.
+    first
+        .into_iter()
+        .chain(std::iter::from_fn(|| waiting.try_recv().ok()))
+        .take(BURST)
+}
+
 fn deposed(worker: &ReplicaId) -> End {
     End::Deposed(format!("worker {worker} follows a newer term"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_bounded_and_loses_nothing() {
+        let count = 2 * BURST + 1;
+        let (sender, mut waiting) = mpsc::channel(count);
+        for n in 0..count {
+            sender.try_send(n).unwrap();
+        }
+        let mut seen = Vec::new();
+        while let Ok(first) = waiting.try_recv() {
+            let inputs: Vec<usize> = burst(Some(first), &mut waiting).collect();
+            assert!(inputs.len() <= BURST);
+            seen.extend(inputs);
+        }
+        assert!(seen.into_iter().eq(0..count));
+    }
 }

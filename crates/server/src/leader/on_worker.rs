@@ -11,7 +11,7 @@ use gust_core::{
     snapshot::{Hold, HoldKey},
     time::Timestamp,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{effect::Effect, state::Leader};
 
@@ -136,7 +136,9 @@ impl Leader {
         let Some(machine) = self.book.machines().get(name) else {
             return;
         };
-        if !machine.is_deleting() {
+        if machine.is_deleting() {
+            info!(gust.machine = %name, "machine is gone");
+        } else {
             warn!(gust.machine = %name, phase = phase_word(&machine.phase), "machine vanished");
         }
         self.look_again(name);

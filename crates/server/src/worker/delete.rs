@@ -17,7 +17,7 @@ use tokio::{
     sync::{Notify, Semaphore},
     time::Instant,
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Session, lock};
 
@@ -243,12 +243,14 @@ impl Session {
         let later = |seconds| State::Due(Instant::now() + Duration::from_secs(seconds));
         match hand.cloud.delete(shard, zone, name).await {
             Ok(Some(_)) => {
+                debug!(gust.machine = %name, "deletion accepted");
                 hand.deletions.set(name, State::Accepted(Instant::now()));
                 hand.look.notify_one();
             }
             // Not there: gone, unless its creation is still under way.
             Ok(None) if lock(&self.hand.unborn).contains(name) => hand.deletions.set(name, later(2)),
             Ok(None) => {
+                debug!(gust.machine = %name, "nothing to delete");
                 hand.deletions.forget(name);
                 self.tell(Event::Gone { name: name.clone() }).await;
             }

@@ -7,7 +7,7 @@ use gust_core::{
     ports::{Capacity, Cloud, CloudError, Event, Instance},
 };
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Session, ShardHand, lock};
 
@@ -43,6 +43,7 @@ impl Session {
                     })
                     .await;
                     for name in gone {
+                        debug!(gust.machine = %name, "no longer listed");
                         self.tell(Event::Gone { name }).await;
                     }
                 }
