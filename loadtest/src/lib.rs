@@ -6,3 +6,7 @@ pub mod sim;
 pub mod virtual_gear;
 pub mod wire;
 mod words;
+
+// Virtual worlds live on small short-lived values: see the README for what this saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,5 +1,7 @@
 //! Which machines must go, and which must be looked for.
 
+use std::time::Duration;
+
 use super::{Action, Decision, cover::Cover};
 use crate::{
     ids::{MachineName, Shard, Zone},
@@ -7,6 +9,10 @@ use crate::{
     records::{BatchRecord, Claim, DeleteCause, MachinePhase, MachineRecord},
     snapshot::Snapshot,
 };
+
+/// A machine that no list shows for so long after its deletion was wanted is looked for by its name. Deletions
+/// of ten thousand machines take minutes.
+const LOST_WORD: Duration = Duration::from_secs(600);
 
 pub(super) fn retire(snapshot: &Snapshot<'_>, cover: &Cover<'_>, decision: &mut Decision) {
     let mut delete = |machine: &MachineName, cause, found: Option<(Shard, Zone)>| {
@@ -103,7 +109,7 @@ fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause
 
 fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim) -> Option<DeleteCause> {
     let settings = snapshot.settings;
-    let limit = std::time::Duration::from_secs(machine.max_run_seconds) + settings.overdue_margin;
+    let limit = Duration::from_secs(machine.max_run_seconds) + settings.overdue_margin;
     if snapshot.age(claim.at) >= limit {
         return Some(DeleteCause::Overdue);
     }
@@ -144,17 +150,18 @@ fn is_stopped(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
         .is_some_and(|instance| instance.status == InstanceStatus::Stopped)
 }
 
-// A list lags: only one begun well after the machine was created can show that it is missing.
+// A list lags: only one begun well after the machine was created can show that it is missing. The worker tells
+// when a deletion is over; should its word be lost, the record must not stay for ever.
 fn is_missing(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
-    if machine.is_deleting() {
-        return false;
-    }
+    let seen_from = match machine.phase {
+        MachinePhase::Deleting { since, .. } => since.after(LOST_WORD),
+        MachinePhase::Booting | MachinePhase::Claimed(_) => {
+            machine.created_at.after(snapshot.settings.list_lag)
+        }
+    };
     snapshot
         .shards
         .get(&machine.shard)
         .and_then(|view| view.inventory.as_ref())
-        .is_some_and(|(begun_at, instances)| {
-            *begun_at > machine.created_at.after(snapshot.settings.list_lag)
-                && !instances.contains_key(&machine.name)
-        })
+        .is_some_and(|(begun_at, instances)| *begun_at > seen_from && !instances.contains_key(&machine.name))
 }

@@ -325,6 +325,24 @@ fn a_machine_missing_from_a_list_is_looked_for_before_it_is_called_gone() {
 }
 
 #[test]
+fn a_deleted_machine_of_which_nobody_tells_the_end_is_looked_for() {
+    let mut world = booting();
+    world.state(1, JobState::Canceled);
+    world.list("r1", &[("m1.1", Stopped)]);
+    assert_eq!(world.pass(), ["close 1: canceled", "delete m1.1: stopped"]);
+    world.wait(600);
+    world.list("r1", &[]);
+    assert!(world.pass().is_empty(), "deletions take their time");
+    world.wait(1);
+    world.list("r1", &[("m1.1", Stopping)]);
+    assert!(world.pass().is_empty(), "it is there yet");
+    world.list("r1", &[]);
+    assert_eq!(world.pass(), ["check m1.1 in r1-a"]);
+    assert!(world.gone("m1.1"));
+    assert!(world.pass().is_empty());
+}
+
+#[test]
 fn names_go_on_through_settling_refusal_vanishing_and_rebooking() {
     let mut world = World::small();
     world.job(1, "small");
