@@ -26,8 +26,11 @@ pub struct Hello {
 /// What the leader asks of a worker. All of it may be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Create the machines of a recorded batch, or go on watching if it was asked for before.
+    /// Create the machines of a recorded batch that nobody asked for yet.
     Create(Box<BatchRecord>),
+    /// As [`Command::Create`], for a batch that may have been asked for before: its machines may exist whatever the
+    /// cloud says to the same call now, or it is being created already.
+    Resume(Box<BatchRecord>),
     /// Delete a machine until it is known to be gone.
     Delete {
         /// Its shard.

@@ -47,6 +47,7 @@ impl From<&Command> for v1::Command {
         use v1::command::Command as Wire;
         let command = match command {
             Command::Create(batch) => Wire::Create((&**batch).into()),
+            Command::Resume(batch) => Wire::Resume((&**batch).into()),
             Command::Delete {
                 shard,
                 zone,
@@ -101,6 +102,9 @@ impl TryFrom<v1::Command> for FromLeader {
             }
             Wire::Create(batch) => Command::Create(Box::new(
                 batch.try_into().map_err(|e: Malformed| e.within("create"))?,
+            )),
+            Wire::Resume(batch) => Command::Resume(Box::new(
+                batch.try_into().map_err(|e: Malformed| e.within("resume"))?,
             )),
             Wire::Delete(order) => delete(order).map_err(|e| e.within("delete"))?,
             Wire::Check(order) => check(order).map_err(|e| e.within("check"))?,

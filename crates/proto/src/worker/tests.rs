@@ -144,6 +144,7 @@ fn name() -> impl Strategy<Value = MachineName> {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         batch().prop_map(|batch| Command::Create(Box::new(batch))),
+        batch().prop_map(|batch| Command::Resume(Box::new(batch))),
         (shard(), option::of(zone()), name(), any::<u32>()).prop_map(|(shard, zone, name, ms)| {
             Command::Delete {
                 lists_after: Duration::from_millis(ms.into()),

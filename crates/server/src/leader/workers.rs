@@ -156,7 +156,7 @@ impl Leader {
             .values()
             .filter(|machine| machine.is_deleting() && theirs(&machine.shard));
         let commands: Vec<Command> = create
-            .map(|batch| Command::Create(Box::new(batch.clone())))
+            .map(|batch| Command::Resume(Box::new(batch.clone())))
             .chain(delete.map(|machine| self.deletion(machine)))
             .collect();
         info!(gust.worker = %name, commands = commands.len(), "worker is ready");

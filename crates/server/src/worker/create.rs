@@ -8,6 +8,7 @@ use gust_core::{
     ports::{Cloud, CloudError, Creation, Event, MemberFate, OperationRef, OperationState, RefusalClass},
     records::BatchRecord,
 };
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{Session, lock};
@@ -17,10 +18,32 @@ use crate::task::Backoff;
 /// state, and a call repeated after that would make its machines a second time.
 const REPLAY: Duration = Duration::from_secs(1800);
 
+/// A call that was taken has come to its end after so long, whatever its operation waited for.
+const OPERATION: Duration = Duration::from_secs(600);
+
+/// Whether the cloud may know a batch already.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    /// It is asked for the first time.
+    Never,
+    /// An earlier session, or another worker, may have asked for it.
+    Perhaps,
+}
+
+/// What came of asking for a batch.
+enum Called {
+    /// It is being created, or was.
+    Taken(OperationRef),
+    /// Nothing of it was or will be created.
+    Refused(RefusalClass, String),
+    /// It may have been taken once, and is not under way any more: the machines themselves tell.
+    Over,
+}
+
 impl Session {
     /// Runs one batch to its end and tells it. The same batch may be run again by a later session: its names
     /// and its request id are recorded, so the cloud answers with the same operation.
-    pub(super) async fn create(self, cloud: Arc<dyn Cloud>, batch: Box<BatchRecord>) {
+    pub(super) async fn create(self, cloud: Arc<dyn Cloud>, batch: Box<BatchRecord>, asked: Asked) {
         self.owned(&batch.shard()).await;
         let creation = Creation::from(&*batch);
         let settled = |fates| Event::Settled {
@@ -33,17 +56,18 @@ impl Session {
             // Whether or not it was asked for, nothing of it is under way any more.
             settled(self.fates(&*cloud, None, &creation).await)
         } else {
-            match self.call(&*cloud, &creation).await {
-                Ok(operation) => {
+            match self.call(&*cloud, &creation, asked).await {
+                Called::Taken(operation) => {
                     self.tell(Event::Accepted { batch: batch.id }).await;
                     self.follow(&*cloud, &operation).await;
                     settled(self.fates(&*cloud, Some(&operation), &creation).await)
                 }
-                Err((class, message)) => Event::Refused {
+                Called::Refused(class, message) => Event::Refused {
                     batch: batch.id,
                     class,
                     message,
                 },
+                Called::Over => settled(self.fates(&*cloud, None, &creation).await),
             }
         };
         {
@@ -56,33 +80,45 @@ impl Session {
         self.tell(event).await;
     }
 
-    // Repeated under the same request id while the outcome is unknown; a refusal is final for this batch.
-    async fn call(
-        &self,
-        cloud: &dyn Cloud,
-        creation: &Creation,
-    ) -> Result<OperationRef, (RefusalClass, String)> {
+    // Repeated under the same request id while the outcome is unknown. A refusal is final for this batch, if the
+    // cloud looked at the call itself: rate and permission are judged before that, so to a call that may have been
+    // taken earlier they say nothing of its machines.
+    async fn call(&self, cloud: &dyn Cloud, creation: &Creation, asked: Asked) -> Called {
         let mut backoff = self.backoff();
         let mut creation = creation.clone();
+        let mut taken_until = match asked {
+            Asked::Never => None,
+            Asked::Perhaps => Some(Instant::now()),
+        };
         loop {
-            match cloud.create(&creation).await {
+            let error = match cloud.create(&creation).await {
                 Ok(operation) => {
                     info!(gust.batch = %creation.request_id, machines = creation.names.len(), operation = operation.name, "Google took the call");
-                    return Ok(operation);
+                    return Called::Taken(operation);
                 }
-                Err(CloudError::Refused {
+                Err(error) => error,
+            };
+            let is_fresh = taken_until.is_some_and(|at| at.elapsed() < OPERATION);
+            match &error {
+                CloudError::Unclear { .. }
+                | CloudError::Refused {
                     class: RefusalClass::Internal,
-                    message,
                     ..
-                }) => {
-                    warn!(gust.batch = %creation.request_id, message, "Google failed; the call is repeated");
-                }
-                Err(CloudError::Refused { class, message, .. }) => return Err((class, message)),
-                Err(error @ CloudError::Unclear { .. }) => {
-                    let error = crate::error_chain(&error);
-                    warn!(gust.batch = %creation.request_id, error, "outcome unknown; the call is repeated under the same request id");
+                } => taken_until = Some(Instant::now()),
+                CloudError::Refused {
+                    class: RefusalClass::Rate | RefusalClass::Denied,
+                    ..
+                } if is_fresh => {}
+                CloudError::Refused {
+                    class: RefusalClass::Rate | RefusalClass::Denied | RefusalClass::Exists,
+                    ..
+                } if taken_until.is_some() => return Called::Over,
+                CloudError::Refused { class, message, .. } => {
+                    return Called::Refused(class.clone(), message.clone());
                 }
             }
+            let error = crate::error_chain(&error);
+            warn!(gust.batch = %creation.request_id, error, "outcome unknown; the call is repeated under the same request id");
             tokio::time::sleep(backoff.step()).await;
             if mutant!("request-id-renewed") {
                 creation.request_id = BatchId::of(&format!("{}+", creation.request_id).as_str().into());

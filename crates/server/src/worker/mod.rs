@@ -20,9 +20,12 @@ use std::{
 use gust_core::{
     ids::{BatchId, MachineName, ProjectId, ReplicaId, Shard, Term, Zone},
     ports::{Cloud, Command, Event, Hello, LinkError, Store},
+    records::BatchRecord,
 };
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
+
+use create::Asked;
 
 use crate::{
     clock::Clock,
@@ -239,16 +242,8 @@ impl Session {
 
     fn obey(&self, command: Command) {
         match command {
-            Command::Create(batch) => {
-                let Some(shard) = self.shard(&batch.shard()) else {
-                    return;
-                };
-                if lock(&self.hand.creating).insert(batch.id) {
-                    lock(&self.hand.unborn).extend(batch.members.iter().map(|member| member.name.clone()));
-                    let cloud = Arc::clone(&shard.cloud);
-                    self.tasks.spawn("create", self.clone().create(cloud, batch));
-                }
-            }
+            Command::Create(batch) => self.begin(batch, Asked::Never),
+            Command::Resume(batch) => self.begin(batch, Asked::Perhaps),
             Command::Delete {
                 shard,
                 zone,
@@ -271,6 +266,19 @@ impl Session {
                     hand.measure.notify_one();
                 }
             }
+        }
+    }
+
+    /// Has a batch created, unless that is under way.
+    fn begin(&self, batch: Box<BatchRecord>, asked: Asked) {
+        let Some(shard) = self.shard(&batch.shard()) else {
+            return;
+        };
+        if lock(&self.hand.creating).insert(batch.id) {
+            lock(&self.hand.unborn).extend(batch.members.iter().map(|member| member.name.clone()));
+            let cloud = Arc::clone(&shard.cloud);
+            self.tasks
+                .spawn("create", self.clone().create(cloud, batch, asked));
         }
     }
 
