@@ -354,7 +354,7 @@ fn entry(note: &Notification) -> wire::NotificationEntry<'_> {
     wire::NotificationEntry {
         job_uuid: note.job.0,
         detail: cut_chars(&note.detail, MAX_NOTIFICATION),
-        timestamp: note.at.rfc3339(),
+        timestamp: note.at.map(Timestamp::rfc3339),
     }
 }
 

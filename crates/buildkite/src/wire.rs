@@ -207,7 +207,8 @@ pub(crate) struct NotifyRequest<'a> {
 pub(crate) struct NotificationEntry<'a> {
     pub job_uuid: Uuid,
     pub detail: &'a str,
-    pub timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -249,7 +249,7 @@ async fn notifications_show_on_the_job_and_bad_ones_come_back_by_place() {
     let note = |job, detail: &str, at| Notification {
         job,
         detail: detail.into(),
-        at,
+        at: Some(at),
     };
     let far = at.after(Duration::from_secs(86_400));
     let notes = [

@@ -242,7 +242,7 @@ async fn rejected_notifications_point_at_the_callers_entries() {
     let note = |detail: &str| Notification {
         job: job(),
         detail: detail.into(),
-        at: Timestamp(0),
+        at: Some(Timestamp(0)),
     };
     let notes = [note("a"), note("  "), note(&"é".repeat(300))];
     let rejected = client(&stub).notify(&notes, soon()).await.expect("a reply");

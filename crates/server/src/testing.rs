@@ -110,23 +110,29 @@ impl Store for ToldStore {
         &self,
         _lease: LeaseId,
         shard: &Shard,
-        _replica: &ReplicaId,
+        replica: &ReplicaId,
     ) -> Result<Ownership, StoreError> {
-        let owners = self.owners.lock().unwrap();
-        Ok(match owners.get(shard) {
-            Some(owner) => Ownership::Theirs(owner.clone()),
-            None => Ownership::Ours,
+        let mut owners = self.owners.lock().unwrap();
+        let owner = owners.entry(shard.clone()).or_insert_with(|| replica.clone());
+        Ok(if owner == replica {
+            Ownership::Ours
+        } else {
+            Ownership::Theirs(owner.clone())
         })
     }
 
     async fn disown(&self, _lease: LeaseId, shard: &Shard) -> Result<(), StoreError> {
+        self.owners.lock().unwrap().remove(shard);
         self.let_go.lock().unwrap().push(shard.clone());
         Ok(())
     }
 
     async fn roster(&self) -> Result<Roster, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);
-        Ok(Roster::default())
+        Ok(Roster {
+            owners: self.owners.lock().unwrap().clone(),
+            ..Roster::default()
+        })
     }
 
     async fn roster_changed(&self, _since: Revision) -> Result<(), StoreError> {

@@ -50,6 +50,12 @@ impl Progress {
         };
     }
 
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        self.clear();
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
     /// Takes the changing line away.
     pub fn clear(&self) {
         if self.is_watched {

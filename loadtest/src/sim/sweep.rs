@@ -1,6 +1,11 @@
 //! Many runs, and what came of them.
 
-use std::{collections::BTreeSet, io::Write, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -14,7 +19,13 @@ use crate::{
 pub(super) fn sweep(args: &SimArgs, sweep: &Sweep) -> Result<bool> {
     let progress = Progress::start();
     let runs = sweep.runs();
+    let told = AtomicUsize::new(0);
     let sum = sweep.run(&|sum| {
+        // A long run can be looked into while it goes on.
+        let before = told.fetch_max(sum.failures.len(), Ordering::Relaxed);
+        for failure in sum.failures.iter().skip(before) {
+            progress.say(&headline(failure));
+        }
         progress.show(|took| {
             let left = took.mul_f64(runs.saturating_sub(sum.runs) as f64 / sum.runs.max(1) as f64);
             let left = gust_core::time::human(Duration::from_secs(left.as_secs()));
@@ -78,26 +89,17 @@ fn covered(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<bool> {
 // The first run that broke an invariant tells its story; further ones are named.
 fn failures(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<()> {
     let mut told = BTreeSet::new();
-    for Failure {
-        scenario,
-        broken,
-        what,
-    } in &sum.failures
-    {
-        let headline = what.lines().next().unwrap_or_default();
-        writeln!(
-            out,
-            "violation: seed {}, {}, {}",
-            scenario.seed,
-            <&str>::from(scenario.profile),
-            count(scenario.replicas as u64, "replica")
-        )?;
-        if told.insert(broken) {
-            what.lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+    for failure in &sum.failures {
+        writeln!(out, "{}", headline(failure))?;
+        let lines = failure.what.lines();
+        let shown = if told.insert(&failure.broken) {
+            usize::MAX
         } else {
-            writeln!(out, "  {headline}")?;
-        }
-        writeln!(out, "  again: {} {} --trace", command(), args.named(scenario))?;
+            1
+        };
+        lines.take(shown).try_for_each(|line| writeln!(out, "  {line}"))?;
+        let named = args.named(&failure.scenario);
+        writeln!(out, "  again: {} {named} --trace", command())?;
     }
     if args.keep.is_none()
         && let Some(first) = sum.failures.first()
@@ -110,6 +112,15 @@ fn failures(out: &mut dyn Write, args: &SimArgs, sum: &Sum) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn headline(Failure { scenario, .. }: &Failure) -> String {
+    format!(
+        "violation: seed {}, {}, {}",
+        scenario.seed,
+        <&str>::from(scenario.profile),
+        count(scenario.replicas as u64, "replica")
+    )
 }
 
 fn rates(sum: &Sum, took: Duration) -> String {

@@ -96,7 +96,7 @@ impl Domain {
 }
 
 /// Pairs that cannot come about, each with its reason.
-const IMPOSSIBLE: [(FaultKind, State, &str); 3] = [
+const IMPOSSIBLE: [(FaultKind, State, &str); 5] = [
     (
         FaultKind::AgentLost,
         State::UNBOOKED,
@@ -111,6 +111,16 @@ const IMPOSSIBLE: [(FaultKind, State, &str); 3] = [
         FaultKind::AgentLost,
         State::Job("refusing"),
         "a job that is refused was given to no machine",
+    ),
+    (
+        FaultKind::WrongKey,
+        State::IN_BATCH,
+        "only a job's own code can try it, and a machine that was given a job has a record of its own",
+    ),
+    (
+        FaultKind::WrongKey,
+        State::Machine("booting"),
+        "only a job's own code can try it, and a machine that was given a job is recorded with its claim",
     ),
 ];
 

@@ -291,7 +291,7 @@ impl Source for VirtualSource {
             .map(|note| buildkite::Notification {
                 job: note.job.to_string(),
                 detail: note.detail.clone(),
-                timestamp: Some(note.at.rfc3339()),
+                timestamp: note.at.map(Timestamp::rfc3339),
             })
             .collect();
         let errors = self

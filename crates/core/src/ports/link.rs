@@ -17,6 +17,9 @@ use crate::{
 pub struct Hello {
     /// The leader's term.
     pub term: Term,
+    /// Grows with each session that the leader of a term opens with this worker: a hello that comes late is told
+    /// by it. 0 from a leader that does not count.
+    pub session: u64,
     /// The leader.
     pub leader: ReplicaId,
     /// The shards the worker is to look after, each with its zones.
@@ -132,6 +135,12 @@ pub enum LinkError {
         ours: Term,
         /// The worker's.
         theirs: Term,
+    },
+    /// The worker has a later session of the same leader: this one's hello came late.
+    #[error("worker {worker} has a later session already")]
+    Late {
+        /// The worker.
+        worker: ReplicaId,
     },
     /// The stream broke, or could not be opened.
     #[error("the link to worker {worker} is down: {message}")]

@@ -137,8 +137,9 @@ pub struct Notification {
     pub job: JobId,
     /// The line, 1 to 256 characters.
     pub detail: String,
-    /// When it was true; orders the timeline, since Buildkite does not.
-    pub at: Timestamp,
+    /// When it was true; orders the timeline, since Buildkite does not. Without it, Buildkite takes the moment at
+    /// which it hears of it.
+    pub at: Option<Timestamp>,
 }
 
 /// A notification that Buildkite did not take.

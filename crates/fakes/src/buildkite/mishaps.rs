@@ -45,10 +45,11 @@ impl Model {
         self.jobs.iter()
     }
 
-    /// Names of the agents that run a job's own code at present.
-    pub fn at_work(&self) -> impl Iterator<Item = &str> {
-        let running = self.jobs.iter().filter(|job| job.state == State::Running);
-        running.filter_map(|job| Some(self.agents[job.agent?.0].name.as_str()))
+    /// Names of the agents that have run a job's own code: what it left behind can go on for as long as its
+    /// machine does.
+    pub fn have_worked(&self) -> impl Iterator<Item = &str> {
+        let begun = self.jobs.iter().filter(|job| job.started_at.is_some());
+        begun.filter_map(|job| Some(self.agents[job.agent?.0].name.as_str()))
     }
 
     /// The job that took the place of this one when it was retried, if it was.

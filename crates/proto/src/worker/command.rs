@@ -27,6 +27,7 @@ impl From<&Hello> for v1::Command {
         let hello = v1::Hello {
             term: hello.term.0,
             leader: hello.leader.to_string(),
+            session: hello.session,
             shards: hello
                 .shards
                 .iter()
@@ -81,6 +82,7 @@ impl TryFrom<v1::Hello> for Hello {
         Ok(Self {
             term: Term(hello.term),
             leader: ReplicaId::new(text("leader", hello.leader)?),
+            session: hello.session,
             shards: list("shards", hello.shards, place::shard_zones)?,
         })
     }

@@ -159,7 +159,9 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (any::<u64>(), word(), vec((shard(), vec(zone(), 0..3)), 0..3)).prop_map(|(term, leader, shards)| Hello {
+    let shards = vec((shard(), vec(zone(), 0..3)), 0..3);
+    (any::<[u64; 2]>(), word(), shards).prop_map(|([session, term], leader, shards)| Hello {
+        session,
         term: Term(term),
         leader: ReplicaId::new(leader),
         shards,

@@ -90,7 +90,7 @@ impl Notes {
             .push(Notification {
                 job: job.id,
                 detail,
-                at: now,
+                at: Some(now),
             });
         let sent = self.told.get(job).map_or(0, |told| told.sent) + 1;
         self.told.insert(

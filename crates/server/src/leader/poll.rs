@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gust_core::{
     ids::{JobId, QueueKey},
-    ports::{JobState, Listing, Notification, Remedy, SourceError},
+    ports::{JobState, Listing, Notification, RejectedNote, Remedy, SourceError},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -174,15 +174,37 @@ pub(super) async fn notify(part: SourcePart, mut notes: mpsc::UnboundedReceiver<
             due.extend(more);
         }
         for chunk in due.chunks(CALL_LIMIT) {
-            // Notes only inform: one that is lost is not worth a second call.
-            match part.source.notify(chunk).await {
-                Ok(rejected) => {
-                    for note in rejected {
-                        tracing::debug!(gust.source = %part.name, index = note.index, reason = note.reason, "note rejected");
-                    }
-                }
-                Err(error) => report(&part.name, &error),
+            let rejected = send(&part, chunk).await;
+            // Buildkite takes no note from the future, and whose clock is wrong is not for us to say: so once more,
+            // at Buildkite's own time.
+            let again: Vec<Notification> = rejected
+                .iter()
+                .filter_map(|note| chunk.get(note.index))
+                .filter(|note| note.at.is_some())
+                .map(|note| Notification {
+                    at: None,
+                    ..note.clone()
+                })
+                .collect();
+            if !again.is_empty() {
+                send(&part, &again).await;
             }
+        }
+    }
+}
+
+/// Notes only inform: those of a call that is lost are not worth a second one. Returns those that were rejected.
+async fn send(part: &SourcePart, notes: &[Notification]) -> Vec<RejectedNote> {
+    match part.source.notify(notes).await {
+        Ok(rejected) => {
+            for note in &rejected {
+                tracing::debug!(gust.source = %part.name, index = note.index, reason = note.reason, "note rejected");
+            }
+            rejected
+        }
+        Err(error) => {
+            report(&part.name, &error);
+            Vec::new()
         }
     }
 }

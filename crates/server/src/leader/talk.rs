@@ -28,10 +28,13 @@ pub(super) struct Talk {
 
 /// Opens the session, and again whenever it breaks. Commands of a broken session are dropped: when the next
 /// one is ready the leader says everything again.
-pub(super) async fn talk(talk: Talk, hello: Hello, mut commands: mpsc::UnboundedReceiver<Command>) {
+pub(super) async fn talk(talk: Talk, mut hello: Hello, mut commands: mpsc::UnboundedReceiver<Command>) {
     let fresh = || Backoff::new(Duration::from_millis(50), Duration::from_secs(2), &talk.dice);
     let mut backoff = fresh();
+    // Those of one talk follow each other, and all of a later talk come after them.
+    hello.session = talk.session << 32;
     loop {
+        hello.session += 1;
         while commands.try_recv().is_ok() {}
         talk.held.permit().await;
         let error = match talk.link.open(&hello).await {
@@ -48,10 +51,12 @@ pub(super) async fn talk(talk: Talk, hello: Hello, mut commands: mpsc::Unbounded
         warn!(gust.worker = %worker, error = crate::error_chain(&error), "session with a worker ended");
         let input = match &error {
             LinkError::Deposed { .. } => Input::Deposed { worker },
-            LinkError::Down { .. } | LinkError::Nonsense { .. } => Input::WorkerDown {
-                worker,
-                session: talk.session,
-            },
+            LinkError::Late { .. } | LinkError::Down { .. } | LinkError::Nonsense { .. } => {
+                Input::WorkerDown {
+                    worker,
+                    session: talk.session,
+                }
+            }
         };
         if talk.inputs.send(input).await.is_err() {
             return;

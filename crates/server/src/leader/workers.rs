@@ -110,6 +110,7 @@ impl Leader {
         let (commands, receiver) = mpsc::unbounded_channel();
         let hello = Hello {
             term: self.term,
+            session: 0,
             leader: self.parts.replica.clone(),
             shards: shards.clone(),
         };

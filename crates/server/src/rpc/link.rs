@@ -85,6 +85,9 @@ fn refused(worker: &ReplicaId, ours: Term, status: &Status) -> LinkError {
         .map(Term);
     match (status.code(), theirs) {
         (Code::FailedPrecondition, Some(theirs)) => LinkError::Deposed { ours, theirs },
+        (Code::Aborted, _) => LinkError::Late {
+            worker: worker.clone(),
+        },
         (code, _) => LinkError::Down {
             worker: worker.clone(),
             message: format!("{code:?}: {}", status.message()),

@@ -73,6 +73,7 @@ fn read(message: v1::Command) -> Result<FromLeader, Status> {
 fn refuse(error: LinkError) -> Status {
     match &error {
         LinkError::Deposed { theirs, .. } => Status::failed_precondition(format!("term={theirs}")),
+        LinkError::Late { .. } => Status::aborted(error.to_string()),
         LinkError::Down { .. } | LinkError::Nonsense { .. } => Status::invalid_argument(error.to_string()),
     }
 }

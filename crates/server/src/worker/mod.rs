@@ -77,11 +77,10 @@ pub struct Worker {
 /// Whom the worker follows.
 #[derive(Default)]
 struct Followed {
-    term: Term,
+    /// Term and number of the last session that was accepted.
+    last: (Term, u64),
     session: Option<Tasks>,
     membership: Option<Membership>,
-    /// Shards whose keys we may hold.
-    owned: BTreeSet<Shard>,
 }
 
 /// What one session has in hand, shared by its tasks.
@@ -131,8 +130,9 @@ impl Worker {
     /// Begins a session: any earlier one ends first.
     ///
     /// # Errors
-    /// [`LinkError::Deposed`] if a higher term was seen; [`LinkError::Down`] while this replica is no member;
-    /// [`LinkError::Nonsense`] if a shard's project is unknown here.
+    /// [`LinkError::Deposed`] if a higher term was seen; [`LinkError::Late`] if a later session of this term was;
+    /// [`LinkError::Down`] while this replica is no member; [`LinkError::Nonsense`] if a shard's project is unknown
+    /// here.
     pub async fn session(
         &self,
         hello: Hello,
@@ -141,13 +141,18 @@ impl Worker {
         let tasks = self.tasks.child();
         let (membership, earlier) = {
             let mut followed = lock(&self.state);
-            if hello.term < followed.term && !gust_core::mutant!("term-not-compared") {
+            let (term, session) = followed.last;
+            if hello.term < term && !gust_core::mutant!("term-not-compared") {
                 return Err(LinkError::Deposed {
                     ours: hello.term,
-                    theirs: followed.term,
+                    theirs: term,
                 });
             }
-            followed.term = hello.term;
+            if hello.term == term && hello.session < session {
+                let worker = self.replica.clone();
+                return Err(LinkError::Late { worker });
+            }
+            followed.last = (hello.term, hello.session);
             let Some(membership) = followed.membership.clone() else {
                 return Err(LinkError::Down {
                     worker: self.replica.clone(),
@@ -222,14 +227,7 @@ impl Session {
             deleting: Vec::new(),
         })
         .await;
-        let dropped: Vec<Shard> = {
-            let mut followed = lock(&self.worker.state);
-            let ours: BTreeSet<Shard> = self.hand.shards.keys().cloned().collect();
-            let dropped = followed.owned.difference(&ours).cloned().collect();
-            followed.owned.extend(ours);
-            dropped
-        };
-        self.tasks.spawn("let-go", self.clone().let_go(dropped));
+        self.tasks.spawn("let-go", self.clone().let_go());
         for shard in self.hand.shards.keys() {
             self.tasks.spawn("own", self.clone().look_after(shard.clone()));
         }

@@ -8,13 +8,20 @@ use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     ports::{
         Cloud, CloudError, Creation, Instance, InstancePage, LeaseId, MemberFate, OperationRef,
-        OperationState, Ownership, Quota,
+        OperationState, Ownership, Quota, Roster,
     },
 };
 use tracing::{info, warn};
 
 use super::{Session, Worker, lock};
 use crate::replica::Held;
+
+/// Longest wait for one answer of the store.
+const CALL: Duration = Duration::from_secs(2);
+/// Between two looks at who owns what, if nothing is heard.
+const LOOK: Duration = Duration::from_secs(10);
+/// The shortest time between two such looks.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The lease on which a worker's shards hang.
 #[derive(Clone, Debug)]
@@ -125,7 +132,7 @@ impl Session {
                 .worker
                 .store
                 .own(self.membership.lease, &shard, &self.worker.replica);
-            match tokio::time::timeout(Duration::from_secs(2), own).await {
+            match tokio::time::timeout(CALL, own).await {
                 Ok(Ok(Ownership::Ours)) => break,
                 Ok(Ok(Ownership::Theirs(owner))) => {
                     info!(gust.shard = %shard, %owner, "another worker still has the shard");
@@ -157,19 +164,39 @@ impl Session {
         }
     }
 
-    /// Lets go of shards that this session no longer looks after: nothing of ours is under way there any more.
-    pub(super) async fn let_go(self, shards: Vec<Shard>) {
-        for shard in shards {
-            let mut backoff = self.backoff();
-            loop {
-                let disown = self.worker.store.disown(self.membership.lease, &shard);
-                if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(2), disown).await {
-                    break;
+    /// Lets go of shards that are ours by their keys and not by this session: nothing of ours is under way there any
+    /// more. Whenever the roster changes, and not only once: an earlier session's wish for a key may have its
+    /// effect late.
+    pub(super) async fn let_go(self) {
+        loop {
+            let since = match tokio::time::timeout(CALL, self.worker.store.roster()).await {
+                Ok(Ok(roster)) => {
+                    self.let_go_of(&roster).await;
+                    Some(roster.revision)
                 }
-                tokio::time::sleep(backoff.step()).await;
+                Ok(Err(_)) | Err(_) => None,
+            };
+            if let Some(since) = since {
+                // A watch that stays silent is not trusted for long.
+                let _ = tokio::time::timeout(LOOK, self.worker.store.roster_changed(since)).await;
             }
-            info!(gust.shard = %shard, "shard is let go");
-            lock(&self.worker.state).owned.remove(&shard);
+            // Neither a store that fails at once nor a busy roster must be asked without a pause.
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn let_go_of(&self, roster: &Roster) {
+        let ours = roster
+            .owners
+            .iter()
+            .filter(|(_, owner)| **owner == self.worker.replica)
+            .filter(|(shard, _)| !self.hand.shards.contains_key(*shard));
+        for (shard, _) in ours {
+            // What hangs on an earlier lease stays, and lapses with it.
+            let disown = self.worker.store.disown(self.membership.lease, shard);
+            if let Ok(Ok(())) = tokio::time::timeout(CALL, disown).await {
+                info!(gust.shard = %shard, "shard is let go");
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ impl EtcdStore {
     pub(super) async fn give_up(&self, term: Term) -> Result<(), StoreError> {
         let key = self.layout.leader();
         let held = Compare::CreateRevision(key.clone(), term.0);
-        self.delete_if("resigning", held, key).await
+        self.delete_if("resigning", held, key).await.map(drop)
     }
 
     pub(super) async fn show(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
@@ -86,24 +86,49 @@ impl EtcdStore {
         }
     }
 
+    /// Whoever takes a shard that it has already writes its key anew: so a wish to let go of it that was sent before
+    /// and comes late finds another revision, and takes nothing away.
     pub(super) async fn take_shard(
         &self,
         lease: LeaseId,
         shard: &Shard,
         replica: &ReplicaId,
     ) -> Result<Ownership, StoreError> {
-        let key = self.layout.shard(shard);
-        let taken = self.take("taking a shard", lease, &key, replica).await?;
-        Ok(match taken {
-            Taken::Before(kv) if kv.lease != lease.0 => Ownership::Theirs(name(&kv)),
-            Taken::Now(_) | Taken::Before(_) => Ownership::Ours,
-        })
+        let (act, key) = ("taking a shard", self.layout.shard(shard));
+        let mut taken = self.take(act, lease, &key, replica).await?;
+        loop {
+            let seen = match taken {
+                Taken::Before(kv) if kv.lease == lease.0 => kv.mod_revision,
+                Taken::Before(kv) => return Ok(Ownership::Theirs(name(&kv))),
+                Taken::Now(_) => return Ok(Ownership::Ours),
+            };
+            let same = Compare::ModRevision(key.clone(), seen);
+            let answer = self.put_if(act, same, lease, &key, replica).await?;
+            if answer.succeeded {
+                return Ok(Ownership::Ours);
+            }
+            let mut kvs = answer.found.into_iter().flat_map(|found| found.kvs);
+            taken = match kvs.next() {
+                Some(kv) => Taken::Before(kv),
+                None => self.take(act, lease, &key, replica).await?,
+            };
+        }
     }
 
     pub(super) async fn leave_shard(&self, lease: LeaseId, shard: &Shard) -> Result<(), StoreError> {
-        let key = self.layout.shard(shard);
-        let held = Compare::Lease(key.clone(), lease.0);
-        self.delete_if("letting go of a shard", held, key).await
+        let (act, key) = ("letting go of a shard", self.layout.shard(shard));
+        loop {
+            let range = Range::all(Keys::one(&key));
+            let found = self.again(|| self.etcd.range(range.clone())).await;
+            let found = found.map_err(|error| failed(act, error))?;
+            let Some(kv) = found.kvs.first().filter(|kv| kv.lease == lease.0) else {
+                return Ok(());
+            };
+            let same = Compare::ModRevision(key.clone(), kv.mod_revision);
+            if self.delete_if(act, same, key.clone()).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes `key` with the replica's name, tied to the lease, unless it is there.
@@ -117,16 +142,8 @@ impl EtcdStore {
         key: &str,
         replica: &ReplicaId,
     ) -> Result<Taken, StoreError> {
-        let txn = Txn {
-            compares: vec![Compare::CreateRevision(key.to_owned(), 0)],
-            success: vec![Op::Put {
-                key: key.to_owned(),
-                value: replica.as_str().as_bytes().into(),
-                lease: lease.0,
-            }],
-            failure: vec![Op::Range(Range::all(Keys::one(key)))],
-        };
-        let answer = self.ask(act, txn).await?;
+        let free = Compare::CreateRevision(key.to_owned(), 0);
+        let answer = self.put_if(act, free, lease, key, replica).await?;
         if answer.succeeded {
             return Ok(Taken::Now(answer.revision));
         }
@@ -139,13 +156,35 @@ impl EtcdStore {
         })
     }
 
-    async fn delete_if(&self, act: &'static str, held: Compare, key: String) -> Result<(), StoreError> {
+    /// Writes the replica's name under `key`, tied to the lease, if `held` holds; reads the key otherwise.
+    async fn put_if(
+        &self,
+        act: &'static str,
+        held: Compare,
+        lease: LeaseId,
+        key: &str,
+        replica: &ReplicaId,
+    ) -> Result<TxnAnswer, StoreError> {
+        let txn = Txn {
+            compares: vec![held],
+            success: vec![Op::Put {
+                key: key.to_owned(),
+                value: replica.as_str().as_bytes().into(),
+                lease: lease.0,
+            }],
+            failure: vec![Op::Range(Range::all(Keys::one(key)))],
+        };
+        self.ask(act, txn).await
+    }
+
+    /// True if it was deleted by this very message: of one that was sent again the first may have been it.
+    async fn delete_if(&self, act: &'static str, held: Compare, key: String) -> Result<bool, StoreError> {
         let txn = Txn {
             compares: vec![held],
             success: vec![Op::Delete(key)],
             failure: Vec::new(),
         };
-        self.ask(act, txn).await.map(drop)
+        self.ask(act, txn).await.map(|answer| answer.succeeded)
     }
 
     async fn ask(&self, act: &'static str, txn: Txn) -> Result<TxnAnswer, StoreError> {

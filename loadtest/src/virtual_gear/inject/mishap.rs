@@ -30,12 +30,14 @@ impl Injector {
             What::HostError { pick } => self.machine(fault, aim, *pick, Mishap::HostError),
             What::GuestCrash { pick } => self.machine(fault, aim, *pick, Mishap::Crash),
             What::WrongKey { pick } => {
-                // Only a job's own code can try that, so there is one.
-                let at_work: std::collections::BTreeSet<String> = self.inner.world.read(|world| {
-                    let names = world.buildkite.at_work().map(str::to_owned);
+                // Only a job's own code can try that, or what it left behind: so there was some.
+                let worked: std::collections::BTreeSet<String> = self.inner.world.read(|world| {
+                    let names = world.buildkite.have_worked().map(str::to_owned);
                     names.collect()
                 });
-                let fits = |instance: &Instance| at_work.contains(&*instance.name);
+                let fits = |instance: &Instance| {
+                    instance.status == Status::Running && worked.contains(&*instance.name)
+                };
                 if let Some(name) = self.pick_machine(aim, *pick, fits)
                     && attackers.strike(&machine_name(&name))
                 {

@@ -63,6 +63,15 @@ fn bench() -> Bench {
 
 impl Bench {
     async fn hello(&mut self, term: u64, regions: &[&str]) -> Result<mpsc::Receiver<Event>, LinkError> {
+        self.hello_of(term, 0, regions).await
+    }
+
+    async fn hello_of(
+        &mut self,
+        term: u64,
+        session: u64,
+        regions: &[&str],
+    ) -> Result<mpsc::Receiver<Event>, LinkError> {
         let (sender, commands) = mpsc::channel(16);
         self.commands.push(sender);
         let shards = regions.iter().map(|region| {
@@ -71,6 +80,7 @@ impl Bench {
         });
         let hello = Hello {
             term: Term(term),
+            session,
             leader: ReplicaId::new("a"),
             shards: shards.collect(),
         };
@@ -196,4 +206,29 @@ async fn a_shard_that_passes_on_is_let_go_and_nothing_is_called_there_any_more()
     bench.pass().await;
     assert!(earlier.is_closed(), "there is one session at a time");
     assert_eq!(*bench.store.let_go.lock().unwrap(), [shard("r1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_taken_by_a_message_that_comes_late_is_let_go() {
+    let mut bench = bench();
+    let _events = bench.hello(1, &["r2"]).await.unwrap();
+    bench.pass().await;
+    let late = (shard("r1"), ReplicaId::new("b"));
+    let theirs = (shard("r3"), ReplicaId::new("c"));
+    bench.store.owners.lock().unwrap().extend([late, theirs]);
+    bench.pass().await;
+    assert_eq!(*bench.store.let_go.lock().unwrap(), [shard("r1")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_that_comes_late_does_not_end_the_session_that_followed_it() {
+    let mut bench = bench();
+    let later = bench.hello_of(1, 2, &["r1"]).await.unwrap();
+    let late = bench.hello_of(1, 1, &["r2"]).await;
+    assert!(matches!(late, Err(LinkError::Late { .. })), "{late:?}");
+    bench.pass().await;
+    assert!(!later.is_closed());
+    // A new term counts anew.
+    let newer = bench.hello_of(2, 1, &["r1"]).await.unwrap();
+    assert!(later.is_closed() && !newer.is_closed());
 }

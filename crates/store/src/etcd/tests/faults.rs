@@ -280,3 +280,27 @@ async fn whatever_is_lost_late_or_doubled_commits_take_effect_once_and_in_order(
         stormy(seed).await;
     }
 }
+
+#[tokio::test]
+async fn a_wish_to_let_go_of_a_shard_that_comes_late_takes_nothing_from_who_took_it_again() {
+    let cluster = Cluster::new();
+    let store = cluster.store();
+    let lease = store.grant(Duration::from_secs(5)).await.unwrap().id;
+    let shard = Shard {
+        project: "p".into(),
+        region: "east".into(),
+    };
+    let own = || store.own(lease, &shard, &ReplicaId::new("a"));
+    assert_eq!(own().await.unwrap(), Ownership::Ours);
+    cluster.fates([Fate::Late; 3]);
+    store.disown(lease, &shard).await.unwrap_err();
+    assert_eq!(own().await.unwrap(), Ownership::Ours);
+    while !cluster.world().late.is_empty() {
+        cluster.world().arrive(0);
+    }
+    let owners = store.roster().await.unwrap().owners;
+    assert_eq!(owners.get(&shard), Some(&ReplicaId::new("a")));
+    // One that is not late lets go of it.
+    store.disown(lease, &shard).await.unwrap();
+    assert!(store.roster().await.unwrap().owners.is_empty());
+}

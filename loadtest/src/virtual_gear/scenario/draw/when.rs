@@ -45,13 +45,16 @@ impl Draw {
             FaultKind::VmFreeze | FaultKind::GuestCrash | FaultKind::HostError | FaultKind::DiskLost => {
                 self.event(&["guest.state", "agent.registered", "job.acquired", "token.issued"])
             }
-            FaultKind::VmStopped | FaultKind::AgentLost => self.event(&["agent.registered", "job.acquired"]),
+            FaultKind::VmStopped => self.event(&["instance.state", "agent.registered", "job.acquired"]),
+            FaultKind::AgentLost => self.event(&["agent.registered", "job.acquired"]),
             FaultKind::Preempted => self.event(&["instance.inserted", "guest.state", "job.acquired"]),
-            FaultKind::WrongKey => self.event(&["agent.registered", "job.acquired", "token.issued"]),
+            FaultKind::WrongKey => self.event(&["job.acquired", "token.issued", "job.finished"]),
             FaultKind::JobRetry => self.event(&["job.finished"]),
-            FaultKind::ReservationLapse => {
-                self.event(&["job.reserved", "instance.inserted", "operation.state"])
-            }
+            // A job that is being refused is reserved until Buildkite has heard it.
+            FaultKind::ReservationLapse => match self.rng.random_bool(0.3) {
+                true => self.point(&[Point::SourceFinish]),
+                false => self.event(&["job.reserved", "instance.inserted", "operation.state"]),
+            },
             FaultKind::JobCancel | FaultKind::JobReprioritize => self.event(&[
                 "job.created",
                 "job.reserved",
