@@ -72,10 +72,15 @@ impl Held {
         }
     }
 
-    /// Returns at once while it is valid; otherwise never: whoever waits is about to be ended.
+    /// Returns at once while it is valid; otherwise once it is again: an answer that came late can show that the lease
+    /// lives on. If none comes, whoever waits is ended by who keeps the lease.
     pub async fn permit(&self) {
-        if !self.is_valid() {
-            std::future::pending::<()>().await;
+        loop {
+            let moved = self.state.moved.notified();
+            if self.is_valid() {
+                return;
+            }
+            moved.await;
         }
     }
 

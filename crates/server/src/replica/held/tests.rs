@@ -101,6 +101,20 @@ async fn a_holder_that_was_frozen_knows_at_its_first_look_that_its_time_is_over(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_permit_is_given_again_when_a_late_answer_shows_that_the_lease_lives() {
+    // Asked for at 3.2 s, before the time is over at 4 s, and answered at 4.1 s.
+    let (held, store) = granted([Unclear, Silence, Silence, After(ms(900)), Gone]);
+    let permitted = async {
+        tokio::time::sleep(ms(4050)).await;
+        assert!(!held.is_valid());
+        held.permit().await;
+        held.clock.elapsed()
+    };
+    let (kept, permitted) = tokio::join!(kept_for(&held, &store), permitted);
+    assert_eq!((permitted, kept), (ms(4100), ms(4200)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_the_end_waits_as_long_as_the_lease_is_renewed() {
     let (held, store) = granted([After(ms(0)); 30]);
     store.renewals.lock().unwrap().extend([Silence; 20]);

@@ -290,7 +290,8 @@ async fn a_wish_to_let_go_of_a_shard_that_comes_late_takes_nothing_from_who_took
         project: "p".into(),
         region: "east".into(),
     };
-    let own = || store.own(lease, &shard, &ReplicaId::new("a"));
+    let us = replica("a");
+    let own = || store.own(lease, &shard, &us);
     assert_eq!(own().await.unwrap(), Ownership::Ours);
     cluster.fates([Fate::Late; 3]);
     store.disown(lease, &shard).await.unwrap_err();
@@ -299,7 +300,7 @@ async fn a_wish_to_let_go_of_a_shard_that_comes_late_takes_nothing_from_who_took
         cluster.world().arrive(0);
     }
     let owners = store.roster().await.unwrap().owners;
-    assert_eq!(owners.get(&shard), Some(&ReplicaId::new("a")));
+    assert_eq!(owners.get(&shard), Some(&us));
     // One that is not late lets go of it.
     store.disown(lease, &shard).await.unwrap();
     assert!(store.roster().await.unwrap().owners.is_empty());
