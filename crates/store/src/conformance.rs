@@ -3,6 +3,7 @@
 //! A store under test comes as a [`Bed`]. [`conformance_suite`](crate::conformance_suite) makes one test of
 //! each function. Nothing here knows how a store is built; faults of a store's own kind are its own tests'.
 
+pub mod etcd;
 mod presence;
 pub mod sample;
 mod steps;

@@ -34,6 +34,7 @@
 //! candidacy takes a new one. Summaries go oldest first, as far as the last page that was read tells.
 
 mod chain;
+pub mod client;
 mod commit;
 mod layout;
 mod load;

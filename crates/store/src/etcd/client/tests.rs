@@ -1,0 +1,216 @@
+//! Against real etcd.
+
+use gust_core::{
+    ids::StackName,
+    ports::{Candidacy, Commit, CommitError, LeaseError, Store},
+    records::Change,
+};
+
+use super::{super::*, *};
+use crate::conformance::{
+    Bed,
+    etcd::Servers,
+    sample::{commit, job},
+};
+
+/// A cluster, and a client of it.
+struct Real {
+    servers: Servers,
+}
+
+fn cluster(endpoints: Endpoints) -> Arc<Cluster> {
+    Arc::new(Cluster::new(endpoints).expect("good endpoints"))
+}
+
+fn store_of(endpoints: Endpoints) -> EtcdStore {
+    let stack = StackName::new("gust").expect("a good name");
+    EtcdStore::new(cluster(endpoints), Config::new(stack))
+}
+
+impl Real {
+    fn start(members: usize) -> Self {
+        Self {
+            servers: Servers::start(members),
+        }
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            // On a busy machine a fsync takes its time; tests are not about that.
+            deadline: Duration::from_secs(5),
+            ..Endpoints::new(self.servers.urls())
+        }
+    }
+
+    async fn admin(&self) -> etcd_client::Client {
+        etcd_client::Client::connect(self.servers.urls(), None)
+            .await
+            .expect("it connects when it is used")
+    }
+}
+
+#[async_trait]
+impl Bed for Real {
+    async fn open(&self) -> Arc<dyn Store> {
+        let mut leases = self.admin().await.lease_client();
+        for lease in leases.leases().await.expect("etcd runs").leases() {
+            leases.revoke(lease.id()).await.expect("etcd runs");
+        }
+        Arc::new(store_of(self.endpoints()))
+    }
+}
+
+crate::conformance_suite!(Real::start(1));
+
+async fn lead(store: &EtcdStore) -> (LeaseId, Term) {
+    // The first leader of a new cluster may not be elected yet.
+    for _ in 0..100 {
+        let Ok(lease) = store.grant(Duration::from_secs(60)).await else {
+            continue;
+        };
+        if let Ok(Candidacy::Elected(term)) = store.campaign(lease.id, &ReplicaId::new("a")).await {
+            return (lease.id, term);
+        }
+    }
+    panic!("nobody is elected");
+}
+
+fn put(term: Term, n: u32) -> Commit {
+    commit(term, vec![Change::PutJob(job(n))])
+}
+
+#[tokio::test]
+async fn a_member_that_is_lost_costs_one_try() {
+    let mut real = Real::start(3);
+    let store = store_of(Endpoints {
+        deadline: Duration::from_secs(2),
+        ..Endpoints::new(real.servers.urls())
+    });
+    let (lease, term) = lead(&store).await;
+    store.commit(&put(term, 0)).await.expect("all members are there");
+    for nth in 0..3 {
+        real.servers.kill(nth);
+        // Until the others have elected a leader among themselves, a commit may stay unclear.
+        let mut written = store.commit(&put(term, 1)).await;
+        for _ in 0..100 {
+            if written.is_ok() {
+                break;
+            }
+            written = store.commit(&put(term, 1)).await;
+        }
+        written.expect("two members are enough");
+        while store.renew(lease).await.is_err() {}
+        real.servers.restart(nth);
+        let admin = etcd_client::Client::connect([real.servers.url(nth)], None).await;
+        let mut admin = admin.expect("it connects when it is used");
+        while admin.status().await.is_err() {}
+    }
+}
+
+#[tokio::test]
+async fn without_a_quorum_nothing_is_written_and_nothing_is_believed() {
+    let mut real = Real::start(3);
+    let store = store_of(Endpoints::new(real.servers.urls()));
+    let (lease, term) = lead(&store).await;
+    while store.commit(&put(term, 0)).await.is_err() {}
+    real.servers.kill(0);
+    real.servers.kill(1);
+    let unclear = store.commit(&put(term, 1)).await.expect_err("one of three");
+    assert!(matches!(unclear, CommitError::Unclear(_)), "{unclear:?}");
+    let renewed = store.renew(lease).await;
+    assert!(matches!(renewed, Err(LeaseError::Unclear(_))), "{renewed:?}");
+    real.servers.restart(0);
+    let mut written = store.commit(&put(term, 1)).await;
+    while written.is_err() {
+        written = store.commit(&put(term, 1)).await;
+    }
+    assert_eq!(store.load().await.expect("a quorum").records.len(), 2);
+}
+
+#[tokio::test]
+async fn user_and_password_are_checked_and_a_wrong_one_says_so() {
+    let real = Real::start(1);
+    let mut auth = real.admin().await.auth_client();
+    auth.user_add("root", "secret", None).await.expect("etcd runs");
+    auth.user_grant_role("root", "root").await.expect("etcd runs");
+    auth.auth_enable().await.expect("root is there");
+    let endpoints = |password: &str| Endpoints {
+        user: Some(("root".to_owned(), Secret::new(password))),
+        ..real.endpoints()
+    };
+    let (_, term) = lead(&store_of(endpoints("secret"))).await;
+    for (endpoints, says) in [
+        (endpoints("wrong"), "authentication failed"),
+        (real.endpoints(), "user name is empty"),
+    ] {
+        let refused = cluster(endpoints).range(Range::all(Keys::one("k"))).await;
+        let Err(EtcdError::Refused(said)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(said.contains(says), "{said}");
+    }
+    let store = store_of(endpoints("secret"));
+    store.commit(&put(term, 1)).await.expect("the user may");
+}
+
+#[tokio::test]
+async fn a_full_etcd_refuses_and_tells_the_remedy() {
+    let real = Real {
+        servers: Servers::with_flags(1, &["--quota-backend-bytes", "200000"]),
+    };
+    let store = store_of(real.endpoints());
+    let (_, term) = lead(&store).await;
+    let mut n = 0;
+    let full = loop {
+        match store.commit(&put(term, n)).await {
+            Ok(_) => n += 1,
+            Err(error) => break error,
+        }
+    };
+    let CommitError::Refused { source, .. } = full else {
+        panic!("{full:?}");
+    };
+    assert!(source.to_string().contains("etcdctl alarm disarm"), "{source}");
+}
+
+#[tokio::test]
+async fn a_watch_that_was_compacted_says_so() {
+    let real = Real::start(1);
+    let way = cluster(real.endpoints());
+    let mut admin = real.admin().await;
+    for n in 0..5 {
+        admin.put("k", n.to_string(), None).await.expect("etcd runs");
+    }
+    admin.compact(4, None).await.expect("etcd runs");
+    let keys = || vec![Keys::one("k"), Keys::one("other")];
+    // etcd accepts such a watch, and ends it at once.
+    let watch = match way.watch(keys(), 2).await {
+        Ok(mut watch) => watch.next().await.err(),
+        Err(error) => Some(error),
+    };
+    assert!(matches!(watch, Some(EtcdError::Compacted { .. })), "{watch:?}");
+    let mut watch = way.watch(keys(), 5).await.expect("that is left");
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(watch.next().await.expect("the watch goes on"));
+    }
+    assert_eq!(
+        seen.iter().map(|event| event.revision).collect::<Vec<_>>(),
+        [5, 6]
+    );
+    let range = Range {
+        revision: 2,
+        ..Range::all(Keys::one("k"))
+    };
+    let read = way.range(range).await;
+    assert!(matches!(read, Err(EtcdError::Compacted { .. })), "{read:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_unclear_and_not_waited_for() {
+    let address = crate::conformance::etcd::loopback();
+    let way = cluster(Endpoints::new([format!("http://{address}:2379")]));
+    let answer = way.range(Range::all(Keys::one("k"))).await;
+    assert!(matches!(answer, Err(EtcdError::Unclear(_))), "{answer:?}");
+    assert!(Cluster::new(Endpoints::new(Vec::<String>::new())).is_err());
+}
