@@ -113,14 +113,19 @@ impl Leader {
             shard: machine.shard.clone(),
             zone: machine.zone.clone(),
             name: machine.name.clone(),
-            lists_after: self.too_young(&machine.name),
+            lists_after: self.too_young(machine),
         }
     }
 
-    /// How long lists may still not show a machine. Counted from when this leader first knew of it, by its own
-    /// monotonic time: the record's times may be of another replica, whose clock is another.
-    fn too_young(&self, name: &MachineName) -> Duration {
-        let since = self.since.get(name).copied().unwrap_or(self.begun);
+    /// How long lists may still not show a machine. Counted from when this leader first knew that it exists, by its
+    /// own monotonic time: the record's times may be of another replica, whose clock is another. One whose creation
+    /// is not settled may come to exist at any moment.
+    fn too_young(&self, machine: &MachineRecord) -> Duration {
+        let batch = machine.batch.as_ref();
+        if batch.is_some_and(|batch| self.book.batches().contains_key(batch)) {
+            return self.parts.settings.list_lag;
+        }
+        let since = self.since.get(&machine.name).copied().unwrap_or(self.begun);
         self.parts.settings.list_lag.saturating_sub(since.elapsed())
     }
 

@@ -9,7 +9,7 @@ use std::{
 use gust_core::{
     claim::Queue,
     evolve::Step,
-    ids::{JobId, JobRef, MachineName, ProjectId, QueueKey, ReplicaId, Shard, SourceName, Term},
+    ids::{BatchId, JobId, JobRef, MachineName, ProjectId, QueueKey, ReplicaId, Shard, SourceName, Term},
     ports::{Instance, Notification},
     quota::{Footprint, Ledger, Metric, Usage, View},
     records::{Book, Change},
@@ -140,11 +140,20 @@ impl Leader {
                 Change::PutMachine(record) => {
                     self.since.entry(record.name.clone()).or_insert_with(Instant::now);
                 }
-                Change::PutBatch(_) | Change::RemoveBatch(_) | Change::PutHistory(_) => {}
+                Change::RemoveBatch(batch) => self.born(*batch),
+                Change::PutBatch(_) | Change::PutHistory(_) => {}
             }
         }
         self.claims = None;
         self.steps.push(step);
+    }
+
+    /// A batch is settled: its machines came to be just now, however long ago some of them were given up.
+    fn born(&mut self, batch: BatchId) {
+        let machines = self.book.machines().values();
+        for machine in machines.filter(|machine| machine.batch == Some(batch)) {
+            self.since.insert(machine.name.clone(), Instant::now());
+        }
     }
 
     /// Makes sure that a booked job has its plan.

@@ -70,6 +70,9 @@ impl Session {
                 Called::Over => settled(self.fates(&*cloud, None, &creation).await),
             }
         };
+        if let Some(shard) = self.hand.shards.get(&batch.shard()) {
+            shard.deletions.born(&creation.names);
+        }
         {
             let mut unborn = lock(&self.hand.unborn);
             for name in &creation.names {

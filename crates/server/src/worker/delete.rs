@@ -28,6 +28,8 @@ struct Deletion {
     zone: Option<Zone>,
     /// Lists begun before this say nothing about it.
     lists_from: Instant,
+    /// How long lists may not show it once it exists.
+    lag: Duration,
     wanted_at: Option<Instant>,
     state: State,
 }
@@ -102,6 +104,7 @@ impl Deletions {
         let new = || Deletion {
             zone: None,
             lists_from,
+            lag: lists_after,
             wanted_at: None,
             state: State::Due(Instant::now()),
         };
@@ -109,8 +112,19 @@ impl Deletions {
         inner.change(&name, |deletion| {
             deletion.zone = deletion.zone.take().or(zone);
             deletion.lists_from = deletion.lists_from.max(lists_from);
+            deletion.lag = deletion.lag.max(lists_after);
         });
         self.wake.notify_one();
+    }
+
+    /// Machines that may have come to be just now.
+    pub fn born(&self, names: &[MachineName]) {
+        let mut inner = lock(&self.inner);
+        for name in names {
+            if let Some(deletion) = inner.machines.get_mut(name) {
+                deletion.lists_from = deletion.lists_from.max(Instant::now() + deletion.lag);
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -154,7 +168,7 @@ impl Deletions {
 
     /// A whole list of the shard, begun at `begun_at`, in one page a zone or in several: tells zones that were
     /// missing, and returns the machines that it shows to be gone, and those that it lacks but is too early to
-    /// speak of. `unborn` may still appear.
+    /// speak of. Of the `unborn` it tells nothing: they may still appear.
     pub fn on_list(
         &self,
         begun_at: Instant,
@@ -177,6 +191,9 @@ impl Deletions {
                 }
                 continue;
             }
+            if unborn.contains(name) {
+                continue;
+            }
             if begun_at < deletion.lists_from {
                 if let (State::Accepted(at), Some(zone)) = (deletion.state, &deletion.zone)
                     && begun_at > at
@@ -191,7 +208,7 @@ impl Deletions {
                 }
                 (State::Accepted(at) | State::Missed(at), _) if begun_at > at => gone.push(name.clone()),
                 // Nobody knows where it is: two lists in a row that lack it, with no creation under way, will do.
-                (State::Due(_), None) if !unborn.contains(name) => match deletion.wanted_at {
+                (State::Due(_), None) => match deletion.wanted_at {
                     Some(at) if begun_at.duration_since(at) >= Duration::from_secs(5) => {
                         gone.push(name.clone())
                     }
@@ -268,5 +285,51 @@ impl Session {
                 hand.deletions.set(name, later(wait));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAG: Duration = Duration::from_secs(20);
+
+    fn passed(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    /// A machine that is to be deleted, whose deletion was accepted just now.
+    fn accepted(name: &MachineName) -> Deletions {
+        let deletions = Deletions::default();
+        deletions.want(name.clone(), Some(Zone::new("z")), LAG);
+        assert_eq!(deletions.take_due(passed(0)).len(), 1);
+        deletions.set(name, State::Accepted(Instant::now()));
+        deletions
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_came_to_be_late_is_not_gone_for_a_list_that_lags() {
+        let name = MachineName::new("m-1");
+        let nothing = BTreeMap::new();
+        let deletions = accepted(&name);
+        let unborn = BTreeSet::from([name.clone()]);
+        let told = deletions.on_list(passed(60), false, &nothing, &unborn);
+        assert_eq!(told, (Vec::new(), Vec::new()), "its creation is under way");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        deletions.born(std::slice::from_ref(&name));
+        let (gone, early) = deletions.on_list(passed(1), false, &nothing, &BTreeSet::new());
+        assert_eq!((gone.len(), early.len()), (0, 1), "the list may lag");
+        let (gone, _) = deletions.on_list(passed(21), false, &nothing, &BTreeSet::new());
+        assert_eq!(gone, [name]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_lists_that_lack_it_show_the_end_where_lists_have_pages() {
+        let name = MachineName::new("m-1");
+        let deletions = accepted(&name);
+        let list = |at| deletions.on_list(at, true, &BTreeMap::new(), &BTreeSet::new()).0;
+        assert!(list(passed(30)).is_empty());
+        assert_eq!(list(passed(31)), [name]);
+        assert!(deletions.is_empty());
     }
 }
