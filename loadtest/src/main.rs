@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
-use gust_loadtest::wire::{KillOptions, Verdict, kill, storm};
+use gust_loadtest::wire::{ChaosOptions, KillOptions, Verdict, chaos, kill, storm};
 
 /// Load tests and chaos for gust, against the fakes.
 #[derive(Parser)]
@@ -24,6 +24,32 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs several replicas over etcd through builds while their processes, and etcd's, are killed and frozen and
+    /// replies get lost, as each seed draws it; judges from the fakes' event log, the replicas' journals and etcd's
+    /// history.
+    Chaos {
+        /// How many seeds, each with processes of its own.
+        #[arg(long, default_value_t = 10)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Replicas of gust.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+        replicas: u16,
+        /// Members of etcd; by default one and three in turn.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=5))]
+        members: Option<u16>,
+        /// Faults in each build.
+        #[arg(long, default_value_t = 4)]
+        faults: usize,
+        /// Seconds that a build may take after its last fault.
+        #[arg(long, default_value_t = 180)]
+        patience: u64,
+        /// Directory for logs, records and journals; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
     /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
     Kill {
@@ -85,6 +111,26 @@ fn run(args: Args) -> Result<bool> {
         .context("cannot start the runtime")?;
     match args.command {
         Command::Sim(_) | Command::Mutants(_) => Ok(true),
+        Command::Chaos {
+            seeds,
+            from,
+            replicas,
+            members,
+            faults,
+            patience,
+            dir,
+        } => {
+            let options = |seed: u64| ChaosOptions {
+                seed,
+                replicas: replicas.into(),
+                members: members.map_or(if seed % 2 == 1 { 1 } else { 3 }, usize::from),
+                faults,
+                patience: Duration::from_secs(patience),
+            };
+            within(dir, |dir| {
+                runtime.block_on(chaos_of((from..from + seeds).map(options), dir))
+            })
+        }
         Command::Kill {
             count,
             seed,
@@ -108,6 +154,39 @@ fn run(args: Args) -> Result<bool> {
             Ok(report(&weathered.faults, "times", &weathered.verdict))
         }
     }
+}
+
+/// Runs each, and prints one line for each and the sum. True if nothing was violated.
+#[expect(clippy::print_stdout, reason = "the report is this program's product")]
+async fn chaos_of(all: impl Iterator<Item = ChaosOptions>, dir: &Path) -> Result<bool> {
+    let (mut jobs, mut faults, mut terms, mut violations) = (0, 0, 0, 0);
+    for options in all {
+        let dir = dir.join(format!("seed-{}", options.seed));
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let run = chaos(&options, &dir)
+            .await
+            .with_context(|| format!("seed {}", options.seed))?;
+        for line in &run.done {
+            eprintln!("{line}");
+        }
+        println!(
+            "seed {:>4}: {} jobs, {} faults, {} terms, {} violations",
+            options.seed,
+            run.verdict.jobs,
+            run.done.len(),
+            run.terms,
+            run.verdict.violations.len()
+        );
+        for violation in &run.verdict.violations {
+            println!("violation: {violation}");
+        }
+        jobs += run.verdict.jobs;
+        faults += run.done.len();
+        terms += run.terms;
+        violations += run.verdict.violations.len();
+    }
+    println!("{jobs} jobs, {faults} faults, {terms} terms, {violations} violations");
+    Ok(violations == 0)
 }
 
 // Runs in a directory, which is kept if the run fails.

@@ -10,6 +10,7 @@ pub mod exit_codes;
 mod failure;
 mod output;
 mod serve;
+mod supervise;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ use self::{
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::from(exit_codes::SUCCESS),
+        Ok(code) => code,
         Err(failure) => {
             output::complain(&failure);
             ExitCode::from(failure.code)
@@ -32,11 +33,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     install_tls_provider()?;
     match cli.command {
         Command::Serve(args) => serve::run(&args),
-        Command::Demo(args) => demo::run(args),
+        Command::Demo(args) => demo::run(args).map(|()| ExitCode::from(exit_codes::SUCCESS)),
     }
 }
 

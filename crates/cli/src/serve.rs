@@ -1,5 +1,7 @@
 //! `gust serve`: reads the configuration, sets up logging and hands over to the server.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use gust_server::{
     ServeError, ServeOptions,
@@ -7,16 +9,27 @@ use gust_server::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::{args::ServeArgs, exit_codes, failure::Failure};
+use crate::{args::ServeArgs, exit_codes, failure::Failure, supervise};
 
 /// Runs the command until SIGTERM or Ctrl-C.
 ///
 /// # Errors
 /// The configuration is refused, or the server cannot start or go on.
-pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let config =
         Config::load(&args.config, &Host).map_err(|error| Failure::new(exit_codes::CONFIG, error))?;
     start_log(&config.log)?;
+    if config.cluster.is_some() && !supervise::is_supervised() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let code = runtime.block_on(supervise::supervise(&config))?;
+        return Ok(ExitCode::from(code));
+    }
+    if supervise::is_supervised() {
+        supervise::follow_parent();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -26,7 +39,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     };
     runtime
         .block_on(gust_server::serve(config, options))
-        .map_err(|error| Failure::new(exit_code(&error), error))
+        .map_err(|error| Failure::new(exit_code(&error), error))?;
+    Ok(ExitCode::from(exit_codes::SUCCESS))
 }
 
 /// The documented code of each way in which a replica ends.
@@ -35,6 +49,7 @@ fn exit_code(error: &ServeError) -> u8 {
         ServeError::Listen { .. } => exit_codes::LISTEN,
         ServeError::Journal(_) | ServeError::Store(_) => exit_codes::STORE,
         ServeError::File { .. }
+        | ServeError::Etcd(_)
         | ServeError::Place(_)
         | ServeError::Source { .. }
         | ServeError::Project { .. }

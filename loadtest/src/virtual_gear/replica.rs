@@ -211,6 +211,7 @@ impl Replicas {
         let handle = Handle::default();
         around.doors.set(at, Some(handle.clone()));
         let replica = Replica {
+            leases: gust_server::replica::Leases::default(),
             parts: self.parts(at, clock, &dice, store, around),
             me,
             worker,

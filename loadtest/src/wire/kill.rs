@@ -158,7 +158,7 @@ fn has_phase(commit: &Value, word: &str) -> bool {
 }
 
 // All jobs of this build are finished, and no machine is left.
-async fn until_over(
+pub(super) async fn until_over(
     control: &Control,
     before: u64,
     jobs: &BTreeSet<String>,

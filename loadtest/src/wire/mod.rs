@@ -1,13 +1,17 @@
 //! The wire gear: real processes of this build, on loopback, judged by what the fakes saw and by the
 //! commit journal.
 
+mod chaos;
 mod control;
+mod fleet;
 mod kill;
 mod processes;
 mod storm;
 mod verdict;
 
+pub use chaos::{ChaosOptions, ChaosRun, chaos};
 pub use control::Control;
+pub use fleet::Fleet;
 pub use kill::{KillOptions, Killed, kill};
 pub use processes::{Fakes, Programs, Replica};
 pub use storm::{Weathered, storm};

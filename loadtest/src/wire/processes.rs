@@ -51,7 +51,7 @@ impl Programs {
         Ok(Self { dir })
     }
 
-    fn command(&self, name: &str, log: &Path) -> Result<Command> {
+    pub(super) fn command(&self, name: &str, log: &Path) -> Result<Command> {
         let file = File::options()
             .create(true)
             .append(true)
@@ -191,16 +191,7 @@ impl Replica {
     /// # Errors
     /// The journal cannot be read.
     pub fn read_journal(&self) -> Result<Vec<Value>> {
-        let text = match std::fs::read_to_string(self.dir.join("journal.jsonl")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).context("the journal cannot be read"),
-        };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-            .collect()
+        read_lines(&self.dir.join("journal.jsonl"))
     }
 
     /// Kills it at once (SIGKILL) and waits until it is gone.
@@ -245,19 +236,42 @@ fn signal(child: &Child, signal: Signal) -> Result<()> {
     kill_process(pid.context("the process has ended")?, signal).context("the process cannot be signalled")
 }
 
+/// The lines of a journal. Whole ones only: the last may be under way.
+pub(super) fn read_lines(journal: &Path) -> Result<Vec<Value>> {
+    let text = match std::fs::read_to_string(journal) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("the journal cannot be read"),
+    };
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+        .collect()
+}
+
 fn configuration(fakes: &Fakes, listen: std::net::SocketAddr) -> String {
-    let Fakes {
-        buildkite,
-        gce,
-        metadata,
-        ..
-    } = fakes;
+    let rest = fakes.sections(&["us-central1"]);
     format!(
         r#"stack = "kill"
 replica = "kill-1"
 listen = "{listen}"
 data_dir = "store"
+{rest}"#
+    )
+}
 
+impl Fakes {
+    /// The sections of a configuration that lead to these fakes.
+    pub(super) fn sections(&self, regions: &[&str]) -> String {
+        let Self {
+            buildkite,
+            gce,
+            metadata,
+            ..
+        } = self;
+        format!(
+            r#"
 [[source]]
 name = "fake"
 endpoint = "{buildkite}/v3"
@@ -266,7 +280,7 @@ queues = ["gust"]
 
 [[project]]
 id = "gust-demo"
-regions = ["us-central1"]
+regions = {regions:?}
 service_account = "gust-machine@gust-demo.iam.gserviceaccount.com"
 endpoint = "{gce}"
 credentials = "anonymous"
@@ -276,5 +290,6 @@ jwks_url = "{metadata}/oauth2/v3/certs"
 amd64 = "projects/debian-cloud/global/images/family/debian-12"
 arm64 = "projects/debian-cloud/global/images/family/debian-12-arm64"
 "#
-    )
+        )
+    }
 }

@@ -70,7 +70,7 @@ pub(super) fn read(root: &Section<'_>, base: &Path) -> Listen {
     }
 }
 
-fn read_tls(section: Section<'_>, base: &Path) -> Option<Tls> {
+pub(super) fn read_tls(section: Section<'_>, base: &Path) -> Option<Tls> {
     let file = |key, example| {
         let field = section.required(key, example)?;
         field.parsed("a path", value::word).map(|p| base.join(p))

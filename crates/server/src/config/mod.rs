@@ -4,6 +4,7 @@
 //! are refused by name. Secrets are named by environment variable or file and live in a type that cannot
 //! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
 
+mod cluster;
 mod duration;
 mod limits;
 mod listen;
@@ -33,6 +34,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 pub use self::{
+    cluster::{Cluster, Etcd, Peer},
     listen::{Listen, Tls},
     log::{Log, LogFormat},
     problem::{ConfigError, Problem},
@@ -55,8 +57,10 @@ pub struct Config {
     pub replica: ReplicaId,
     /// Where it listens and how machines reach it.
     pub listen: Listen,
-    /// Directory of the embedded store.
+    /// Directory of the embedded store, and of what a supervisor must know.
     pub data_dir: PathBuf,
+    /// What one of several replicas is told; nothing for one that is alone.
+    pub cluster: Option<Cluster>,
     /// Where jobs come from; at least one.
     pub sources: Vec<Source>,
     /// Where machines are made; at least one.
@@ -172,6 +176,16 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
     let policy = request::read(&root);
     let settings = limits::read(&root);
     let log = log::read(&root);
+    let is_alone = root.field("etcd").is_none();
+    let cluster = cluster::read(&root, secrets);
+    if cluster.is_some() && listen.advertise.is_empty() {
+        root.report(
+            "advertise",
+            Complaint::new("is missing: machines must know all replicas, since any one may be gone").hint(
+                "advertise = [\"gust-0.internal:7070\", \"gust-1.internal:7070\", \"gust-2.internal:7070\"]",
+            ),
+        );
+    }
     refuse_twins(&root, "source", &sources, |s| s.name.to_string());
     refuse_twins(&root, "project", &projects, |p| p.id.to_string());
     root.close();
@@ -180,6 +194,8 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         replica: ReplicaId::new(replica?),
         listen,
         data_dir: data_dir?,
+        // One of several that was refused must not silently become one that is alone; its problems are noted.
+        cluster: if is_alone { None } else { Some(cluster?) },
         sources: sources.into_iter().map(|(_, s)| s).collect::<Option<_>>()?,
         projects: projects.into_iter().map(|(_, p)| p).collect::<Option<_>>()?,
         policy,

@@ -225,3 +225,55 @@ proptest::proptest! {
         let _ = parse(&format!("{TOP}{SOURCE}{key} = {value}\n{PROJECT}{key} = {value}\n"));
     }
 }
+
+const CLUSTER: &str = r#"
+advertise = ["gust-0:7070", "gust-1:7070"]
+zone = "us-central1-a"
+[etcd]
+endpoints = ["https://etcd-0:2379", "https://etcd-1:2379"]
+user = "gust"
+password = { env = "BUILDKITE_AGENT_TOKEN" }
+authority = "etcd-ca.crt"
+[peer]
+listen = "0.0.0.0:7071"
+address = "gust-0.gust:7071"
+certificate = "peer.crt"
+key = "peer.key"
+authority = "peer-ca.crt"
+"#;
+
+/// A whole configuration of one of several replicas, in which one text is replaced.
+fn among(old: &str, new: &str) -> String {
+    assert!(CLUSTER.contains(old), "{old}");
+    format!("{TOP}{}{SOURCE}{PROJECT}", CLUSTER.replacen(old, new, 1))
+}
+
+refusals! {
+    etcd_without_peer: among("[peer]", "[piers]");
+    peer_without_etcd: format!("{TOP}{SOURCE}{PROJECT}\n[peer]\nlisten = \"127.0.0.1:1\"\n[lease]\nttl = \"9s\"\n");
+    etcd_in_plain_text: among("https://etcd-1", "http://etcd-1");
+    etcd_without_members: among("[\"https://etcd-0:2379\", \"https://etcd-1:2379\"]", "[]");
+    etcd_without_authority: among("authority = \"etcd-ca.crt\"", "certificate = \"gust.crt\"");
+    etcd_user_without_password: among("password = { env = \"BUILDKITE_AGENT_TOKEN\" }", "");
+    peer_without_certificates: among("certificate = \"peer.crt\"\nkey = \"peer.key\"\nauthority = \"peer-ca.crt\"", "");
+    peer_address_nobody_can_dial: among("address = \"gust-0.gust:7071\"\n", "");
+    machines_that_know_one_replica_only: among("advertise = [\"gust-0:7070\", \"gust-1:7070\"]\n", "");
+    lease_too_short: among("[peer]", "[lease]\nttl = \"1s\"\n[peer]");
+    lease_without_a_second_try: among("[peer]", "[lease]\nrenew = \"3s\"\n[peer]");
+}
+
+#[test]
+fn one_of_several_replicas_is_told_where_etcd_and_its_peers_are() {
+    let config = parse(&among("[peer]", "[lease]\nttl = \"8s\"\n[peer]")).unwrap();
+    let cluster = config.cluster.clone().unwrap();
+    assert_eq!(cluster.zone, "us-central1-a");
+    assert_eq!(cluster.etcd.endpoints.len(), 2);
+    let (user, password) = cluster.etcd.user.unwrap();
+    assert_eq!((user.as_str(), password.reveal()), ("gust", "bkct_hidden"));
+    assert_eq!(cluster.peer.address.as_deref(), Some("gust-0.gust:7071"));
+    assert_eq!(cluster.timing.ttl.as_secs(), 8);
+    // Where replicas are and how they talk is not what they decide by.
+    let alone = parse(&format!("{TOP}{SOURCE}{PROJECT}")).unwrap();
+    assert_eq!(config.decided_hash(), alone.decided_hash());
+    assert!(alone.cluster.is_none());
+}

@@ -159,6 +159,11 @@ impl Handle {
         self.picture.subscribe()
     }
 
+    /// True while this replica leads.
+    pub fn is_open(&self) -> bool {
+        self.inputs.borrow().is_some()
+    }
+
     fn inputs(&self) -> Result<mpsc::Sender<Input>, LeaderGone> {
         self.inputs.borrow().clone().ok_or(LeaderGone)
     }

@@ -23,6 +23,7 @@ impl Replica {
                 () = stop.cancelled() => return End::Stopped,
                 granted = held::grant(self.store(), &self.parts.clock, self.timing, &mut backoff) => granted,
             };
+            self.leases.add(lease.id);
             let own = tasks.child();
             let (keeper, store) = (held.clone(), self.parts.store.clone());
             own.spawn("lead-lease", async move { keeper.keep(&*store, lease.id).await });
@@ -37,6 +38,7 @@ impl Replica {
             held.give_up();
             self.tell(Leadership::Unknown);
             self.give_back(lease).await;
+            self.leases.remove(lease.id);
             match end {
                 End::Stopped => return End::Stopped,
                 End::Deposed(_) | End::Lapsed => {

@@ -9,7 +9,7 @@ use gust_core::{
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::held;
+use super::{Leases, held};
 use crate::{
     clock::Clock,
     task::{Backoff, Dice},
@@ -24,6 +24,7 @@ pub(super) struct Keeper {
     pub clock: Clock,
     pub dice: Dice,
     pub timing: Timing,
+    pub leases: Leases,
 }
 
 impl Keeper {
@@ -33,6 +34,7 @@ impl Keeper {
         let mut waits = backoff();
         loop {
             let (lease, held) = held::grant(&*self.store, &self.clock, self.timing, &mut waits).await;
+            self.leases.add(lease.id);
             match timeout(self.timing.call, self.store.join(lease.id, &self.me)).await {
                 Ok(Ok(())) => {
                     waits = backoff();
@@ -48,6 +50,7 @@ impl Keeper {
                 Err(_) => warn!("cannot join: the store did not answer; tried again"),
             }
             let _ = timeout(self.timing.call, self.store.revoke(lease.id)).await;
+            self.leases.remove(lease.id);
             tokio::time::sleep(waits.step()).await;
         }
     }
@@ -57,6 +60,7 @@ impl Keeper {
         if let Some(membership) = self.worker.expel().await {
             membership.held.give_up();
             let _ = timeout(self.timing.call, self.store.revoke(membership.lease)).await;
+            self.leases.remove(membership.lease);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod held;
 mod lead;
+mod leases;
 mod member;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use gust_core::{
 use tokio::sync::watch;
 
 pub use held::Held;
+pub use leases::Leases;
 
 use crate::{
     leader::{End, Handle, Parts},
@@ -67,6 +69,8 @@ pub struct Replica {
     pub handle: Handle,
     /// Whether it leads.
     pub leadership: watch::Sender<Leadership>,
+    /// The leases it holds.
+    pub leases: Leases,
 }
 
 impl Replica {
@@ -82,6 +86,7 @@ impl Replica {
             clock: self.parts.clock.clone(),
             dice: self.parts.dice.clone(),
             timing: self.timing,
+            leases: self.leases.clone(),
         };
         member.spawn("member", keeper.clone().stay());
         let end = self.campaign(tasks).await;

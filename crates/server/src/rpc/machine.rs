@@ -1,14 +1,19 @@
 //! What machines call: beacon, claim, done.
 
+use std::time::Duration;
+
 use gust_core::{
     ids::{JobId, MachineName, StackName},
     records::KeyHash,
 };
 use gust_proto::{machine, v1};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 use tracing::{debug, warn};
 
-use super::identity::{IdentityError, Verifier};
+use super::{
+    forward::{Forward, is_marked, marked},
+    identity::{IdentityError, Verifier},
+};
 use crate::{
     clock::Clock,
     leader::{ClaimReply, Handle},
@@ -20,17 +25,40 @@ pub struct MachineRpc {
     verifier: Verifier,
     clock: Clock,
     leader: Handle,
+    forward: Option<Forward>,
 }
 
+/// A client of the machines' service of another replica.
+type Other = v1::machine_service_client::MachineServiceClient<Channel>;
+
+/// Longest wait for the leader's answer to what was passed on to it.
+const PASSED_ON: Duration = Duration::from_secs(30);
+
 impl MachineRpc {
-    /// The service of a replica that reaches its leader through `leader`.
-    pub fn new(stack: StackName, verifier: Verifier, clock: Clock, leader: Handle) -> Self {
+    /// The service of a replica that leads through `leader`; what reaches it while another one leads is passed on
+    /// over `forward`.
+    pub fn new(
+        stack: StackName,
+        verifier: Verifier,
+        clock: Clock,
+        leader: Handle,
+        forward: Option<Forward>,
+    ) -> Self {
         Self {
             stack,
             verifier,
             clock,
             leader,
+            forward,
         }
+    }
+
+    /// The leader, if that is another replica.
+    async fn other(&self, passed_on: bool) -> Result<Option<Other>, Status> {
+        let Some(forward) = self.forward.as_ref().filter(|_| !self.leader.is_open()) else {
+            return Ok(None);
+        };
+        Ok(forward.leader(passed_on).await?.map(Other::new))
     }
 
     async fn proof(&self, request: &v1::ClaimRequest) -> Result<gust_core::claim::Proof, Status> {
@@ -99,8 +127,13 @@ impl v1::machine_service_server::MachineService for MachineRpc {
     }
 
     async fn claim(&self, request: Request<v1::ClaimRequest>) -> Result<Response<v1::ClaimResponse>, Status> {
+        let passed_on = is_marked(&request);
         let request = request.into_inner();
+        // The leader checks it again: here it is checked so that nobody can make replicas busy with each other.
         let proof = self.proof(&request).await?;
+        if let Some(mut leader) = self.other(passed_on).await? {
+            return answered(leader.claim(marked(request))).await;
+        }
         let reply = self
             .leader
             .claim(proof)
@@ -125,6 +158,7 @@ impl v1::machine_service_server::MachineService for MachineRpc {
     }
 
     async fn done(&self, request: Request<v1::DoneRequest>) -> Result<Response<v1::DoneResponse>, Status> {
+        let passed_on = is_marked(&request);
         let done = request.into_inner();
         let name = MachineName::new(done.machine.as_str());
         let job = uuid::Uuid::parse_str(&done.job_id)
@@ -135,6 +169,9 @@ impl v1::machine_service_server::MachineService for MachineRpc {
             &machine::done_message(&name, job),
             &done.signature,
         )?;
+        if let Some(mut leader) = self.other(passed_on).await? {
+            return answered(leader.done(marked(done))).await;
+        }
         let key: KeyHash = machine::key_hash(&done.public_key);
         debug!(gust.machine = %name, agent_exit_code = done.agent_exit_code, ran_millis = done.ran_millis, "done");
         self.leader
@@ -142,6 +179,20 @@ impl v1::machine_service_server::MachineService for MachineRpc {
             .await
             .map_err(|gone| Status::unavailable(gone.to_string()))?;
         Ok(Response::new(v1::DoneResponse {}))
+    }
+}
+
+/// The leader's answer, as it is; a leader that cannot be reached is one that is not there.
+async fn answered<T>(
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<Response<T>, Status> {
+    match tokio::time::timeout(PASSED_ON, answer).await {
+        Ok(Ok(response)) => Ok(Response::new(response.into_inner())),
+        Ok(Err(status)) => match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument => Err(status),
+            _ => Err(Status::unavailable(status.message())),
+        },
+        Err(_) => Err(Status::unavailable("the leader did not answer")),
     }
 }
 

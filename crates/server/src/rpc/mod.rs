@@ -1,11 +1,15 @@
 //! The thin gRPC skin over leader and worker.
 
+mod forward;
 mod identity;
 mod link;
 mod machine;
+mod peers;
 mod worker;
 
+pub use forward::Forward;
 pub use identity::{IdentityError, Verifier};
 pub use link::GrpcLink;
 pub use machine::MachineRpc;
+pub use peers::{PeerLinks, PeerTls};
 pub use worker::WorkerRpc;

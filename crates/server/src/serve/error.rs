@@ -40,6 +40,9 @@ pub enum ServeError {
     /// The store does not work.
     #[error("the store does not work")]
     Store(#[source] StoreError),
+    /// The members of etcd make no sense.
+    #[error("etcd cannot be used: {0}; check [etcd] in the configuration")]
+    Etcd(String),
     /// A project names a place that does not exist.
     #[error("the configuration names a place that does not exist")]
     Place(#[source] gust_core::offer::PlacementError),

@@ -1,46 +1,46 @@
 //! One replica, from its configuration to its last breath.
 
 mod error;
+mod leases;
+mod listeners;
+mod store;
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use gust_buildkite::StacksSource;
 use gust_cloud::gce::{GceCloud, GceConfig};
 use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Link, Member, Store},
+    ports::{Cloud, Member},
     tenure::Timing,
 };
-use gust_proto::v1::{
-    machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer,
-};
-use gust_store::{EmbeddedStore, Journal};
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Endpoint, Identity, Server, ServerTlsConfig};
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     clock::Clock,
     config::{self, Config},
     leader::{End, Handle, Parts, SourcePart},
     planner::{self, Planner},
-    replica::{Links, Replica},
-    rpc::{GrpcLink, MachineRpc, Verifier, WorkerRpc},
+    replica::{Leases, Replica},
+    rpc::Forward,
     task::{Dice, Tasks},
     worker::{Pace, Worker},
 };
 
-pub use self::error::ServeError;
+pub use self::{
+    error::ServeError,
+    leases::{leases_file, revoke_leases},
+};
+use leases::leases_in;
 
 /// What `gust serve` is told beyond its configuration.
 #[derive(Clone, Debug, Default)]
@@ -82,24 +82,17 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
     }
 }
 
-/// The way to this replica's own worker, which is the only one.
-struct OwnLink(Arc<GrpcLink>);
-
-impl Links for OwnLink {
-    fn to(&self, _member: &Member) -> Arc<dyn Link> {
-        self.0.clone()
-    }
-}
-
 async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<Replica, ServeError> {
     let clock = Clock::system();
     let dice = Dice::from_system();
     let shards = planner::shards(&config).map_err(ServeError::Place)?;
-    let store = open_store(&config, options.journal.as_deref(), &clock).await?;
-    let clouds = connect_clouds(&config).await?;
-    let listener = bind(config.listen.address).await?;
-    let bound = local(&listener)?;
+    // Before etcd is waited for: what is wrong here is told at once.
+    let listener = listeners::bind(config.listen.address).await?;
+    let bound = listeners::local(&listener)?;
     let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Place)?;
+    let sources = sources(&config, &dice)?;
+    let clouds = connect_clouds(&config).await?;
+    let store = store::open(&config, options.journal.as_deref(), &clock).await?;
     let worker = Worker::new(
         config.replica.clone(),
         store.clone(),
@@ -109,26 +102,37 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         Pace::default(),
         tasks,
     );
-    let link = serve_worker(worker.clone(), &config.replica, tasks).await?;
-    let handle = Handle::default();
+    let (handle, leadership) = (Handle::default(), watch::Sender::default());
+    let peers = listeners::peer_links(&config)?;
+    let several = config.cluster.is_some();
+    let forward = several.then(|| Forward::new(leadership.subscribe(), store.clone(), peers.clone()));
+    let machines = listeners::machine_rpc(&config, &clouds, &clock, &handle, forward);
+    let address = listeners::serve_workers(&config, worker.clone(), machines.clone(), tasks).await?;
+    listeners::serve_machines(&config, listener, machines, tasks)?;
+    let cluster = config.cluster.as_ref();
     let me = Member {
         replica: config.replica.clone(),
-        zone: String::new(),
-        address: String::new(),
+        zone: cluster.map(|cluster| cluster.zone.clone()).unwrap_or_default(),
+        address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config: config.decided_hash(),
     };
-    serve_machines(&config, listener, &clouds, &clock, &handle, tasks)?;
     info!(
         gust.replica = %config.replica,
         stack = %config.stack,
         address = %bound,
+        peers = me.address,
         shards = shards.len(),
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    let timing = cluster.map_or_else(Timing::default, |cluster| cluster.timing);
+    let leases = match several {
+        true => leases_in(leases_file(&config)),
+        false => Leases::default(),
+    };
     let parts = Parts {
-        sources: sources(&config, &dice)?,
+        sources,
         shards,
         stack: config.stack,
         replica: config.replica,
@@ -142,34 +146,12 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         me,
         parts,
         worker,
-        links: Arc::new(OwnLink(Arc::new(link))),
-        timing: Timing::default(),
+        links: Arc::new(peers),
+        timing,
         handle,
-        leadership: Default::default(),
+        leadership,
+        leases,
     })
-}
-
-async fn open_store(
-    config: &Config,
-    journal: Option<&Path>,
-    clock: &Clock,
-) -> Result<Arc<dyn Store>, ServeError> {
-    std::fs::create_dir_all(&config.data_dir).map_err(|source| ServeError::File {
-        what: "data_dir",
-        path: config.data_dir.clone(),
-        source,
-    })?;
-    let clock = clock.clone();
-    let wall: gust_store::WallClock = Arc::new(move || clock.now_unix_ns());
-    let journal = journal
-        .map(|path| Journal::open(path, wall))
-        .transpose()
-        .map_err(ServeError::Journal)?;
-    let file = gust_store::embedded::Config::new(config.data_dir.join("gust.redb"), config.stack.clone());
-    let store = EmbeddedStore::open(file, journal)
-        .await
-        .map_err(ServeError::Store)?;
-    Ok(Arc::new(store))
 }
 
 async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn Cloud>>, ServeError> {
@@ -257,75 +239,4 @@ fn read_pem(what: &'static str, path: &Path) -> Result<String, ServeError> {
         path: path.to_owned(),
         source,
     })
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Listen { address, source })
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
-    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    listener.local_addr().map_err(|source| ServeError::Listen {
-        address: unknown,
-        source,
-    })
-}
-
-/// A single replica's worker is served on loopback only: machines have no business with it.
-async fn serve_worker(worker: Worker, replica: &ReplicaId, tasks: &Tasks) -> Result<GrpcLink, ServeError> {
-    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    let address = local(&listener)?;
-    let service = WorkerServiceServer::new(WorkerRpc::new(worker, tasks)).max_decoding_message_size(64 << 20);
-    let server = Server::builder()
-        .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tasks.spawn("worker-rpc", async move {
-        if let Err(error) = server.await {
-            error!(error = crate::error_chain(&error), "the worker's server ended");
-        }
-    });
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(ServeError::Grpc)?;
-    Ok(GrpcLink::new(replica.clone(), endpoint))
-}
-
-fn serve_machines(
-    config: &Config,
-    listener: TcpListener,
-    clouds: &BTreeMap<ProjectId, Arc<dyn Cloud>>,
-    clock: &Clock,
-    handle: &Handle,
-    tasks: &Tasks,
-) -> Result<(), ServeError> {
-    let Some(cloud) = clouds.values().next() else {
-        return Ok(());
-    };
-    let rpc = MachineRpc::new(
-        config.stack.clone(),
-        Verifier::new(Arc::clone(cloud)),
-        clock.clone(),
-        handle.clone(),
-    );
-    let mut server = Server::builder()
-        .timeout(Duration::from_secs(60))
-        .concurrency_limit_per_connection(16);
-    if let Some(tls) = &config.listen.tls {
-        let identity = Identity::from_pem(
-            read_pem("tls.certificate", &tls.certificate)?,
-            read_pem("tls.key", &tls.key)?,
-        );
-        server = server
-            .tls_config(ServerTlsConfig::new().identity(identity))
-            .map_err(ServeError::Grpc)?;
-    }
-    let server = server
-        .add_service(MachineServiceServer::new(rpc))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tasks.spawn("machine-rpc", async move {
-        if let Err(error) = server.await {
-            error!(error = crate::error_chain(&error), "the machines' server ended");
-        }
-    });
-    Ok(())
 }

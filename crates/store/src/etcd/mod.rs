@@ -49,7 +49,7 @@ mod wire;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -62,7 +62,10 @@ use gust_core::{
     },
 };
 
-use crate::HistoryBounds;
+use crate::{
+    HistoryBounds,
+    journal::{Durable, Journal},
+};
 use chain::Chain;
 use layout::Layout;
 use load::Seen;
@@ -104,6 +107,9 @@ pub struct EtcdStore {
     /// Held while a commit is written: commits take their turns.
     chain: tokio::sync::Mutex<Option<Chain>>,
     seen: Mutex<Option<Seen>>,
+    /// Where commits leave their lines, with the name of who campaigned last.
+    journal: Option<Mutex<Journal>>,
+    candidate: Mutex<Option<ReplicaId>>,
 }
 
 impl EtcdStore {
@@ -115,6 +121,36 @@ impl EtcdStore {
             config,
             chain: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
+            journal: None,
+            candidate: Mutex::default(),
+        }
+    }
+
+    /// With a line for every commit of this store.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(Mutex::new(journal));
+        self
+    }
+
+    /// Writes the line of a commit that is durable.
+    fn note(&self, commit: &Commit, revision: Revision) {
+        let Some(journal) = &self.journal else { return };
+        let durable = Durable {
+            replica: lock(&self.candidate).clone(),
+            term: commit.term,
+            revision,
+            keys: commit
+                .merged()
+                .iter()
+                .map(|change| change.key().to_string())
+                .collect(),
+            phases: commit.phases(),
+        };
+        let entry = durable.entry(&crate::key_prefix(&self.config.stack));
+        if let Err(error) = lock(journal).append(vec![entry]) {
+            // The commit is durable whatever becomes of the line: the journal only shows it.
+            tracing::error!(%error, "a commit is missing from the journal");
         }
     }
 
@@ -134,12 +170,16 @@ impl EtcdStore {
     }
 
     fn seen(&self) -> Option<Seen> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.seen)
     }
 
     fn saw(&self, seen: Seen) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        *lock(&self.seen) = Some(seen);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for EtcdStore {
@@ -178,6 +218,7 @@ impl Store for EtcdStore {
     }
 
     async fn campaign(&self, lease: LeaseId, replica: &ReplicaId) -> Result<Candidacy, StoreError> {
+        *lock(&self.candidate) = Some(replica.clone());
         self.stand(lease, replica).await
     }
 
@@ -211,7 +252,9 @@ impl Store for EtcdStore {
 
     /// A commit whose future is dropped counts as one whose outcome is unclear.
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
-        self.write(commit).await
+        let revision = self.write(commit).await?;
+        self.note(commit, revision);
+        Ok(revision)
     }
 
     async fn history(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
