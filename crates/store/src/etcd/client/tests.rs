@@ -63,7 +63,7 @@ impl Bed for Real {
 crate::conformance_suite!(Real::start(1));
 
 /// Asks again until it works: members start, and elect a leader among themselves.
-async fn until<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> T {
+async fn until<T, E, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> T {
     let asking = async {
         loop {
             match ask().await {
