@@ -1,8 +1,8 @@
 //! The candidate: campaigns for as long as it lives, and leads while it is elected.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use gust_core::ports::{Candidacy, Lease, Revision, StoreError};
+use gust_core::ports::{Candidacy, Lease, Member, Revision, Roster, StoreError};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -11,6 +11,21 @@ use crate::{
     leader::{self, End},
     task::{Backoff, Tasks},
 };
+
+/// True if more of the replicas that live have one other configuration than have this one's. A single replica with a
+/// mistake in its file must not lead; while a change is rolled out the new ones may as soon as they are half.
+fn outvoted(roster: &Roster, me: &Member) -> bool {
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    let others = roster
+        .members
+        .values()
+        .filter(|member| member.replica != me.replica);
+    for member in others.chain([me]) {
+        *votes.entry(&member.config).or_default() += 1;
+    }
+    let ours = votes.remove(&*me.config).unwrap_or(0);
+    votes.values().any(|theirs| *theirs > ours)
+}
 
 impl Replica {
     /// Campaigns and leads until it is asked to stop, or cannot go on.
@@ -61,7 +76,24 @@ impl Replica {
 
     // Stands for election on one lease until it was elected and its leadership has ended.
     async fn stand(&self, lease: Lease, held: &Held, tasks: &Tasks, backoff: &mut Backoff) -> End {
+        let mut said = false;
         loop {
+            if let Ok(Ok(roster)) = timeout(self.timing.call, self.store().roster()).await
+                && outvoted(&roster, &self.me)
+            {
+                if !std::mem::replace(&mut said, true) {
+                    warn!(
+                        config = self.me.config,
+                        "most replicas have another configuration: this one cannot lead"
+                    );
+                }
+                let other = roster
+                    .leader
+                    .map(|(leader, term)| Leadership::Following { leader, term });
+                self.tell(other.unwrap_or_default());
+                self.vacancy(roster.revision).await;
+                continue;
+            }
             match self.try_once(lease).await {
                 Ok(Candidacy::Elected(term)) => {
                     *backoff = self.backoff();
@@ -132,5 +164,53 @@ impl Replica {
             Duration::from_secs(2),
             &self.parts.dice,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gust_core::ids::ReplicaId;
+
+    use super::*;
+
+    fn member(replica: &str, config: &str) -> Member {
+        Member {
+            replica: ReplicaId::new(replica),
+            zone: String::new(),
+            address: String::new(),
+            version: "1".to_owned(),
+            config: config.to_owned(),
+        }
+    }
+
+    #[test]
+    fn who_has_another_configuration_than_most_cannot_lead() {
+        let me = member("a", "new");
+        let among = |others: &[&str]| {
+            let others = others.iter().enumerate();
+            let members = others.map(|(nth, config)| member(&format!("r{nth}"), config));
+            let roster = Roster {
+                members: members.map(|member| (member.replica.clone(), member)).collect(),
+                ..Roster::default()
+            };
+            outvoted(&roster, &me)
+        };
+        assert!(!among(&[]), "alone");
+        assert!(!among(&["old"]), "half");
+        assert!(among(&["old", "old"]));
+        assert!(!among(&["old", "new"]));
+        assert!(!among(&["old", "older"]), "nobody has more");
+        assert!(among(&["old", "old", "old", "new"]));
+    }
+
+    #[test]
+    fn what_an_earlier_life_of_this_replica_said_does_not_count() {
+        let roster = Roster {
+            members: [member("a", "old"), member("b", "new")]
+                .map(|member| (member.replica.clone(), member))
+                .into(),
+            ..Roster::default()
+        };
+        assert!(!outvoted(&roster, &member("a", "new")));
     }
 }

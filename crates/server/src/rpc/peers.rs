@@ -115,3 +115,6 @@ impl Link for NoWay {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

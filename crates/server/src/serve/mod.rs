@@ -57,7 +57,13 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     let tasks = Tasks::default();
-    let replica = start(config, options, &tasks).await?;
+    // An etcd that does not answer is waited for, and so is the operator.
+    let replica = tokio::select! {
+        biased;
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+        started = start(config, options, &tasks) => started?,
+    };
     let leading = tasks.child();
     let mut run = std::pin::pin!(replica.run(&leading));
     let end = tokio::select! {
