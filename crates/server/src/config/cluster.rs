@@ -61,15 +61,14 @@ pub(super) fn read(root: &Section<'_>, secrets: SecretRules<'_>) -> Option<Clust
         .and_then(|f| f.parsed("a text", |text| value::name(text, 63, "-_.")));
     let (peer, lease) = (root.section("peer"), root.section("lease"));
     let Some(etcd) = root.field("etcd") else {
-        for (key, section) in [("peer", peer), ("lease", lease)] {
-            if let Some(section) = section {
-                root.report(
-                    key,
-                    Complaint::new("is for several replicas, which share their records through etcd")
-                        .hint("add an [etcd] section, or leave this one out"),
-                );
-                forget(section);
-            }
+        // Their keys are not looked at: each section as a whole is wrong.
+        let given = [("peer", peer.is_some()), ("lease", lease.is_some())];
+        for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+            root.report(
+                key,
+                Complaint::new("is for several replicas, which share their records through etcd")
+                    .hint("add an [etcd] section, or leave this one out"),
+            );
         }
         return None;
     };
@@ -91,11 +90,6 @@ pub(super) fn read(root: &Section<'_>, secrets: SecretRules<'_>) -> Option<Clust
         peer: peer?,
         timing,
     })
-}
-
-// Its keys are not looked at: the section as a whole is wrong.
-fn forget(section: Section<'_>) {
-    drop(section);
 }
 
 fn read_etcd(section: Section<'_>, secrets: SecretRules<'_>) -> Option<Etcd> {
