@@ -47,6 +47,11 @@ pub enum Reason {
     },
     /// The operator has taken all places that could run it out of service.
     Cordoned,
+    /// The operator lets no machines be made at present.
+    Stopped {
+        /// Why, in the operator's words; may be empty.
+        note: String,
+    },
     /// No replica looks after the best place for it at present; one takes over.
     Unowned(Region),
     /// Its queue is paused in Buildkite.
@@ -114,6 +119,8 @@ pub enum Kind {
     Slot,
     /// [`Reason::Cordoned`]
     Cordoned,
+    /// [`Reason::Stopped`]
+    Stopped,
     /// [`Reason::Unowned`]
     Unowned,
     /// [`Reason::Paused`]
@@ -134,6 +141,7 @@ impl Reason {
             Self::Held { .. } => Kind::Held,
             Self::Slot { .. } => Kind::Slot,
             Self::Cordoned => Kind::Cordoned,
+            Self::Stopped { .. } => Kind::Stopped,
             Self::Unowned(_) => Kind::Unowned,
             Self::Paused(_) => Kind::Paused,
             Self::HeldByBuildkite(_) => Kind::HeldByBuildkite,
@@ -195,6 +203,14 @@ impl fmt::Display for Reason {
             }
             Self::Cordoned => {
                 f.write_str("waiting: the operator took every place that could run this job out of service")
+            }
+            Self::Stopped { note } => {
+                f.write_str("waiting: the operator paused gust")?;
+                if note.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, " ({note})")
+                }
             }
             Self::Unowned(region) => write!(f, "waiting for {region}: another replica of gust takes it over"),
             Self::Paused(queue) => write!(f, "waiting: queue {queue} is paused in Buildkite"),
@@ -283,6 +299,9 @@ mod tests {
                 slots: 10,
             },
             Reason::Cordoned,
+            Reason::Stopped {
+                note: "quota is being moved".to_owned(),
+            },
             Reason::Paused("gust".into()),
             Reason::HeldByBuildkite("limited".into()),
             Reason::Replacing("gust-aa-1".into()),

@@ -76,8 +76,6 @@ pub struct Hold {
 pub struct ShardView {
     /// Its quota account.
     pub ledger: Ledger,
-    /// The operator took it out of service.
-    pub cordoned: bool,
     /// Its last list, if one was taken in this term: when it was begun and what it showed.
     pub inventory: Option<(Timestamp, BTreeMap<MachineName, Instance>)>,
 }

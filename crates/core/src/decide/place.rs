@@ -14,7 +14,7 @@ use crate::{
     plan::{Choice, Plan},
     reason::{HoldReason, Placement, Reason, Shortage},
     records::{BatchRecord, Call, Member},
-    shape::ProvisioningModel,
+    shape::{ProvisioningModel, Shape},
     snapshot::{Hold, Snapshot},
 };
 
@@ -92,6 +92,9 @@ pub(super) fn place<'a>(
     for job in waiting {
         let reason = match cover.by_job[job.index] {
             Some(coming) => reason_of(coming),
+            None if snapshot.book.orders().paused.is_some() => Reason::Stopped {
+                note: paused_note(snapshot),
+            },
             None => {
                 let plan = match last {
                     Some((plan, at)) if std::ptr::eq(plan, job.plan) => at,
@@ -105,6 +108,11 @@ pub(super) fn place<'a>(
     }
     let first_reason = decision.reasons.len() - waiting.len();
     placing.call(waiting, first_reason, decision);
+}
+
+fn paused_note(snapshot: &Snapshot<'_>) -> String {
+    let paused = snapshot.book.orders().paused.as_ref();
+    paused.map(|order| order.note.clone()).unwrap_or_default()
 }
 
 fn holds<'a>(snapshot: &Snapshot<'a>) -> Holds<'a> {
@@ -162,7 +170,7 @@ impl<'a> Placing<'a> {
     fn standing_obstacle(&self, choice: &Choice) -> Option<Obstacle> {
         match self.snapshot.shards.get(&choice.shard) {
             None => return Some(Obstacle::Unowned(choice.shard.region.clone())),
-            Some(shard) if shard.cordoned => return Some(Obstacle::Cordoned),
+            Some(_) if self.is_closed(choice) => return Some(Obstacle::Cordoned),
             Some(_) => {}
         }
         let shape = &choice.shape;
@@ -175,6 +183,11 @@ impl<'a> Placing<'a> {
             class: hold.class.as_str(),
             retry_seconds: hold.until.since(self.snapshot.now).as_secs() + 1,
         })))
+    }
+
+    fn is_closed(&self, choice: &Choice) -> bool {
+        let orders = self.snapshot.book.orders();
+        orders.closes(&choice.shard) || choice.shape.zones.iter().all(|zone| orders.closes_zone(zone))
     }
 
     fn place_one(&mut self, job: &'a Waiting<'a>, plan: usize) -> Reason {
@@ -314,16 +327,26 @@ impl<'a> Placing<'a> {
             term: self.snapshot.term,
             created_at: self.snapshot.now,
             call,
-            shape: (*group.choice.shape).clone(),
+            shape: self.shape(group),
             request_key: group.key.to_string(),
             price: group.choice.price,
             members,
         }))
     }
 
+    // What is asked for leaves out zones that the operator closed; it serves the same requests.
+    fn shape(&self, group: &Group<'_>) -> Shape {
+        let mut shape = (*group.choice.shape).clone();
+        let orders = self.snapshot.book.orders();
+        shape.zones.retain(|zone| !orders.closes_zone(zone));
+        shape
+    }
+
     // Spread over the zones by job, and another one at each attempt: the last zone may have had none.
     fn zone(&self, group: &Group<'_>, job: &Waiting<'_>) -> Zone {
-        let zones = &group.choice.shape.zones;
+        let orders = self.snapshot.book.orders();
+        let open = group.choice.shape.zones.iter();
+        let zones: Vec<&Zone> = open.filter(|zone| !orders.closes_zone(zone)).collect();
         let turn = (job.view.job().id.0.as_u128() % zones.len() as u128) as usize;
         zones[(turn + self.attempt(job) as usize) % zones.len()].clone()
     }

@@ -95,10 +95,13 @@ pub(super) fn leaves(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {
 }
 
 fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause> {
-    let settings = snapshot.settings;
+    let (settings, orders) = (snapshot.settings, snapshot.book.orders());
     match &machine.phase {
         MachinePhase::Deleting { .. } => None,
         _ if is_stopped(snapshot, machine) => Some(DeleteCause::Stopped),
+        MachinePhase::Booting if orders.drains(&machine.shard, machine.zone.as_ref()) => {
+            Some(DeleteCause::Drained)
+        }
         MachinePhase::Booting if snapshot.age(machine.created_at) < settings.boot_timeout => None,
         // It may be up and asking: a pause is no fault of the machine, and must not cost its job patience.
         MachinePhase::Booting if is_paused(snapshot, machine) => Some(DeleteCause::NoJob),

@@ -34,6 +34,8 @@ pub enum CommitPhase {
     Gone,
     /// Jobs ended, history added.
     Ended,
+    /// The operator ordered something.
+    Ordered,
 }
 
 impl CommitPhase {
@@ -48,6 +50,7 @@ impl CommitPhase {
             Self::Deleting => "deleting",
             Self::Gone => "gone",
             Self::Ended => "ended",
+            Self::Ordered => "ordered",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BatchRecord, HistoryRecord, JobRecord, Key, MachineRecord};
+use super::{BatchRecord, HistoryRecord, JobRecord, Key, MachineRecord, Orders};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
     ports::CommitPhase,
@@ -38,6 +38,8 @@ pub enum Change {
     RemoveMachine(MachineName),
     /// Add a summary.
     PutHistory(HistoryRecord),
+    /// Write the operator's standing orders.
+    PutOrders(Box<Orders>),
 }
 
 impl Change {
@@ -51,6 +53,7 @@ impl Change {
             Self::PutMachine(record) => Key::Machine(record.name.clone()),
             Self::RemoveMachine(name) => Key::Machine(name.clone()),
             Self::PutHistory(record) => Key::History(record.job.clone()),
+            Self::PutOrders(_) => Key::Operator(Orders::NAME.to_owned()),
         }
     }
 
@@ -61,6 +64,7 @@ impl Change {
             Self::PutBatch(record) => Some(encode(record)),
             Self::PutMachine(record) => Some(encode(record)),
             Self::PutHistory(record) => Some(encode(record)),
+            Self::PutOrders(record) => Some(encode(record)),
             Self::RemoveJob(_) | Self::RemoveBatch(_) | Self::RemoveMachine(_) => None,
         }
     }
@@ -94,6 +98,7 @@ pub struct Book {
     made_for: BTreeMap<JobRef, BTreeSet<MachineName>>,
     members: BTreeMap<MachineName, BatchId>,
     footprints: BTreeMap<Footprint, u64>,
+    orders: Orders,
 }
 
 impl Book {
@@ -112,6 +117,9 @@ impl Book {
                 Key::Job(_) => book.apply(&Change::PutJob(decode(key, value)?)),
                 Key::Batch(_) => book.apply(&Change::PutBatch(decode(key, value)?)),
                 Key::Machine(_) => book.apply(&Change::PutMachine(decode(key, value)?)),
+                Key::Operator(name) if name == Orders::NAME => {
+                    book.apply(&Change::PutOrders(decode(key, value)?));
+                }
                 Key::History(_) | Key::Operator(_) => {}
             }
         }
@@ -132,6 +140,7 @@ impl Book {
             Change::PutMachine(record) => self.put_machine(record),
             Change::RemoveMachine(name) => self.remove_machine(name),
             Change::PutHistory(_) => {}
+            Change::PutOrders(orders) => self.orders = (**orders).clone(),
         }
     }
 
@@ -232,6 +241,11 @@ impl Book {
     /// The batch whose outcome for this machine is not known yet.
     pub fn batch_of(&self, name: &MachineName) -> Option<&BatchRecord> {
         self.members.get(name).and_then(|id| self.batches.get(id))
+    }
+
+    /// What the operator ordered.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// How many machines of each footprint are promised: asked for, existing, or not yet known to be gone.

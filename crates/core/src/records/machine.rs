@@ -47,6 +47,8 @@ pub enum DeleteCause {
     Stopped,
     /// It ran longer than its limit.
     Overdue,
+    /// The operator drains its place.
+    Drained,
     /// Google lists it, no record knows it.
     Unknown,
 }
@@ -63,6 +65,7 @@ impl DeleteCause {
             Self::AcquireTimeout => "acquire-timeout",
             Self::Stopped => "stopped",
             Self::Overdue => "overdue",
+            Self::Drained => "drained",
             Self::Unknown => "unknown",
         }
     }

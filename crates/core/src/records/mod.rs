@@ -1,7 +1,7 @@
 //! The durable records: what gust knows after a crash.
 //!
 //! Records live under `/gust/v1/<stack>/`: `jobs/<source>/<uuid>`, `batches/<id>`, `machines/<name>`,
-//! `history/<day>/<source>/<uuid>`. Only the leader writes them, always in a commit that names its term.
+//! `history/<source>/<uuid>`, `operator/orders`. Only the leader writes them, always in a commit that names its term.
 //! [`Book`] is the same records in memory, with the few indexes that every pass needs.
 //! Secrets are never recorded.
 
@@ -11,6 +11,7 @@ mod history;
 mod job;
 mod key;
 mod machine;
+mod orders;
 
 pub use batch::{BatchRecord, Call, Member};
 pub use book::{Book, Change, Damage, Step};
@@ -18,6 +19,7 @@ pub use history::{HistoryRecord, Outcome};
 pub use job::{Failures, JobFacts, JobPhase, JobRecord};
 pub use key::{BadKey, Key};
 pub use machine::{Claim, DeleteCause, KeyHash, MachinePhase, MachineRecord};
+pub use orders::{Cordon, Order, Orders, Place};
 
 #[cfg(test)]
 mod tests;

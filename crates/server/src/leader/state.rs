@@ -141,7 +141,7 @@ impl Leader {
                     self.since.entry(record.name.clone()).or_insert_with(Instant::now);
                 }
                 Change::RemoveBatch(batch) => self.born(*batch),
-                Change::PutBatch(_) | Change::PutHistory(_) => {}
+                Change::PutBatch(_) | Change::PutHistory(_) | Change::PutOrders(_) => {}
             }
         }
         self.claims = None;
@@ -310,7 +310,6 @@ impl Leader {
             let ours = promised.shards.remove(name).unwrap_or_default();
             let view = ShardView {
                 ledger: Ledger::over(&state.quotas, ours),
-                cordoned: false,
                 // Each list is looked at once: what it says is acted upon or not.
                 inventory: state.inventory.take(),
             };

@@ -105,7 +105,13 @@ pub(super) enum Event {
     },
     Wait(u64),
     Pause(bool),
-    Cordon(usize, bool),
+    Cordon {
+        region: usize,
+        zone: Option<&'static str>,
+        on: bool,
+        drain: bool,
+    },
+    Stop(bool),
     NewLeader,
 }
 
@@ -140,7 +146,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(region, shown, stopped, stranger)| Event::List { region, shown, stopped, stranger }),
         3 => prop::sample::select(vec![1, 15, 30, 100, 200, 310, 4000]).prop_map(Event::Wait),
         1 => any::<bool>().prop_map(Event::Pause),
-        1 => (0..2_usize, prop::bool::weighted(0.3)).prop_map(|(region, on)| Event::Cordon(region, on)),
+        1 => (0..2_usize, prop::sample::select(vec![None, Some("a"), Some("b")]), prop::bool::weighted(0.4), any::<bool>())
+            .prop_map(|(region, zone, on, drain)| Event::Cordon { region, zone, on, drain }),
+        1 => prop::bool::weighted(0.3).prop_map(Event::Stop),
         1 => Just(Event::NewLeader),
     ]
 }

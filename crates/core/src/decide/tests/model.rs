@@ -52,7 +52,9 @@ fn is_open(world: &World, choice: &Choice) -> bool {
         machine_type: choice.shape.machine_type.clone(),
         model: choice.shape.model,
     };
-    !world.cordoned.contains(&choice.shard)
+    let orders = world.book.orders();
+    !orders.closes(&choice.shard)
+        && choice.shape.zones.iter().any(|zone| !orders.closes_zone(zone))
         && world.holds.get(&key).is_none_or(|hold| hold.until <= world.now)
 }
 

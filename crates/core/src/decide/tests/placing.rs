@@ -7,6 +7,7 @@ use super::{
 use crate::{
     ids::MachineTypeName,
     ports::{ListedJob, RefusalClass},
+    records::Place,
     shape::ProvisioningModel,
     snapshot::{Backlog, Hold, HoldKey},
     time::Timestamp,
@@ -330,7 +331,7 @@ fn a_cordoned_shard_gets_nothing_and_is_named_only_if_it_is_all_there_is() {
     let mut world = World::small();
     world.plan("both", &[("small", "r1"), ("small", "r2")]);
     world.quota("r2", "CPUS", 1, 0);
-    world.cordoned.insert(shard("r1"));
+    world.cordon(Place::Shard(shard("r1")), true, false);
     world.job(1, "small");
     world.job(2, "both");
     world.job(3, "both");
@@ -341,6 +342,70 @@ fn a_cordoned_shard_gets_nothing_and_is_named_only_if_it_is_all_there_is() {
             "1: cordoned",
             "2: creating small in r2",
             "3: quota CPUS in r2: 1 of 1, needs 1, line 1",
+        ]
+    );
+}
+
+#[test]
+fn machines_are_asked_for_in_the_zones_that_are_open() {
+    let mut world = World::small();
+    world.cordon(Place::Zone("r1-b".into()), true, false);
+    world.job(1, "small");
+    assert_eq!(
+        world.pass(),
+        ["create small in r1-a: m1.1", "1: creating small in r1"]
+    );
+    world.cordon(Place::Zone("r1-a".into()), true, false);
+    world.job(2, "small");
+    assert_eq!(world.pass(), ["1: creating small in r1", "2: cordoned"]);
+    world.cordon(Place::Zone("r1-a".into()), false, false);
+    assert_eq!(
+        world.pass(),
+        [
+            "create small in r1-a: m2.1",
+            "1: creating small in r1",
+            "2: creating small in r1"
+        ]
+    );
+}
+
+#[test]
+fn a_drained_place_keeps_running_jobs_and_gives_others_up() {
+    let mut world = World::small();
+    world.plan("both", &[("small", "r1"), ("small", "r2")]);
+    world.job(1, "both");
+    world.job(2, "both");
+    world.pass();
+    world.all_created();
+    world.claim("m1.1", "key");
+    world.cordon(Place::Shard(shard("r1")), true, true);
+    assert_eq!(
+        world.pass(),
+        [
+            "delete m2.1: drained",
+            "create small in r2-a: m2.2",
+            "2: creating small in r2",
+        ]
+    );
+    world.gone("m2.1");
+    assert_eq!(world.failures(2), [0; 4], "no fault of the machine");
+}
+
+#[test]
+fn while_the_operator_pauses_gust_jobs_are_taken_in_and_no_machine_is_made() {
+    let mut world = World::small();
+    world.job(1, "small");
+    world.pass();
+    world.order(|orders, order| orders.paused = Some(order));
+    world.job(2, "small");
+    assert_eq!(world.pass(), ["1: creating small in r1", "2: stopped (a note)"]);
+    world.order(|orders, _| orders.paused = None);
+    assert_eq!(
+        world.pass(),
+        [
+            "create small in r1-b: m2.1",
+            "1: creating small in r1",
+            "2: creating small in r1"
         ]
     );
 }

@@ -18,7 +18,7 @@ use crate::{
     ids::{JobRef, MachineName, Region},
     ports::{InstanceStatus, JobState, MemberFate, RefusalClass},
     reason::{Kind, Reason},
-    records::{Book, Call, JobPhase, MachinePhase},
+    records::{Book, Call, JobPhase, MachinePhase, Place},
 };
 
 /// A world, and what must never be undone in it.
@@ -74,7 +74,21 @@ impl Run {
             } => self.list(region, shown, stopped, stranger),
             Event::Wait(seconds) => self.world.wait(seconds),
             Event::Pause(on) => switch(&mut self.world.paused, ("bk".into(), "main".into()), on),
-            Event::Cordon(region, on) => switch(&mut self.world.cordoned, shard(REGIONS[region]), on),
+            Event::Cordon {
+                region,
+                zone,
+                on,
+                drain,
+            } => {
+                let place = match zone {
+                    None => Place::Shard(shard(REGIONS[region])),
+                    Some(zone) => Place::Zone(format!("{}-{zone}", REGIONS[region]).as_str().into()),
+                };
+                self.world.cordon(place, on, drain);
+            }
+            Event::Stop(on) => self
+                .world
+                .order(|orders, order| orders.paused = on.then_some(order)),
             Event::NewLeader => self.new_leader(),
         }
         self.check();
@@ -309,6 +323,11 @@ impl Run {
     fn check_placing(&self, decision: &Decision) {
         let world = &self.world;
         let made = model::created(decision);
+        if world.book.orders().paused.is_some() {
+            assert!(made.is_empty(), "the operator paused gust: {made:?}");
+            return;
+        }
+        self.check_zones(decision);
         let slot = model::with_kind(decision, &[Kind::Slot]);
         let blocked = model::with_kind(decision, &[Kind::Quota, Kind::Held, Kind::Cordoned]);
         let all = made.keys().chain(&slot).chain(&blocked).cloned();
@@ -330,6 +349,25 @@ impl Run {
                     "{reason}"
                 );
             }
+        }
+    }
+
+    fn check_zones(&self, decision: &Decision) {
+        let orders = self.world.book.orders();
+        for action in &decision.actions {
+            let Action::Create(batch) = action else { continue };
+            assert!(!batch.shape.zones.is_empty());
+            let single = match &batch.call {
+                Call::Insert { zone } => Some(zone),
+                Call::Bulk => None,
+            };
+            let closed = batch
+                .shape
+                .zones
+                .iter()
+                .chain(single)
+                .find(|zone| orders.closes_zone(zone));
+            assert_eq!(closed, None, "a machine is asked for in a closed zone");
         }
     }
 

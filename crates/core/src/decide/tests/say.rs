@@ -107,6 +107,7 @@ fn reason(reason: &Reason) -> String {
         }
         Reason::Slot { slots, .. } => format!("slot of {slots}"),
         Reason::Cordoned => "cordoned".into(),
+        Reason::Stopped { note } => format!("stopped ({note})"),
         Reason::Unowned(region) => format!("unowned {region}"),
         Reason::Paused(queue) => format!("paused {queue}"),
         Reason::HeldByBuildkite(state) => format!("held back, {state}"),

@@ -16,10 +16,10 @@ use crate::{
         StackName, Term,
     },
     plan::{Choice, Plan},
-    ports::{Instance, InstanceStatus, JobState, ListedJob, Quota},
+    ports::{CommitPhase, Instance, InstanceStatus, JobState, ListedJob, Quota},
     quota::{Footprint, Ledger, Metric, Usage},
     reason::Placement,
-    records::{Book, Call, Change, JobFacts, JobPhase},
+    records::{Book, Call, Change, Cordon, JobFacts, JobPhase, Order, Orders, Place},
     settings::Settings,
     shape::{Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
     snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen, ShardView, Snapshot},
@@ -42,7 +42,6 @@ pub(crate) struct World {
     pub paused: BTreeSet<(SourceName, QueueKey)>,
     /// When the leader that decides began.
     pub began: Timestamp,
-    pub cordoned: BTreeSet<Shard>,
     pub holds: BTreeMap<HoldKey, Hold>,
     pub lists: BTreeMap<Shard, (Timestamp, BTreeMap<MachineName, Instance>)>,
     pub recent_bulk: BTreeMap<ProjectId, u32>,
@@ -66,7 +65,6 @@ impl Default for World {
             backlog: BTreeMap::new(),
             paused: BTreeSet::new(),
             began: Timestamp::default(),
-            cordoned: BTreeSet::new(),
             holds: BTreeMap::new(),
             lists: ["r1", "r2"]
                 .map(|region| (shard(region), (Timestamp(0), BTreeMap::new())))
@@ -335,6 +333,32 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// The operator orders something.
+    pub fn order(&mut self, change: impl FnOnce(&mut Orders, Order)) {
+        let mut orders = self.book.orders().clone();
+        let order = Order {
+            by: "ann".to_owned(),
+            at: self.now,
+            note: "a note".to_owned(),
+        };
+        change(&mut orders, order);
+        self.step(Step {
+            phase: CommitPhase::Ordered,
+            changes: vec![Change::PutOrders(Box::new(orders))],
+        });
+    }
+
+    /// The operator takes a place out of service, or into it again.
+    pub fn cordon(&mut self, place: Place, on: bool, drain: bool) {
+        self.order(|orders, order| {
+            if on {
+                orders.cordon(Cordon { place, drain, order });
+            } else {
+                orders.uncordon(&place);
+            }
+        });
+    }
+
     fn ledger(&self, region: Option<&Region>) -> Ledger {
         let quotas: Vec<Quota> = self
             .quotas
@@ -353,7 +377,6 @@ impl World {
     fn shards(&self) -> BTreeMap<Shard, ShardView> {
         let view = |shard: &Shard, list: &(Timestamp, BTreeMap<MachineName, Instance>)| ShardView {
             ledger: self.ledger(Some(&shard.region)),
-            cordoned: self.cordoned.contains(shard),
             inventory: (list.0 > Timestamp(0)).then(|| list.clone()),
         };
         self.lists
