@@ -5,11 +5,18 @@ use std::{error::Error, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from("../../proto");
-    let files = ["gust/v1/worker.proto", "gust/v1/machine.proto"].map(|file| root.join(file));
+    let files = [
+        "gust/v1/worker.proto",
+        "gust/v1/machine.proto",
+        "gust/v1/admin.proto",
+    ]
+    .map(|file| root.join(file));
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
     }
+    let descriptors = PathBuf::from(std::env::var("OUT_DIR")?).join("gust.bin");
     tonic_prost_build::configure()
+        .file_descriptor_set_path(descriptors)
         // These carry credentials: their Debug is written by hand and keeps silent about them.
         .skip_debug(["gust.v1.Assignment", "gust.v1.ClaimRequest"])
         // Maps in the order of their keys, so that equal messages are equal bytes.

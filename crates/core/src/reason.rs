@@ -131,6 +131,31 @@ pub enum Kind {
     Replacing,
 }
 
+impl Kind {
+    /// The word used in logs, metrics and the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Booting => "booting",
+            Self::Quota => "quota",
+            Self::Held => "held",
+            Self::Slot => "slot",
+            Self::Cordoned => "cordoned",
+            Self::Stopped => "stopped",
+            Self::Unowned => "unowned",
+            Self::Paused => "paused",
+            Self::HeldByBuildkite => "held-by-buildkite",
+            Self::Replacing => "replacing",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Reason {
     /// Its kind.
     pub fn kind(&self) -> Kind {

@@ -23,3 +23,6 @@ pub use worker::FromLeader;
 pub mod v1 {
     tonic::include_proto!("gust.v1");
 }
+
+/// The shape of all messages and services, for reflection.
+pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("gust");

@@ -151,7 +151,7 @@ fn delete(
 }
 
 /// The record of a batch's member that is now known, or wished, to be a machine of its own.
-pub(crate) fn from_batch(book: &Book, name: &MachineName, now: Timestamp) -> Option<MachineRecord> {
+pub fn from_batch(book: &Book, name: &MachineName, now: Timestamp) -> Option<MachineRecord> {
     let batch = book.batch_of(name)?;
     let member = batch.members.iter().find(|member| member.name == *name)?;
     let zone = match &batch.call {

@@ -6,8 +6,7 @@
 mod act;
 mod outcome;
 
-pub(crate) use act::from_batch;
-pub use act::{booked, record};
+pub use act::{booked, from_batch, record};
 pub use outcome::{Settlement, done, gone, refused, seen_at, settled};
 
 pub use crate::records::Step;

@@ -238,6 +238,14 @@ impl Book {
         &self.machines
     }
 
+    /// Names of all machines that exist or are asked for, in order.
+    pub fn names(&self) -> Vec<&MachineName> {
+        let mut names: Vec<&MachineName> = self.machines.keys().chain(self.members.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The batch whose outcome for this machine is not known yet.
     pub fn batch_of(&self, name: &MachineName) -> Option<&BatchRecord> {
         self.members.get(name).and_then(|id| self.batches.get(id))

@@ -29,6 +29,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The word used in logs, metrics and the admin API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Canceled => "canceled",
+            Self::Refused { .. } => "refused",
+            Self::Gone { .. } => "gone",
+        }
+    }
+}
+
 /// The summary of one job. Key: `history/<source>/<uuid>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRecord {

@@ -4,6 +4,7 @@
 //! are refused by name. Secrets are named by environment variable or file and live in a type that cannot
 //! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
 
+mod admin;
 mod cluster;
 mod duration;
 mod limits;
@@ -22,6 +23,7 @@ mod value;
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +36,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 pub use self::{
+    admin::Admin,
     cluster::{Cluster, Etcd, Peer},
     listen::{Listen, Tls},
     log::{Log, LogFormat},
@@ -61,6 +64,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What one of several replicas is told; nothing for one that is alone.
     pub cluster: Option<Cluster>,
+    /// Where operators reach it, if they may.
+    pub admin: Option<Admin>,
+    /// Where metrics and probes are served, if they are.
+    pub http: Option<SocketAddr>,
     /// Where jobs come from; at least one.
     pub sources: Vec<Source>,
     /// Where machines are made; at least one.
@@ -176,6 +183,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
     let policy = request::read(&root);
     let settings = limits::read(&root);
     let log = log::read(&root);
+    let (admin, http) = (admin::read(&root, secrets), admin::read_http(&root));
     let is_alone = root.field("etcd").is_none();
     let cluster = cluster::read(&root, secrets);
     if cluster.is_some() && listen.advertise.is_empty() {
@@ -196,6 +204,8 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         data_dir: data_dir?,
         // One of several that was refused must not silently become one that is alone; its problems are noted.
         cluster: if is_alone { None } else { Some(cluster?) },
+        admin,
+        http,
         sources: sources.into_iter().map(|(_, s)| s).collect::<Option<_>>()?,
         projects: projects.into_iter().map(|(_, p)| p).collect::<Option<_>>()?,
         policy,

@@ -155,6 +155,10 @@ fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, 
         claims: None,
         asked_for: true,
         picture: None,
+        shown: Arc::default(),
+        roster: Default::default(),
+        took: Default::default(),
+        feed: Default::default(),
         parts,
     };
     for job in leader.book.jobs().keys().cloned().collect::<Vec<_>>() {
@@ -206,7 +210,8 @@ impl Leader {
                 () = tokio::time::sleep_until(last_pass + gap(dirty)) => None,
             };
             for input in burst(first, inputs) {
-                dirty = true;
+                // Who only looks does not change what is to be decided.
+                dirty |= !matches!(&input, Input::Visit(visit) if visit.reads);
                 if let Some(end) = self.on(input) {
                     return end;
                 }
@@ -233,6 +238,7 @@ impl Leader {
             }
             self.send_notes();
             self.release();
+            self.tell_watchers();
             if let Some(picture) = self.picture.take() {
                 handle.show(picture);
             }
@@ -242,7 +248,10 @@ impl Leader {
     fn pass_if_synced(&mut self, complained: &mut Instant) {
         let missing = self.missing();
         if missing.is_empty() {
+            let begun = Instant::now();
             self.pass();
+            self.took.pass = begun.elapsed();
+            metrics::histogram!("gust_pass_seconds").record(self.took.pass);
             return;
         }
         if complained.elapsed() >= Duration::from_secs(10) {
@@ -253,7 +262,7 @@ impl Leader {
                 "not yet deciding"
             );
         }
-        self.picture = Some(Picture {
+        self.shows(Picture {
             term: self.term,
             at: self.now(),
             missing,
@@ -306,6 +315,7 @@ impl Leader {
                 key,
                 reply,
             } => self.on_done(&machine, job, &key, reply),
+            Input::Visit(visit) => self.on_visit(visit),
             Input::TokenRefused { job } => self.on_token_refused(&job),
         }
         None
@@ -318,6 +328,7 @@ impl Leader {
             return Ok(());
         }
         let commit = self.gather();
+        let begun = Instant::now();
         let mut backoff = Backoff::new(
             Duration::from_millis(100),
             Duration::from_secs(5),
@@ -325,9 +336,14 @@ impl Leader {
         );
         loop {
             match self.parts.store.commit(&commit).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.took.commit = begun.elapsed();
+                    metrics::histogram!("gust_store_commit_seconds").record(self.took.commit);
+                    return Ok(());
+                }
                 Err(fenced @ CommitError::Fenced { .. }) => return Err(End::Deposed(fenced.to_string())),
                 Err(problem) => {
+                    metrics::counter!("gust_store_commit_failures_total").increment(1);
                     error!(
                         error = crate::error_chain(&problem),
                         "records cannot be written; gust decides nothing until they can"

@@ -43,6 +43,8 @@ pub(super) enum Effect {
         reply: oneshot::Sender<ClaimReply>,
         answer: ClaimReply,
     },
+    /// An operator is answered.
+    Answer(Box<dyn FnOnce() + Send>),
     Acknowledge {
         reply: oneshot::Sender<()>,
     },
@@ -65,6 +67,7 @@ impl Leader {
                 Effect::Assign { job, machine, reply } => self.assign(job, &machine, reply),
                 // A machine that hung up asks again.
                 Effect::Reply { reply, answer } => drop(reply.send(answer)),
+                Effect::Answer(answer) => answer(),
                 Effect::Acknowledge { reply } => drop(reply.send(())),
             }
         }

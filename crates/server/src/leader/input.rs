@@ -12,7 +12,7 @@ use gust_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::picture::Picture;
+use super::{admin::Visit, picture::Picture};
 
 /// What a machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub(super) enum Input {
         proof: Proof,
         reply: oneshot::Sender<ClaimReply>,
     },
+    /// An operator asks or orders something.
+    Visit(Visit),
     /// A machine is done.
     Done {
         machine: MachineName,
@@ -149,8 +151,8 @@ impl Handle {
         self.inputs.send_replace(None);
     }
 
-    pub(super) fn show(&self, picture: Picture) {
-        self.picture.send_replace(Arc::new(picture));
+    pub(super) fn show(&self, picture: Arc<Picture>) {
+        self.picture.send_replace(picture);
     }
 
     /// What the leader showed after its last pass, and what comes. It stays when the leader goes: look at its
@@ -164,7 +166,7 @@ impl Handle {
         self.inputs.borrow().is_some()
     }
 
-    fn inputs(&self) -> Result<mpsc::Sender<Input>, LeaderGone> {
+    pub(super) fn inputs(&self) -> Result<mpsc::Sender<Input>, LeaderGone> {
         self.inputs.borrow().clone().ok_or(LeaderGone)
     }
 

@@ -4,6 +4,7 @@
 //! everything that came of it in **one** commit, and only then lets the effects go out. A crash at any point
 //! therefore leaves either no record and no effect, or a record whose effect is repeated by the successor.
 
+mod admin;
 mod cycle;
 mod effect;
 mod guard;
@@ -22,6 +23,11 @@ mod workers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub(crate) use admin::of_history;
+pub use admin::{
+    CancelRefused, Delta, JobChange, JobInfo, JobStory, MachineChange, MachineInfo, Ordered, QuotaLine,
+    Remark, ReplicaLine, ShardLine, SourceLine, Status, Watching,
+};
 pub use cycle::{End, lead};
 pub use input::{Assignment, ClaimReply, Handle, LeaderGone};
 pub use picture::Picture;

@@ -1,7 +1,10 @@
 //! What developers are told on their jobs' timelines: each change of the kind of reason at once, new figures
 //! after 1, 2, 5, 10 … minutes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use gust_core::{
     ids::{JobRef, SourceName},
@@ -13,6 +16,8 @@ use gust_core::{
 /// Most notes Buildkite takes for one job; the last ones are kept for changes of kind.
 const MOST: u32 = 100;
 const KEPT_FOR_KINDS: u32 = 20;
+/// Jobs that have ended of which notes are kept, for the admin API.
+const PAST: usize = 2_000;
 /// Longest note, in characters.
 const LONGEST: usize = 256;
 
@@ -23,6 +28,8 @@ struct Told {
     at: Timestamp,
     refreshes: u32,
     sent: u32,
+    /// All that was told, oldest first; at most as much as Buildkite takes.
+    log: Vec<(Timestamp, String)>,
 }
 
 /// Notes that are due, and what was told before.
@@ -30,6 +37,8 @@ struct Told {
 pub(super) struct Notes {
     told: BTreeMap<JobRef, Told>,
     due: BTreeMap<SourceName, Vec<Notification>>,
+    /// What was told of jobs that have ended since, oldest first.
+    past: VecDeque<(JobRef, Vec<(Timestamp, String)>)>,
 }
 
 impl Notes {
@@ -74,7 +83,21 @@ impl Notes {
 
     /// The job is over.
     pub fn forget(&mut self, job: &JobRef) {
-        self.told.remove(job);
+        if let Some(told) = self.told.remove(job) {
+            self.past.push_back((job.clone(), told.log));
+            if self.past.len() > PAST {
+                self.past.pop_front();
+            }
+        }
+    }
+
+    /// What was told of a job, oldest first; of jobs that have ended for a while.
+    pub fn told(&self, job: &JobRef) -> Vec<(Timestamp, String)> {
+        let past = || self.past.iter().rev().find(|(past, _)| past == job);
+        let told = self.told.get(job).map(|told| &told.log);
+        told.or_else(|| past().map(|(_, log)| log))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Takes what is due, by source.
@@ -92,7 +115,10 @@ impl Notes {
                 detail,
                 at: Some(now),
             });
-        let sent = self.told.get(job).map_or(0, |told| told.sent) + 1;
+        let (sent, mut log) = self.told.get_mut(job).map_or((1, Vec::new()), |told| {
+            (told.sent + 1, std::mem::take(&mut told.log))
+        });
+        log.push((now, text.clone()));
         self.told.insert(
             job.clone(),
             Told {
@@ -101,6 +127,7 @@ impl Notes {
                 at: now,
                 refreshes,
                 sent,
+                log,
             },
         );
     }

@@ -30,6 +30,7 @@ impl Leader {
             self.step(step);
         }
         self.claims = Some(queue);
+        metrics::counter!("gust_claims_total", "answer" => word(&answer)).increment(1);
         let machine = &proof.machine;
         match answer {
             Answer::Assign(job) => {
@@ -108,5 +109,14 @@ impl Leader {
         let up = gust_core::time::human(now.since(record.intended_at));
         let text = format!("machine {machine} up after {up}, agent starting");
         self.notes.say(job, text, now);
+    }
+}
+
+fn word(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Assign(_) => "assigned",
+        Answer::NoJob(_) => "no-job",
+        Answer::NotYet(_) => "not-yet",
+        Answer::Refused(_) => "refused",
     }
 }

@@ -45,6 +45,7 @@ impl Leader {
     }
 
     fn on_settled(&mut self, batch: BatchId, fates: &[(MachineName, MemberFate)]) {
+        self.note_members(batch);
         let now = self.now();
         let settlement = evolve::settled(&self.book, batch, fates, now);
         for (name, fate) in fates {

@@ -35,13 +35,21 @@ impl Leader {
             self.take(action);
         }
         self.tell(&decision.reasons);
-        self.picture = Some(Picture {
+        self.shows(Picture {
             term: self.term,
             at: now,
             decides: true,
             missing: Vec::new(),
             waiting: decision.reasons,
         });
+    }
+
+    /// Leaves a picture to be shown after the commit.
+    pub(super) fn shows(&mut self, picture: Picture) {
+        let picture = Arc::new(picture);
+        self.shown = picture.clone();
+        self.picture = Some(picture);
+        self.note_reasons();
     }
 
     fn take(&mut self, action: Action) {
@@ -63,7 +71,10 @@ impl Leader {
             Action::Refuse { job, detail } | Action::Finish { job, detail } => {
                 self.effects.push(Effect::Finish { job, detail });
             }
-            Action::Close { job, outcome } => info!(gust.job.id = %job.id, ?outcome, "job is over"),
+            Action::Close { job, outcome } => {
+                metrics::counter!("gust_jobs_ended_total", "outcome" => outcome.as_str()).increment(1);
+                info!(gust.job.id = %job.id, ?outcome, "job is over");
+            }
             Action::Rebook { job } => info!(gust.job.id = %job.id, "job waits again: its machine is gone"),
             Action::Create(batch) => {
                 info!(
@@ -73,6 +84,7 @@ impl Leader {
                     region = %batch.shape.region,
                     "create"
                 );
+                metrics::counter!("gust_machines_requested_total").increment(batch.members.len() as u64);
                 if batch.call == Call::Bulk {
                     self.bulk_calls
                         .push_back((batch.created_at, batch.shape.project.clone()));
@@ -80,6 +92,7 @@ impl Leader {
                 self.command_create(&batch);
             }
             Action::Delete { machine, cause, .. } => {
+                metrics::counter!("gust_machines_deleted_total", "cause" => cause.as_str()).increment(1);
                 info!(gust.machine = %machine, %cause, "delete");
                 self.command_delete(&machine);
             }

@@ -10,7 +10,7 @@ use gust_core::{
     claim::Queue,
     evolve::Step,
     ids::{BatchId, JobId, JobRef, MachineName, ProjectId, QueueKey, ReplicaId, Shard, SourceName, Term},
-    ports::{Instance, Notification},
+    ports::{Instance, Notification, Roster},
     quota::{Footprint, Ledger, Metric, Usage, View},
     records::{Book, Change},
     snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen, ShardView, Snapshot},
@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Parts, Picture, effect::Effect, input::Input, notes::Notes, tokens::Wanted, workers::WorkerState,
+    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, tokens::Wanted,
+    workers::WorkerState,
 };
 use crate::{
     replica::{Held, Links},
@@ -108,7 +109,22 @@ pub(super) struct Leader {
     pub claims: Option<Queue>,
     pub asked_for: bool,
     /// What the last pass leaves to be shown, once it is durable.
-    pub picture: Option<Picture>,
+    pub picture: Option<Arc<Picture>>,
+    /// What the last pass left.
+    pub shown: Arc<Picture>,
+    /// Who is there.
+    pub roster: Roster,
+    /// How long things took.
+    pub took: Took,
+    /// Those who watch.
+    pub feed: Feed,
+}
+
+/// How long the last of each took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Took {
+    pub pass: Duration,
+    pub commit: Duration,
 }
 
 /// What the leader waits for at most, before it decides with the shards it has.
@@ -117,6 +133,7 @@ const GRACE: Duration = Duration::from_secs(10);
 impl Leader {
     /// Applies a step to memory and puts it into the next commit.
     pub fn step(&mut self, step: Step) {
+        self.feed.note(&step);
         for change in &step.changes {
             self.book.apply(change);
             match change {

@@ -48,6 +48,7 @@ pub(super) async fn talk(talk: Talk, mut hello: Hello, mut commands: mpsc::Unbou
             Err(error) => error,
         };
         let worker = talk.worker.clone();
+        metrics::counter!("gust_worker_sessions_ended_total").increment(1);
         warn!(gust.worker = %worker, error = crate::error_chain(&error), "session with a worker ended");
         let input = match &error {
             LinkError::Deposed { .. } => Input::Deposed { worker },

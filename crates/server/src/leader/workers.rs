@@ -61,6 +61,7 @@ impl Leader {
     /// Replicas came or went: shards move as little as possible.
     pub(super) fn on_roster(&mut self, roster: &Roster) {
         self.roster_seen = true;
+        self.roster = roster.clone();
         let members: BTreeMap<ReplicaId, Member> = roster
             .members
             .iter()

@@ -97,6 +97,7 @@ impl Replica {
             match self.try_once(lease).await {
                 Ok(Candidacy::Elected(term)) => {
                     *backoff = self.backoff();
+                    metrics::counter!("gust_elections_won_total").increment(1);
                     self.tell(Leadership::Leading { term });
                     return leader::lead(self.leader_parts(held), term, &self.handle, tasks).await;
                 }

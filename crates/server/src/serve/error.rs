@@ -46,6 +46,9 @@ pub enum ServeError {
     /// A project names a place that does not exist.
     #[error("the configuration names a place that does not exist")]
     Place(#[source] gust_core::offer::PlacementError),
+    /// The admin API's description of itself cannot be read: a fault of the build.
+    #[error("the description of the admin API cannot be read")]
+    Reflection(#[source] tonic_reflection::server::Error),
     /// A source cannot be set up.
     #[error("source `{name}` cannot be set up")]
     Source {

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use gust_core::{ids::ProjectId, ports::Cloud, secret::Secret};
 use gust_proto::v1::{
-    machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer,
+    admin_service_server::AdminServiceServer, machine_service_server::MachineServiceServer,
+    worker_service_server::WorkerServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -16,7 +17,7 @@ use crate::{
     clock::Clock,
     config::Config,
     leader::Handle,
-    rpc::{Forward, MachineRpc, PeerLinks, PeerTls, Verifier, WorkerRpc},
+    rpc::{AdminRpc, Forward, MachineRpc, PeerLinks, PeerTls, Verifier, WorkerRpc},
     task::Tasks,
     worker::Worker,
 };
@@ -28,6 +29,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// The service of machines; absent where no project is configured, so that no machine can be ours.
 pub(super) type Machines = Option<MachineServiceServer<MachineRpc>>;
+
+/// What other replicas pass on to the one that leads.
+pub(super) struct PassedOn {
+    pub machines: Machines,
+    pub admin: AdminServiceServer<AdminRpc>,
+}
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address)
@@ -83,7 +90,7 @@ pub(super) fn machine_rpc(
 pub(super) async fn serve_workers(
     config: &Config,
     worker: Worker,
-    machines: Machines,
+    passed_on: PassedOn,
     tasks: &Tasks,
 ) -> Result<String, ServeError> {
     let peer = config.cluster.as_ref().map(|cluster| &cluster.peer);
@@ -99,7 +106,8 @@ pub(super) async fn serve_workers(
     }
     let server = server
         .add_service(service)
-        .add_optional_service(machines.filter(|_| peer.is_some()))
+        .add_optional_service(passed_on.machines.filter(|_| peer.is_some()))
+        .add_optional_service(peer.map(|_| passed_on.admin))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tasks.spawn("worker-rpc", async move {
         if let Err(error) = server.await {

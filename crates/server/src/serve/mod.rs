@@ -1,8 +1,11 @@
 //! One replica, from its configuration to its last breath.
 
+mod admin;
 mod error;
+mod http;
 mod leases;
 mod listeners;
+mod metrics;
 mod store;
 
 use std::{
@@ -31,7 +34,7 @@ use crate::{
     leader::{End, Handle, Parts, SourcePart},
     planner::{self, Planner},
     replica::{Leases, Replica},
-    rpc::Forward,
+    rpc::{Callers, Forward, Me},
     task::{Dice, Tasks},
     worker::{Pace, Worker},
 };
@@ -112,8 +115,33 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     let peers = listeners::peer_links(&config)?;
     let several = config.cluster.is_some();
     let forward = several.then(|| Forward::new(leadership.subscribe(), store.clone(), peers.clone()));
+    let standing = admin::Standing {
+        me: Me {
+            replica: config.replica.clone(),
+            stack: config.stack.clone(),
+            leadership: leadership.subscribe(),
+            tasks: tasks.clone(),
+        },
+        handle: handle.clone(),
+        forward: forward.clone(),
+    };
     let machines = listeners::machine_rpc(&config, &clouds, &clock, &handle, forward);
-    let address = listeners::serve_workers(&config, worker.clone(), machines.clone(), tasks).await?;
+    let passed_on = listeners::PassedOn {
+        machines: machines.clone(),
+        admin: standing.service(Callers::Peers),
+    };
+    let address = listeners::serve_workers(&config, worker.clone(), passed_on, tasks).await?;
+    if let Some(admin) = &config.admin {
+        admin::serve(admin, &standing, tasks).await?;
+    }
+    if let Some(address) = config.http {
+        let pages = http::Pages {
+            counted: metrics::Counted::begin(tasks),
+            handle: handle.clone(),
+            leadership: leadership.subscribe(),
+        };
+        http::serve(address, pages, tasks).await?;
+    }
     listeners::serve_machines(&config, listener, machines, tasks)?;
     let cluster = config.cluster.as_ref();
     let me = Member {

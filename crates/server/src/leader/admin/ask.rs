@@ -1,0 +1,156 @@
+//! Questions with answers in pages.
+
+use std::ops::Bound;
+
+use gust_core::{
+    ids::{JobId, JobRef, MachineName},
+    records::HistoryRecord,
+};
+
+use super::{
+    super::{
+        ShardZones,
+        input::{Handle, LeaderGone},
+        state::Leader,
+    },
+    Delta, JobInfo, JobStory, MachineInfo, Status, Watching,
+};
+
+impl Handle {
+    /// What the leader knows of itself and of the whole.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn status(&self) -> Result<Status, LeaderGone> {
+        self.visit(true, |leader| leader.status()).await
+    }
+
+    /// Up to `limit` jobs that have not ended, in the order of their keys, above `after`.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn jobs(
+        &self,
+        after: Option<JobRef>,
+        limit: usize,
+        wanted: impl Fn(&JobInfo) -> bool + Send + 'static,
+    ) -> Result<Vec<JobInfo>, LeaderGone> {
+        self.visit(true, move |leader| {
+            leader.jobs_after(after.as_ref(), limit, &wanted)
+        })
+        .await
+    }
+
+    /// Up to `limit` machines in the order of their names, above `after`.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn machines(
+        &self,
+        after: Option<MachineName>,
+        limit: usize,
+        wanted: impl Fn(&MachineInfo) -> bool + Send + 'static,
+    ) -> Result<Vec<MachineInfo>, LeaderGone> {
+        self.visit(true, move |leader| {
+            leader.machines_after(after.as_ref(), limit, &wanted)
+        })
+        .await
+    }
+
+    /// The story of a job that has not ended; of one that has, what is remembered of it.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn job(&self, id: JobId) -> Result<JobStory, LeaderGone> {
+        self.visit(true, move |leader| leader.story(id)).await
+    }
+
+    /// The summary of a job that has ended, from the store.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the summary cannot.
+    pub async fn history(&self, id: JobId) -> Result<Result<Option<HistoryRecord>, String>, LeaderGone> {
+        let (store, sources) = self
+            .visit(true, |leader| {
+                let sources: Vec<_> = leader.parts.sources.keys().cloned().collect();
+                (leader.parts.store.clone(), sources)
+            })
+            .await?;
+        for source in sources {
+            let key = format!("history/{}", JobRef { source, id });
+            // The last key below this one: the search begins behind it.
+            let before = &key[..key.len() - 1];
+            let found = match store.history(Some(before), 32).await {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(crate::error_chain(&error))),
+            };
+            if let Some((_, value)) = found.into_iter().find(|(found, _)| *found == key) {
+                return Ok(serde_json::from_slice(&value)
+                    .map(Some)
+                    .map_err(|error| format!("{key}: {error}")));
+            }
+        }
+        Ok(Ok(None))
+    }
+
+    /// The shards that are configured, each with its zones.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn places(&self) -> Result<ShardZones, LeaderGone> {
+        self.visit(true, |leader| leader.parts.shards.clone()).await
+    }
+
+    /// All jobs and machines, and every change from now on.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn watch(&self) -> Result<Watching, LeaderGone> {
+        self.visit(true, |leader| Watching {
+            changes: leader.feed.subscribe(),
+            first: leader.everything(),
+        })
+        .await
+    }
+}
+
+impl Leader {
+    fn jobs_after(
+        &self,
+        after: Option<&JobRef>,
+        limit: usize,
+        wanted: &dyn Fn(&JobInfo) -> bool,
+    ) -> Vec<JobInfo> {
+        let reasons = self.reasons();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.book
+            .jobs()
+            .range((from, Bound::Unbounded))
+            .map(|(_, record)| self.job_info(record, &reasons))
+            .filter(wanted)
+            .take(limit)
+            .collect()
+    }
+
+    fn machines_after(
+        &self,
+        after: Option<&MachineName>,
+        limit: usize,
+        wanted: &dyn Fn(&MachineInfo) -> bool,
+    ) -> Vec<MachineInfo> {
+        self.book
+            .names()
+            .into_iter()
+            .filter(|name| after.is_none_or(|after| *name > after))
+            .filter_map(|name| self.machine_info(name))
+            .filter(wanted)
+            .take(limit)
+            .collect()
+    }
+
+    fn everything(&self) -> Delta {
+        let jobs = self.jobs_after(None, usize::MAX, &|_| true);
+        let machines = self.machines_after(None, usize::MAX, &|_| true);
+        Delta::of(jobs, machines)
+    }
+}

@@ -1,0 +1,236 @@
+//! The whole at a glance.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use gust_core::{
+    ids::{QueueKey, ReplicaId, Shard, SourceName, Term},
+    ports::Member,
+    quota::{Ledger, Metric},
+    reason::Kind,
+    records::{Cordon, JobPhase, MachinePhase, Order},
+    shape::Price,
+    time::Timestamp,
+};
+
+use super::super::state::{Leader, Promised};
+
+/// What the leader knows of itself and of the whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Its term.
+    pub term: Term,
+    /// Since when it leads.
+    pub since: Timestamp,
+    /// When the last pass was held.
+    pub last_pass: Timestamp,
+    /// How long it took.
+    pub pass_took: Duration,
+    /// How long the last commit took.
+    pub commit_took: Duration,
+    /// False while something has not been loaded since the term began.
+    pub decides: bool,
+    /// What that is.
+    pub missing: Vec<String>,
+    /// Live replicas, by name.
+    pub replicas: Vec<ReplicaLine>,
+    /// Shards, by name.
+    pub shards: Vec<ShardLine>,
+    /// Sources, by name.
+    pub sources: Vec<SourceLine>,
+    /// Jobs by phase.
+    pub jobs: BTreeMap<&'static str, u64>,
+    /// Waiting jobs by the kind of their reason.
+    pub reasons: BTreeMap<Kind, u64>,
+    /// Machines by phase.
+    pub machines: BTreeMap<&'static str, u64>,
+    /// Price of all machines that exist.
+    pub price: Price,
+    /// Set while gust is paused.
+    pub paused: Option<Order>,
+    /// Places out of service, each with the machines that are still there.
+    pub cordons: Vec<(Cordon, u64)>,
+}
+
+/// A replica.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaLine {
+    /// How it shows itself.
+    pub member: Member,
+    /// Its configuration is the leader's.
+    pub same_config: bool,
+    /// Its session with the leader is open.
+    pub connected: bool,
+}
+
+/// A shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardLine {
+    /// Which.
+    pub shard: Shard,
+    /// Who looks after it.
+    pub owner: Option<ReplicaId>,
+    /// Its owner told what is in it.
+    pub served: bool,
+    /// The operator took it out of service.
+    pub cordoned: bool,
+    /// Machines in it.
+    pub machines: u64,
+    /// Its quotas that machines of ours use.
+    pub quotas: Vec<QuotaLine>,
+}
+
+/// A quota.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuotaLine {
+    /// Its name.
+    pub metric: Metric,
+    /// Its limit.
+    pub limit: u64,
+    /// Ours and others'.
+    pub used: u64,
+}
+
+/// A source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceLine {
+    /// Its name.
+    pub name: SourceName,
+    /// It took our registration.
+    pub registered: bool,
+    /// Queues that are served.
+    pub queues: Vec<QueueKey>,
+    /// Those of them that are paused.
+    pub paused: Vec<QueueKey>,
+    /// Jobs listed and not yet taken in.
+    pub backlog: u64,
+}
+
+impl Leader {
+    pub(super) fn status(&mut self) -> Status {
+        let promised = self.promised();
+        Status {
+            term: self.term,
+            since: self.began,
+            last_pass: self.shown.at,
+            pass_took: self.took.pass,
+            commit_took: self.took.commit,
+            decides: self.shown.decides,
+            missing: self.shown.missing.clone(),
+            replicas: self.replica_lines(),
+            shards: self.shard_lines(&promised),
+            sources: self.source_lines(),
+            jobs: self.job_counts(),
+            reasons: self.reason_counts(),
+            machines: self.machine_counts(),
+            price: Price(self.book.machines().values().map(|machine| machine.price.0).sum()),
+            paused: self.book.orders().paused.clone(),
+            cordons: {
+                let cordons = self.book.orders().cordons.iter();
+                cordons
+                    .map(|cordon| (cordon.clone(), self.machines_in(&cordon.place)))
+                    .collect()
+            },
+        }
+    }
+
+    fn replica_lines(&self) -> Vec<ReplicaLine> {
+        let members = self.roster.members.values();
+        members
+            .map(|member| ReplicaLine {
+                same_config: member.config == self.config,
+                connected: self
+                    .workers
+                    .get(&member.replica)
+                    .is_some_and(|worker| worker.ready),
+                member: member.clone(),
+            })
+            .collect()
+    }
+
+    fn shard_lines(&self, promised: &Promised) -> Vec<ShardLine> {
+        let mut machines: BTreeMap<&Shard, u64> = BTreeMap::new();
+        for machine in self.book.machines().values() {
+            *machines.entry(&machine.shard).or_default() += 1;
+        }
+        let line = |(name, state): (&Shard, &super::super::state::ShardState)| {
+            let ours = promised.shards.get(name).cloned().unwrap_or_default();
+            let ledger = Ledger::over(&state.quotas, ours.clone());
+            let quota = |metric: &Metric| {
+                let row = ledger.row(metric)?;
+                Some(QuotaLine {
+                    metric: metric.clone(),
+                    limit: row.limit,
+                    used: row.used(),
+                })
+            };
+            ShardLine {
+                shard: name.clone(),
+                owner: state.worker.clone(),
+                served: self.is_served(state),
+                cordoned: self.book.orders().closes(name),
+                machines: machines.get(name).copied().unwrap_or(0),
+                quotas: ours.keys().filter_map(quota).collect(),
+            }
+        };
+        self.shards.iter().map(line).collect()
+    }
+
+    fn source_lines(&self) -> Vec<SourceLine> {
+        let sources = self.parts.sources.values();
+        sources
+            .map(|part| SourceLine {
+                name: part.name.clone(),
+                registered: self.registered.contains(&part.name),
+                queues: part.queues.clone(),
+                paused: part
+                    .queues
+                    .iter()
+                    .filter(|queue| self.paused.contains(&(part.name.clone(), (*queue).clone())))
+                    .cloned()
+                    .collect(),
+                backlog: self
+                    .backlog
+                    .get(&part.name)
+                    .map_or(0, |backlog| backlog.jobs.len() as u64),
+            })
+            .collect()
+    }
+
+    fn job_counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::from([("waiting", 0), ("refusing", 0), ("claimed", 0)]);
+        for record in self.book.jobs().values() {
+            let word = match record.phase {
+                JobPhase::Booked => "waiting",
+                JobPhase::Refusing { .. } => "refusing",
+                JobPhase::Claimed { .. } => "claimed",
+            };
+            *counts.entry(word).or_default() += 1;
+        }
+        counts
+    }
+
+    fn reason_counts(&self) -> BTreeMap<Kind, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, reason) in &self.shown.waiting {
+            *counts.entry(reason.kind()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn machine_counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::from([("creating", 0), ("booting", 0), ("claimed", 0), ("deleting", 0)]);
+        for machine in self.book.machines().values() {
+            let word = match machine.phase {
+                MachinePhase::Booting => "booting",
+                MachinePhase::Claimed(_) => "claimed",
+                MachinePhase::Deleting { .. } => "deleting",
+            };
+            *counts.entry(word).or_default() += 1;
+        }
+        let known = self.book.machines();
+        let members = self.book.batches().values().flat_map(|batch| &batch.members);
+        let creating = members.filter(|member| !known.contains_key(&member.name));
+        counts.insert("creating", creating.count() as u64);
+        counts
+    }
+}
