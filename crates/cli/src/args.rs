@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::args::AdminCommand;
+
 /// One machine per CI job, just in time.
 ///
 /// Gust takes jobs from Buildkite and makes, for each, exactly the Google Cloud machine that the job asked
@@ -19,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a replica
     Serve(ServeArgs),
+    #[command(flatten)]
+    Admin(AdminCommand),
     /// Show gust at work on this computer: no accounts, nothing leaves loopback
     Demo(DemoArgs),
 }
@@ -73,7 +77,11 @@ mod tests {
         command.clone().debug_assert();
         command.build();
         insta::assert_snapshot!("help", command.render_long_help());
-        for name in ["serve", "demo"] {
+        let commands = [
+            "serve", "status", "jobs", "job", "machines", "cancel", "pause", "resume", "cordon", "drain",
+            "uncordon", "demo",
+        ];
+        for name in commands {
             let sub = command.find_subcommand_mut(name).expect("a command");
             insta::assert_snapshot!(format!("help_{name}"), sub.render_long_help());
         }

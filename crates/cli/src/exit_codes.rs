@@ -13,6 +13,8 @@ pub const CONFIG: u8 = 3;
 pub const LISTEN: u8 = 4;
 /// The store could not be opened, read or written.
 pub const STORE: u8 = 5;
+/// A running gust could not be reached, or refused.
+pub const ADMIN: u8 = 6;
 /// A demo's job ended otherwise than expected.
 pub const DEMO_UNEXPECTED: u8 = 10;
 /// A demo's machine was left behind.
@@ -23,7 +25,7 @@ pub const DEMO_PROGRAM: u8 = 12;
 pub const INTERRUPTED: u8 = 130;
 
 /// Every code with its meaning, for the documentation.
-pub const TABLE: [(u8, &str); 10] = [
+pub const TABLE: [(u8, &str); 11] = [
     (SUCCESS, "done"),
     (FAILED, "gust failed in a way it has no better word for"),
     (USAGE, "the command line is wrong"),
@@ -33,6 +35,7 @@ pub const TABLE: [(u8, &str); 10] = [
     ),
     (LISTEN, "an address could not be bound"),
     (STORE, "the store could not be opened, read or written"),
+    (ADMIN, "a running gust could not be reached, or refused"),
     (
         DEMO_UNEXPECTED,
         "`gust demo`: a job ended otherwise than expected",

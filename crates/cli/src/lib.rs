@@ -1,9 +1,10 @@
 //! The `gust` command line: which commands there are, how their failures are told, and with which exit
 //! code the program ends.
 //!
-//! What a replica does belongs to `gust_server`; this crate starts it (`serve`) and shows all of gust at
-//! work on one machine (`demo`).
+//! What a replica does belongs to `gust_server`; this crate starts it (`serve`), talks to one that runs
+//! (`admin`), and shows all of gust at work on one machine (`demo`).
 
+mod admin;
 mod args;
 mod demo;
 pub mod exit_codes;
@@ -37,6 +38,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     install_tls_provider()?;
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Admin(command) => admin::run(command),
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::from(exit_codes::SUCCESS)),
     }
 }

@@ -18,6 +18,11 @@ pub(crate) fn complain(failure: &Failure) {
     let _ = stderr.lock().write_all(text.as_bytes());
 }
 
+/// Says something beside the data, to stderr.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// A failure as text: what happened, the hint in brackets, the chain of causes.
 fn describe(failure: &Failure, colours: bool) -> String {
     let word = if colours {

@@ -54,6 +54,7 @@ fn exit_code(error: &ServeError) -> u8 {
         | ServeError::Source { .. }
         | ServeError::Project { .. }
         | ServeError::Grpc(_) => exit_codes::CONFIG,
+        ServeError::Reflection(_) => exit_codes::FAILED,
         ServeError::Lead(_) | ServeError::Signal(_) => exit_codes::FAILED,
     }
 }

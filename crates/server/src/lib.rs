@@ -13,7 +13,7 @@ pub mod task;
 mod testing;
 pub mod worker;
 
-pub use serve::{ServeError, ServeOptions, revoke_leases, serve};
+pub use serve::{ADDRESSES, ServeError, ServeOptions, revoke_leases, serve};
 
 /// An error and its causes in one line, outermost first.
 pub fn error_chain(error: &dyn std::error::Error) -> String {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use gust_fakes::event::Event;
+use uuid::Uuid;
 
 use super::{
     check::{Checker, Committed, Limit, Met},
@@ -73,6 +74,11 @@ impl inject::Witness for Witness {
         for limit in limits {
             self.tell(|checker| checker.limit(at, limit));
         }
+    }
+
+    fn canceled(&self, at: Duration, job: Uuid) {
+        self.tell(|checker| checker.canceled_by_operator(at, job));
+        self.line(at, || format!("an operator cancels job {job}"));
     }
 
     fn paused(&self, at: Duration, queue: &str, paused: bool) {

@@ -151,7 +151,8 @@ impl Plan {
             .arg(&config)
             .arg("--journal")
             .arg(&self.journal)
-            .env(server_config::TOKEN_VARIABLE, server_config::TOKEN);
+            .env(server_config::TOKEN_VARIABLE, server_config::TOKEN)
+            .env(server_config::ADMIN_TOKEN_VARIABLE, server_config::ADMIN_TOKEN);
         Child::start("gust-serve", command, &self.dir, false)
     }
 
@@ -171,16 +172,28 @@ impl Plan {
     }
 
     /// What can be done while the demo stays up.
-    fn invite(screen: &mut Screen, control: &Control, ready: &Ready) {
+    fn invite(&self, screen: &mut Screen, control: &Control, ready: &Ready) {
         screen.say(&format!(
             "control:  {base}\n\
              submit:   curl -H 'Content-Type: text/yaml' --data-binary @pipeline.yml '{base}/builds?pipeline=mine'\n\
              events:   curl -N '{base}/events?after=0&follow=true'\n\
              stand-ins: Buildkite {buildkite}, Google {gce}\n\
+             operator: export GUST_ADDRESS=http://{admin} GUST_TOKEN={token}; then gust status, gust jobs --watch\n\
+             metrics:  curl http://{http}/metrics\n\
              Ctrl-C ends the demo.",
             base = control.base(),
             buildkite = ready.buildkite,
             gce = ready.gce,
+            admin = self.address("admin"),
+            http = self.address("http"),
+            token = server_config::ADMIN_TOKEN,
         ));
+    }
+
+    /// Where the replica answers operators, and who reads its metrics.
+    fn address(&self, what: &str) -> String {
+        let text = fs::read(self.dir.join("store").join(gust_server::ADDRESSES)).unwrap_or_default();
+        let bound: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        bound[what].as_str().unwrap_or_default().to_owned()
     }
 }

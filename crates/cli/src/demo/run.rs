@@ -124,7 +124,7 @@ impl Demo {
         self.screen
             .say(&format!("build {}: {count} jobs submitted", taken.build.number));
         if !self.plan.args.once {
-            Plan::invite(&mut self.screen, control, ready);
+            self.plan.invite(&mut self.screen, control, ready);
             let forever = self.follow(&mut events, interrupts, None, |_| false);
             return forever.await;
         }

@@ -10,6 +10,10 @@ pub(crate) const TOKEN_VARIABLE: &str = "GUST_DEMO_TOKEN";
 /// The token that the stand-in of Buildkite takes out of the box.
 pub(crate) const TOKEN: &str = "bkct_fake";
 
+/// Variable that carries the token of the admin API, and the token.
+pub(crate) const ADMIN_TOKEN_VARIABLE: &str = "GUST_DEMO_ADMIN_TOKEN";
+pub(crate) const ADMIN_TOKEN: &str = "demo";
+
 /// The configuration file's text. `family_quotas` are those an operator would have to look up, since Google's
 /// regions do not show them.
 pub(crate) fn text(ready: &Ready, family_quotas: &BTreeMap<String, i64>) -> String {
@@ -23,6 +27,13 @@ stack = "demo"
 replica = "demo-1"
 listen = "127.0.0.1:0"
 data_dir = "store"
+
+[admin]
+listen = "127.0.0.1:0"
+tokens = {{ demo = {{ env = "{ADMIN_TOKEN_VARIABLE}" }} }}
+
+[http]
+listen = "127.0.0.1:0"
 
 [[source]]
 name = "demo"
@@ -56,13 +67,17 @@ mod tests {
 
     use gust_server::config::{Config, Surroundings};
 
-    use super::{Ready, TOKEN, TOKEN_VARIABLE, text};
+    use super::{ADMIN_TOKEN, ADMIN_TOKEN_VARIABLE, Ready, TOKEN, TOKEN_VARIABLE, text};
 
     struct Environment;
 
     impl Surroundings for Environment {
         fn variable(&self, name: &str) -> Option<String> {
-            (name == TOKEN_VARIABLE).then(|| TOKEN.to_owned())
+            match name {
+                TOKEN_VARIABLE => Some(TOKEN.to_owned()),
+                ADMIN_TOKEN_VARIABLE => Some(ADMIN_TOKEN.to_owned()),
+                _ => None,
+            }
         }
 
         fn read(&self, _: &Path) -> io::Result<String> {

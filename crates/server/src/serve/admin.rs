@@ -1,5 +1,7 @@
 //! The address of operators: admin API, its reflection, and health.
 
+use std::net::SocketAddr;
+
 use gust_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME};
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -32,7 +34,11 @@ impl Standing {
 }
 
 /// Serves operators at their own address.
-pub(super) async fn serve(admin: &Admin, standing: &Standing, tasks: &Tasks) -> Result<(), ServeError> {
+pub(super) async fn serve(
+    admin: &Admin,
+    standing: &Standing,
+    tasks: &Tasks,
+) -> Result<SocketAddr, ServeError> {
     let listener = listeners::bind(admin.listen).await?;
     let bound = listeners::local(&listener)?;
     let mut server = Server::builder().concurrency_limit_per_connection(64);
@@ -70,7 +76,7 @@ pub(super) async fn serve(admin: &Admin, standing: &Standing, tasks: &Tasks) -> 
             error!(error = crate::error_chain(&error), "the admin API's server ended");
         }
     });
-    Ok(())
+    Ok(bound)
 }
 
 /// A replica that knows of no leader cannot answer for the whole.

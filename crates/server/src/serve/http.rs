@@ -27,7 +27,11 @@ pub(super) struct Pages {
 }
 
 /// Serves `/metrics`, `/livez` and `/readyz`.
-pub(super) async fn serve(address: SocketAddr, pages: Pages, tasks: &Tasks) -> Result<(), ServeError> {
+pub(super) async fn serve(
+    address: SocketAddr,
+    pages: Pages,
+    tasks: &Tasks,
+) -> Result<SocketAddr, ServeError> {
     let listener = listeners::bind(address).await?;
     let bound = listeners::local(&listener)?;
     let router = Router::new()
@@ -41,7 +45,7 @@ pub(super) async fn serve(address: SocketAddr, pages: Pages, tasks: &Tasks) -> R
             error!(error = crate::error_chain(&error), "the HTTP server ended");
         }
     });
-    Ok(())
+    Ok(bound)
 }
 
 async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {

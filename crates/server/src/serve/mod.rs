@@ -1,5 +1,6 @@
 //! One replica, from its configuration to its last breath.
 
+mod addresses;
 mod admin;
 mod error;
 mod http;
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use self::{
+    addresses::ADDRESSES,
     error::ServeError,
     leases::{leases_file, revoke_leases},
 };
@@ -101,6 +103,17 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Place)?;
     let sources = sources(&config, &dice)?;
     let clouds = connect_clouds(&config).await?;
+    let (handle, leadership) = (Handle::default(), watch::Sender::default());
+    let mut addresses = BTreeMap::from([("machines", bound)]);
+    if let Some(address) = config.http {
+        let pages = http::Pages {
+            counted: metrics::Counted::begin(tasks),
+            handle: handle.clone(),
+            leadership: leadership.subscribe(),
+        };
+        // It tells of a replica that waits for its store, too.
+        addresses.insert("http", http::serve(address, pages, tasks).await?);
+    }
     let store = store::open(&config, options.journal.as_deref(), &clock).await?;
     let worker = Worker::new(
         config.replica.clone(),
@@ -111,7 +124,6 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         Pace::default(),
         tasks,
     );
-    let (handle, leadership) = (Handle::default(), watch::Sender::default());
     let peers = listeners::peer_links(&config)?;
     let several = config.cluster.is_some();
     let forward = several.then(|| Forward::new(leadership.subscribe(), store.clone(), peers.clone()));
@@ -132,16 +144,9 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     };
     let address = listeners::serve_workers(&config, worker.clone(), passed_on, tasks).await?;
     if let Some(admin) = &config.admin {
-        admin::serve(admin, &standing, tasks).await?;
+        addresses.insert("admin", admin::serve(admin, &standing, tasks).await?);
     }
-    if let Some(address) = config.http {
-        let pages = http::Pages {
-            counted: metrics::Counted::begin(tasks),
-            handle: handle.clone(),
-            leadership: leadership.subscribe(),
-        };
-        http::serve(address, pages, tasks).await?;
-    }
+    addresses::write(&config.data_dir, &addresses)?;
     listeners::serve_machines(&config, listener, machines, tasks)?;
     let cluster = config.cluster.as_ref();
     let me = Member {

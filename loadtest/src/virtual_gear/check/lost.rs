@@ -40,6 +40,9 @@ impl Checker {
         if expected {
             return;
         }
+        if job.canceled_by_operator && detail.starts_with("canceled in gust by ") {
+            return;
+        }
         let found = CAUSES.iter().find(|(words, ..)| detail.contains(words));
         let Some((_, cause, times)) = found else {
             let what = format!(

@@ -19,6 +19,7 @@ mod holders;
 mod intent;
 mod leaks;
 mod lost;
+mod orders;
 mod quota;
 mod rank;
 mod reasons;
@@ -189,6 +190,13 @@ impl Checker {
             self.callers.forget(replica);
         }
         self.trail.host(at, replica, what.into());
+    }
+
+    /// An operator of gust is about to cancel a job.
+    pub fn canceled_by_operator(&mut self, at: Duration, job: uuid::Uuid) {
+        self.catch_up(at);
+        let job = self.seen.job(job);
+        self.seen[job].canceled_by_operator = true;
     }
 
     /// From here on no fault is injected.

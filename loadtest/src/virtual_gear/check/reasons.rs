@@ -179,6 +179,8 @@ impl Checker {
             Reason::Slot { slots, .. } if *slots != self.expect.bulk_slots => {
                 format!("Google does not allow {slots} bulk operations")
             }
+            Reason::Stopped { .. } if !self.was_stopped(at) => "the operator has not paused gust".to_owned(),
+            Reason::Cordoned if !self.was_cordoned(at) => "the operator has closed no place".to_owned(),
             Reason::Paused(queue) => {
                 let from = if self.calm.lasts(at, self.expect.pause_memory) {
                     at.saturating_sub(self.expect.pause_memory)
@@ -338,7 +340,8 @@ pub(super) fn kind_told(detail: &str) -> Option<Kind> {
     let kinds = [
         ("placed on ", Kind::Creating),
         ("waiting for a bulk operation", Kind::Slot),
-        ("waiting: the operator", Kind::Cordoned),
+        ("waiting: the operator took", Kind::Cordoned),
+        ("waiting: the operator paused", Kind::Stopped),
         ("waiting: Buildkite holds", Kind::HeldByBuildkite),
         ("waiting: queue ", Kind::Paused),
         ("waiting until machine ", Kind::Replacing),

@@ -141,6 +141,8 @@ pub(super) struct Job {
     pub told: Option<Kind>,
     /// How many notes there are.
     pub notes: u32,
+    /// An operator of gust may have canceled it.
+    pub canceled_by_operator: bool,
     /// What Buildkite says of it is not heeded, since then.
     pub unheeded: Option<Duration>,
 }

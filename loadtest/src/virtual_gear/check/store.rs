@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet, time::Dura
 
 use gust_core::{
     ids::{JobRef, MachineName},
-    records::{Book, Change, JobPhase, Key, MachinePhase, MachineRecord},
+    records::{Book, Change, JobPhase, Key, MachinePhase, MachineRecord, Orders},
 };
 
 use super::super::cover::State;
@@ -26,6 +26,8 @@ pub(super) struct Store {
     pub booked: BTreeSet<JobIx>,
     /// Booked jobs without a machine of their own that is coming, by tags, most urgent first.
     pub uncovered: BTreeMap<u32, BTreeSet<(Reverse<i64>, JobIx)>>,
+    /// When orders changed last, and what they were before.
+    pub ordered: Option<(Duration, Orders)>,
 }
 
 impl Store {
@@ -55,6 +57,9 @@ fn change(key: &str, value: Option<&[u8]>) -> Result<Option<Change>, String> {
             Some(Change::PutMachine(serde_json::from_slice(value).map_err(said)?))
         }
         (Key::Machine(name), None) => Some(Change::RemoveMachine(name)),
+        (Key::Operator(name), Some(value)) if name == Orders::NAME => {
+            Some(Change::PutOrders(serde_json::from_slice(value).map_err(said)?))
+        }
         (Key::History(_) | Key::Operator(_), _) => None,
     })
 }
@@ -91,6 +96,7 @@ impl Checker {
             self.written_by_leader(at, commit);
         }
         self.leader_written(at, commit, leader);
+        self.orders_obeyed(at, &changes);
         let touched = self.apply(at, commit.revision, &changes);
         for change in &changes {
             self.after_change(at, change);
@@ -170,6 +176,7 @@ impl Checker {
                         .record(at, "machine-removed", revision, job, Some(machine));
                     touched.push((job, Some(machine)));
                 }
+                Change::PutOrders(_) => self.store.ordered = Some((at, self.store.book.orders().clone())),
                 Change::PutHistory(_) => {}
             }
             self.store.book.apply(change);

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-/// What a run is held to: the invariants of the design by their numbers, and that a run ends.
+/// What a run is held to: the invariants of the design by their numbers, that a run ends, and that orders are obeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Invariant {
@@ -26,10 +26,12 @@ pub enum Invariant {
     Running = 9,
     /// Once faults stop, all jobs end and the world empties.
     Liveness = 10,
+    /// Nothing is made where the operator closed it.
+    Orders = 11,
 }
 
 impl Invariant {
-    /// Its number in the design; 10 is liveness.
+    /// Its number in the design; 10 is liveness, 11 the operator's orders.
     pub fn number(self) -> u8 {
         self as u8
     }

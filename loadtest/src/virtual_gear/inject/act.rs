@@ -6,7 +6,7 @@ use gust_fakes::{buildkite::NewBuild, fault::Order};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::scenario::Act;
+use super::super::{machine::Attackers, scenario::Act};
 use super::{Aim, Injector, state::Item};
 
 /// The jobs of the steps that were created, by key; and the builds' numbers.
@@ -43,7 +43,7 @@ impl Injector {
     }
 
     /// An act that is refused was too late or too early: people are told so, and no more happens.
-    pub(super) fn act(&self, index: usize, steps: &Steps) {
+    pub(super) fn act(&self, index: usize, steps: &Steps, attackers: &Attackers) {
         let act = &self.inner.scenario.acts[index].what;
         let world = &self.inner.world;
         let refused = match act {
@@ -54,6 +54,18 @@ impl Injector {
             }),
             Act::PauseQueue { lasting_ms } => {
                 self.pause(index, *lasting_ms);
+                None
+            }
+            Act::OperatorPause { .. } | Act::OperatorCordon { .. } => {
+                self.operate(act, None, attackers);
+                None
+            }
+            Act::OperatorCancel { step, index } => {
+                let job = self.latest(steps, step, *index);
+                if let Some(job) = job {
+                    self.inner.witness.canceled(self.inner.world.elapsed(), job);
+                }
+                self.operate(act, job, attackers);
                 None
             }
             Act::CancelJob { step, index } => self.latest(steps, step, *index).and_then(|job| {

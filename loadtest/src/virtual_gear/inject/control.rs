@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::super::{
     check::{Limit, Met},
     hosts::OnMet,
@@ -51,6 +53,8 @@ pub trait Witness: Send + Sync {
     fn fault(&self, at: Duration, met: &Met);
     /// The world's quotas are now these.
     fn limits(&self, at: Duration, limits: &[Limit]);
+    /// An operator of gust is about to cancel a job.
+    fn canceled(&self, at: Duration, job: Uuid);
     /// The queue is paused, or goes on.
     fn paused(&self, at: Duration, queue: &str, paused: bool);
 }

@@ -90,7 +90,7 @@ pub(super) async fn drive(
 fn run(injector: &Injector, attackers: &Attackers, steps: &mut Steps, item: Item, aim: &Aim) {
     match item {
         Item::Build(index) => injector.build(index, steps),
-        Item::Act(index) => injector.act(index, steps),
+        Item::Act(index) => injector.act(index, steps, attackers),
         Item::Over(index) => injector.over(index),
         Item::Fault(_) if injector.is_quiet() => {}
         Item::Fault(fault) if is_immediate(injector.what(fault)) => {

@@ -10,6 +10,7 @@ mod control;
 mod driver;
 mod hands;
 mod mishap;
+mod operator;
 mod state;
 mod strike;
 

@@ -98,6 +98,8 @@ impl EtcdControl for Noted {
 }
 
 impl Witness for Noted {
+    fn canceled(&self, _: Duration, _: Uuid) {}
+
     fn fault(&self, _: Duration, met: &Met) {
         self.note(format!("{} {:?}", met.kind, met.subject));
     }

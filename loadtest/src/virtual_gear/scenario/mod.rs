@@ -118,6 +118,23 @@ pub enum Act {
     CancelBuild { build: usize },
     /// Pauses the queue for a while.
     PauseQueue { lasting_ms: u64 },
+    /// An operator of gust pauses it for a while.
+    OperatorPause { lasting_ms: u64 },
+    /// Takes the n-th region, or a zone of it, out of service for a while.
+    OperatorCordon {
+        region: usize,
+        #[serde(default)]
+        zone: Option<usize>,
+        #[serde(default)]
+        drain: bool,
+        lasting_ms: u64,
+    },
+    /// Cancels a job of a step in gust, if it waits.
+    OperatorCancel {
+        step: String,
+        #[serde(default)]
+        index: usize,
+    },
 }
 
 /// Before or after the effect of a message.

@@ -10,7 +10,7 @@ mod when;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::{FaultKind, Planned, Profile, Scenario, What, When};
+use super::{Act, BuildAt, FaultKind, Planned, Profile, Scenario, What, When};
 use crate::virtual_gear::net::Point;
 
 /// The usual intensity.
@@ -35,6 +35,11 @@ impl Scenario {
             faults: Vec::new(),
         };
         drawn.faults(intensity);
+        let orders = if intensity > 0.0 {
+            drawn.orders(&work.builds)
+        } else {
+            Vec::new()
+        };
         let Draw { mut rng, faults, .. } = drawn;
         let is_long = faults
             .iter()
@@ -53,7 +58,7 @@ impl Scenario {
             patience_ms: quiet_after_ms + ENDING_MS,
             limits: work.limits,
             builds: work.builds,
-            acts: work.acts,
+            acts: work.acts.into_iter().chain(orders).collect(),
             faults,
         }
     }
@@ -85,6 +90,41 @@ impl Draw {
             self.faults.extend(pair);
         }
         self.plot();
+    }
+
+    /// What operators of gust order, in one run of three.
+    fn orders(&mut self, builds: &[BuildAt]) -> Vec<Planned<Act>> {
+        if !self.rng.random_bool(0.33) {
+            return Vec::new();
+        }
+        let steps: Vec<String> = builds
+            .iter()
+            .filter_map(|build| build.steps().ok())
+            .flatten()
+            .collect();
+        let count = self.rng.random_range(1..=3);
+        let order = |draw: &mut Self| {
+            let lasting_ms = draw.rng.random_range(1_000..60_000);
+            let what = match draw.rng.random_range(0..4) {
+                0 => Act::OperatorPause { lasting_ms },
+                1 if !steps.is_empty() => Act::OperatorCancel {
+                    step: steps.choose(&mut draw.rng).cloned().unwrap_or_default(),
+                    index: 0,
+                },
+                _ => Act::OperatorCordon {
+                    region: draw.rng.random_range(0..4),
+                    zone: draw.rng.random_bool(0.5).then(|| draw.rng.random_range(0..4)),
+                    drain: draw.rng.random_bool(0.5),
+                    lasting_ms,
+                },
+            };
+            let at_ms = draw.rng.random_range(0..120_000);
+            Planned {
+                when: When::At { at_ms },
+                what,
+            }
+        };
+        (0..count).map(|_| order(self)).collect()
     }
 
     fn kind(&mut self) -> FaultKind {
