@@ -53,9 +53,9 @@ fn stand_in() -> Option<PathBuf> {
 impl Demo {
     async fn start() -> Option<Self> {
         let agent = stand_in()?;
-        let world = tempfile::tempdir().unwrap();
+        let world = tempfile::tempdir().expect("a directory");
         let pipeline = world.path().join("pipeline.yml");
-        std::fs::write(&pipeline, PIPELINE).unwrap();
+        std::fs::write(&pipeline, PIPELINE).expect("a file");
         let mut process = Command::new(GUST)
             .arg("demo")
             .arg("--pipeline")

@@ -84,7 +84,8 @@ impl Checker {
             | Change::RemoveJob(_)
             | Change::RemoveBatch(_)
             | Change::RemoveMachine(_)
-            | Change::PutHistory(_) => {}
+            | Change::PutHistory(_)
+            | Change::PutOrders(_) => {}
         }
     }
 

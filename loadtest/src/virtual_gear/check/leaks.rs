@@ -40,7 +40,8 @@ impl Checker {
             | Change::RemoveJob(_)
             | Change::PutBatch(_)
             | Change::RemoveBatch(_)
-            | Change::PutHistory(_) => {}
+            | Change::PutHistory(_)
+            | Change::PutOrders(_) => {}
         }
     }
 

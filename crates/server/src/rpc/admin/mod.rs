@@ -82,7 +82,7 @@ impl AdminRpc {
             Some(channel) => {
                 let mut request = forward::marked(message);
                 caller::sign(&mut request, &by);
-                Asked::Elsewhere(AdminServiceClient::new(channel), request)
+                Asked::Elsewhere(Box::new(AdminServiceClient::new(channel)), request)
             }
         })
     }
@@ -93,7 +93,7 @@ enum Asked<T> {
     /// By this replica's leader; `by` is who asks.
     Here { message: T, by: String },
     /// By another replica.
-    Elsewhere(AdminServiceClient<Channel>, Request<T>),
+    Elsewhere(Box<AdminServiceClient<Channel>>, Request<T>),
 }
 
 /// Answers here, or has the leader answer.
