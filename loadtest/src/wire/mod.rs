@@ -4,16 +4,19 @@
 mod callers;
 mod chaos;
 mod control;
+mod failover;
 mod fleet;
 mod history;
 mod kill;
 mod network;
 mod processes;
+mod raft;
 mod storm;
 mod verdict;
 
 pub use chaos::{ChaosOptions, ChaosRun, chaos};
 pub use control::Control;
+pub use failover::{Cause, FailoverOptions, Failovers, Row, failover};
 pub use fleet::{Fleet, Muster};
 pub use kill::{KillOptions, Killed, kill};
 pub use network::{Network, Party};

@@ -95,17 +95,19 @@ impl Fakes {
     /// # Errors
     /// They are not ready within 30 s.
     pub async fn start(programs: &Programs, dir: &Path, seed: u64) -> Result<Self> {
+        Self::with_limits(programs, dir, seed, Path::new("demo")).await
+    }
+
+    /// As [`Fakes::start`], with another limits file.
+    ///
+    /// # Errors
+    /// As [`Fakes::start`].
+    pub async fn with_limits(programs: &Programs, dir: &Path, seed: u64, limits: &Path) -> Result<Self> {
         let mut command = programs.command("gust-fakes", &dir.join("fakes.log"))?;
         command
-            .args([
-                "--machines",
-                "exec",
-                "--limits",
-                "demo",
-                "--seed",
-                &seed.to_string(),
-                "--guest",
-            ])
+            .args(["--machines", "exec", "--seed", &seed.to_string(), "--limits"])
+            .arg(limits)
+            .arg("--guest")
             .arg(programs.dir.join("gust-guest"))
             .stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start gust-fakes")?;
