@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{
-    Cause, ChaosOptions, FailoverOptions, Failovers, KillOptions, Verdict, chaos, failover, kill, storm,
+    Cause, ChaosOptions, FailoverOptions, Failovers, KillOptions, Programs, UpgradeOptions, Upgraded,
+    Verdict, chaos, failover, kill, storm, upgrade,
 };
 use strum::IntoEnumIterator as _;
 
@@ -97,6 +98,25 @@ enum Command {
     /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
     /// run to the invariants of the design.
     Sim(SimArgs),
+    /// Restarts the replicas one by one with another build while more jobs wait than can be placed, and measures for
+    /// how long nothing is placed.
+    Upgrade {
+        /// The other build's `gust`; by default this build's once more.
+        #[arg(long)]
+        to: Option<PathBuf>,
+        /// At least so many jobs wait whenever a replica is restarted.
+        #[arg(long, default_value_t = 1_000)]
+        backlog: usize,
+        /// Seed of the fakes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that the replicas may take to be whole again after a restart.
+        #[arg(long, default_value_t = 120)]
+        patience: u64,
+        /// Directory for logs, records and journals; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
     Storm {
         /// Seed of the fakes.
@@ -196,6 +216,24 @@ fn run(args: Args) -> Result<bool> {
             })?;
             Ok(report(&killed.phases, "kills", &killed.verdict))
         }
+        Command::Upgrade {
+            to,
+            backlog,
+            seed,
+            patience,
+            dir,
+        } => {
+            let options = UpgradeOptions {
+                to: to.map_or_else(|| Programs::find().map(|programs| programs.gust()), Ok)?,
+                backlog,
+                seed,
+                patience: Duration::from_secs(patience),
+            };
+            let run = within(dir, |dir| {
+                runtime.block_on(upgrade(&options, dir, &mut |line| eprintln!("{line}")))
+            })?;
+            Ok(report_upgrade(&run))
+        }
         Command::Storm { seed, patience, dir } => {
             let weathered = within(dir, |dir| {
                 runtime.block_on(storm(dir, seed, Duration::from_secs(patience)))
@@ -270,6 +308,22 @@ fn report_failovers(run: &Failovers) -> bool {
     println!(
         "without a loss: {:.3} s between creates (P99 {:.3}), {:.3} s between commits (P99 {:.3}); the median is taken off each gap",
         run.usual.0, run.usual.1, run.usual_writes.0, run.usual_writes.1
+    );
+    report::<&str>(&BTreeMap::new(), "", &run.verdict)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's product")]
+fn report_upgrade(run: &Upgraded) -> bool {
+    for step in &run.steps {
+        let role = if step.led { "led" } else { "followed" };
+        println!(
+            "r{} {role:<9} longest time without a create {:.3} s",
+            step.replica, step.hole
+        );
+    }
+    println!(
+        "without a restart: {:.3} s between creates (P99 {:.3}); the median is taken off each; versions {:?}",
+        run.usual.0, run.usual.1, run.versions
     );
     report::<&str>(&BTreeMap::new(), "", &run.verdict)
 }

@@ -80,7 +80,9 @@ pub async fn chaos(options: &ChaosOptions, dir: &Path) -> Result<ChaosRun> {
         sleep(Duration::from_millis(rng.random_range(50..2_000))).await;
         let fault = fault::draw(&mut rng, options.members);
         let at = begun.elapsed().as_secs_f64();
-        let what = fault::strike(fault, &mut rng, &mut fleet, &control).await?;
+        let struck = fault::strike(fault, &mut rng, &mut fleet, &control).await;
+        let what =
+            struck.with_context(|| format!("{fault:?}, after these faults:\n  {}", done.join("\n  ")))?;
         done.push(format!("{at:7.3} s  {what}"));
         for nth in 0..fleet.count() {
             if !fleet.check(nth)? {

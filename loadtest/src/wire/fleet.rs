@@ -47,12 +47,13 @@ pub struct Fleet {
     /// The network between them.
     pub network: Network,
     etcd: Servers,
-    programs: Programs,
     replicas: Vec<One>,
     way: Cluster,
 }
 
 struct One {
+    /// Its build of gust.
+    program: PathBuf,
     dir: PathBuf,
     address: Ipv4Addr,
     /// Where the others dial it.
@@ -89,6 +90,7 @@ impl Fleet {
         for nth in 0..muster.replicas {
             let address = loopback();
             replicas.push(One {
+                program: programs.gust(),
                 dir: dir.join(format!("r{nth}")),
                 address,
                 dialled: network.relay(Party::Replica(nth), (address, PEERS).into())?,
@@ -98,7 +100,6 @@ impl Fleet {
         let mut fleet = Self {
             network,
             etcd,
-            programs: programs.clone(),
             replicas,
             way,
         };
@@ -161,13 +162,22 @@ impl Fleet {
         self.replicas.len()
     }
 
+    /// Starts a replica that does not run, from now on with this build of gust.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn restart_with(&mut self, nth: usize, program: &Path) -> Result<()> {
+        program.clone_into(&mut self.replicas[nth].program);
+        self.restart(nth)
+    }
+
     /// Starts a replica that does not run.
     ///
     /// # Errors
     /// The process cannot be started.
     pub fn restart(&mut self, nth: usize) -> Result<()> {
         let one = &mut self.replicas[nth];
-        let mut command = self.programs.command("gust", &one.dir.join("gust.log"))?;
+        let mut command = Programs::command_of(&one.program, &one.dir.join("gust.log"))?;
         command
             .current_dir(&one.dir)
             .args(["serve", "--config", "gust.toml", "--journal", "journal.jsonl"])

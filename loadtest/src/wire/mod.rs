@@ -16,7 +16,9 @@ mod verdict;
 
 pub use chaos::{ChaosOptions, ChaosRun, chaos};
 pub use control::Control;
-pub use failover::{Cause, FailoverOptions, Failovers, Row, failover};
+pub use failover::{
+    Cause, FailoverOptions, Failovers, Row, Step, UpgradeOptions, Upgraded, failover, upgrade,
+};
 pub use fleet::{Fleet, Muster};
 pub use kill::{KillOptions, Killed, kill};
 pub use network::{Network, Party};

@@ -51,13 +51,23 @@ impl Programs {
         Ok(Self { dir })
     }
 
+    /// Where `gust` is.
+    pub fn gust(&self) -> PathBuf {
+        self.dir.join("gust")
+    }
+
     pub(super) fn command(&self, name: &str, log: &Path) -> Result<Command> {
+        Self::command_of(&self.dir.join(name), log)
+    }
+
+    /// A command of any program, which writes its log to `log`.
+    pub(super) fn command_of(program: &Path, log: &Path) -> Result<Command> {
         let file = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(self.dir.join(name));
+        let mut command = Command::new(program);
         command
             .stdin(Stdio::null())
             .stderr(file)

@@ -23,8 +23,11 @@ pub(super) struct Course {
 /// So long after a loss what the old term had recorded may still be accepted as its own: later it is the successor
 /// that repeats it.
 const OWN: f64 = 0.2;
-/// A gap in the writes began at most so long before the loss, and is over so long after it at the latest.
-const WRITES: (f64, f64) = (0.1, 15.0);
+/// A gap that a loss made began at most so long before it, and begins so long after it at the latest.
+const BEFORE: f64 = 0.1;
+const AFTER: f64 = 15.0;
+/// What is usual is not measured for so long after a loss.
+const NEAR: f64 = 3.0;
 
 impl Course {
     /// From the accepted creates by request id, the terms of recorded batches, and the times of commits.
@@ -52,35 +55,43 @@ impl Course {
 
     /// The longest time without a commit around a loss, and before `next`, the loss that follows.
     pub fn write_gap(&self, loss: Loss, next: Option<Loss>) -> Option<f64> {
-        let end = next.map_or(f64::MAX, |next| next.at - WRITES.0);
-        let around = loss.at - WRITES.0..end.min(loss.at + WRITES.1);
-        let of = |pair: &[f64]| pair[1] - pair[0];
-        self.commits
-            .windows(2)
-            .filter(|pair| pair[1] > around.start && pair[0] < around.end)
-            .map(of)
-            .max_by(f64::total_cmp)
+        longest(&self.commits, loss, next)
+    }
+
+    /// The longest time without an accepted create of whatever term, likewise.
+    pub fn hole(&self, loss: Loss, next: Option<Loss>) -> Option<f64> {
+        let calls: Vec<f64> = self.calls.iter().map(|(at, _)| *at).collect();
+        longest(&calls, loss, next)
     }
 
     /// Times between accepted creates of one term, away from all losses.
     pub fn usual(&self, losses: &[Loss]) -> Vec<f64> {
-        let near = |at: f64| losses.iter().any(|loss| at >= loss.at && at < loss.at + WRITES.1);
-        let pairs = self.calls.windows(2);
-        pairs
-            .filter(|pair| pair[0].1 == pair[1].1 && !near(pair[1].0))
-            .map(|pair| pair[1].0 - pair[0].0)
-            .collect()
+        let pairs = self.calls.windows(2).filter(|pair| pair[0].1 == pair[1].1);
+        away(pairs.map(|pair| (pair[0].0, pair[1].0)), losses)
     }
 
     /// Times between commits, away from all losses.
     pub fn usual_writes(&self, losses: &[Loss]) -> Vec<f64> {
-        let near = |at: f64| losses.iter().any(|loss| at >= loss.at && at < loss.at + WRITES.1);
-        let pairs = self.commits.windows(2);
-        pairs
-            .filter(|pair| !near(pair[1]))
-            .map(|pair| pair[1] - pair[0])
-            .collect()
+        away(self.commits.windows(2).map(|pair| (pair[0], pair[1])), losses)
     }
+}
+
+fn longest(times: &[f64], loss: Loss, next: Option<Loss>) -> Option<f64> {
+    let end = next.map_or(f64::MAX, |next| next.at - BEFORE);
+    let around = loss.at - BEFORE..end.min(loss.at + AFTER);
+    times
+        .windows(2)
+        .filter(|pair| pair[1] > around.start && pair[0] < around.end)
+        .map(|pair| pair[1] - pair[0])
+        .max_by(f64::total_cmp)
+}
+
+fn away(pairs: impl Iterator<Item = (f64, f64)>, losses: &[Loss]) -> Vec<f64> {
+    let is_near = |(from, to): &(f64, f64)| losses.iter().any(|loss| *to > loss.at && *from < loss.at + NEAR);
+    pairs
+        .filter(|pair| !is_near(pair))
+        .map(|(from, to)| to - from)
+        .collect()
 }
 
 /// The value that so many per cent do not exceed (nearest rank); 0 of nothing.
@@ -131,10 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_is_of_whatever_term() {
+        let hole = course().hole(Loss { at: 1.1, term: 2 }, None);
+        assert!(hole.is_some_and(|hole| (hole - 2.75).abs() < 1e-9), "{hole:?}");
+    }
+
+    #[test]
     fn what_is_usual_leaves_losses_out() {
-        let loss = Loss { at: 1.2, term: 2 };
-        assert_eq!(course().usual(&[loss]).len(), 1);
+        let loss = Loss { at: 1.05, term: 2 };
+        let usual = course().usual(&[loss]);
+        assert!(usual.len() == 1 && (usual[0] - 0.5).abs() < 1e-9, "{usual:?}");
         assert_eq!(course().usual(&[]).len(), 4);
+        assert_eq!(course().usual_writes(&[loss]).len(), 1);
     }
 
     #[test]

@@ -5,11 +5,13 @@ mod backlog;
 mod cause;
 mod gaps;
 mod report;
+mod upgrade;
 
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use gust_server::clock::Clock;
+use gust_store::etcd::Event;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep};
@@ -26,6 +28,7 @@ use backlog::Backlog;
 pub use cause::Cause;
 use gaps::{Course, Loss};
 pub use report::{Failovers, Row};
+pub use upgrade::{Step, UpgradeOptions, Upgraded, upgrade};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -68,22 +71,8 @@ pub async fn failover(
     say: &mut dyn FnMut(String),
 ) -> Result<Failovers> {
     ensure!(!options.causes.is_empty(), "there is no cause");
-    let programs = Programs::find()?;
-    let limits = dir.join("limits.toml");
-    std::fs::write(&limits, LIMITS).context("cannot write limits.toml")?;
-    let fakes = Fakes::with_limits(&programs, dir, options.seed, &limits).await?;
-    let backlog = Backlog::new(Control::new(&fakes.control)?, options.backlog)?;
-    let fleet = Fleet::start(&programs, dir, &fakes, &MUSTER)?;
-    let mut run = Run {
-        options,
-        raft: Raft::of(&fleet, MUSTER.members)?,
-        fleet,
-        backlog: backlog.clone(),
-        clock: Clock::system(),
-        began: fakes.started_unix_ns,
-        losses: Vec::new(),
-        broken: Vec::new(),
-    };
+    let (mut run, fakes) = Run::start(options, dir).await?;
+    let backlog = run.backlog.clone();
     tokio::select! {
         biased;
         kept = backlog.keep() => kept?,
@@ -91,7 +80,16 @@ pub async fn failover(
     }
     say("all losses are done; what is left is cancelled".to_owned());
     backlog.end(options.patience).await?;
-    run.judge(&fakes).await
+    let mut found = run.judge(&fakes).await?;
+    found.verdict.violations.append(&mut run.broken);
+    report::of(&run.losses, &found.course, found.verdict)
+}
+
+/// What a run left behind.
+struct Found {
+    course: Course,
+    verdict: Verdict,
+    history: Vec<Event>,
 }
 
 struct Run<'a> {
@@ -107,18 +105,34 @@ struct Run<'a> {
     broken: Vec<String>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Starts the fakes, the fleet and nothing else: the backlog is kept by whoever runs this.
+    async fn start(options: &'a FailoverOptions, dir: &Path) -> Result<(Self, Fakes)> {
+        let programs = Programs::find()?;
+        let limits = dir.join("limits.toml");
+        std::fs::write(&limits, LIMITS).context("cannot write limits.toml")?;
+        let fakes = Fakes::with_limits(&programs, dir, options.seed, &limits).await?;
+        let fleet = Fleet::start(&programs, dir, &fakes, &MUSTER)?;
+        let run = Self {
+            options,
+            raft: Raft::of(&fleet, MUSTER.members)?,
+            fleet,
+            backlog: Backlog::new(Control::new(&fakes.control)?, options.backlog)?,
+            clock: Clock::system(),
+            began: fakes.started_unix_ns,
+            losses: Vec::new(),
+            broken: Vec::new(),
+        };
+        Ok((run, fakes))
+    }
+
     async fn lose_all(&mut self, say: &mut dyn FnMut(String)) -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
         for nth in 0..self.options.count {
             let cause = self.options.causes[nth % self.options.causes.len()];
+            let pause = Duration::from_millis(rng.random_range(0..1_000));
             let step = async {
-                let (leader, term) = self.whole().await?;
-                if cause == Cause::Zone {
-                    self.raft.make_lead(leader).await?;
-                }
-                self.flow(FLOW).await?;
-                sleep(Duration::from_millis(rng.random_range(0..1_000))).await;
+                let (leader, term) = self.ready(cause, pause).await?;
                 self.lose(cause, nth, leader, term).await
             };
             step.await
@@ -133,6 +147,22 @@ impl Run<'_> {
         }
         self.whole().await?;
         self.flow(FLOW).await
+    }
+
+    /// Waits until the fleet is whole, then for more creates and `pause`, and tells who leads all that time.
+    async fn ready(&mut self, cause: Cause, pause: Duration) -> Result<(usize, u64)> {
+        loop {
+            let (leader, term) = self.whole().await?;
+            if cause == Cause::Zone {
+                self.raft.make_lead(leader).await?;
+            }
+            self.flow(FLOW).await?;
+            sleep(pause).await;
+            // On a busy machine a lead is lost by itself now and then.
+            if cause::lead(&self.fleet, 0).await? == (leader, term) {
+                return Ok((leader, term));
+            }
+        }
     }
 
     async fn lose(&mut self, cause: Cause, nth: usize, leader: usize, term: u64) -> Result<()> {
@@ -213,7 +243,8 @@ impl Run<'_> {
         }
     }
 
-    async fn judge(mut self, fakes: &Fakes) -> Result<Failovers> {
+    /// Ends the replicas and judges what they did.
+    async fn judge(&mut self, fakes: &Fakes) -> Result<Found> {
         let history = self.fleet.history().await?;
         for nth in 0..self.fleet.count() {
             self.fleet.stop(nth).await?;
@@ -234,8 +265,11 @@ impl Run<'_> {
         add_unwritten(&mut evidence, &history);
         let mut verdict: Verdict = judge(&evidence);
         terms(&history, &mut verdict);
-        verdict.violations.append(&mut self.broken);
-        report::of(&self.losses, &course, verdict)
+        Ok(Found {
+            course,
+            verdict,
+            history,
+        })
     }
 }
 
