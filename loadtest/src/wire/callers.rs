@@ -1,28 +1,29 @@
-//! Whose process holds the other end of a connection, as the kernel tells.
+//! Whose processes hold the other ends of connections, as the kernel tells.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use procfs::process::{FDTarget, Process};
-use tokio::net::TcpStream;
 
 use super::network::Party;
 
-/// The party that dialled, among processes and their children. Nothing if it has hung up, or is none of these.
-pub(super) fn of(accepted: &TcpStream, parties: &BTreeMap<u32, Party>) -> Option<Party> {
-    let inode = inode(accepted.peer_addr().ok()?, accepted.local_addr().ok()?)?;
-    parties
-        .iter()
-        .find(|(process, _)| family(**process).any(|process| holds(process, inode)))
-        .map(|(_, party)| *party)
-}
+/// The connections of parties, each by the two ends as who dialled sees them: its own, and the one it dialled.
+pub(super) type Connections = BTreeMap<(SocketAddr, SocketAddr), Party>;
 
-/// The socket at the other end.
-fn inode(theirs: SocketAddr, ours: SocketAddr) -> Option<u64> {
-    procfs::net::tcp()
-        .ok()?
+/// Reads all connections of these processes and their children.
+pub(super) fn read(parties: &BTreeMap<u32, Party>) -> Connections {
+    let sockets: BTreeMap<u64, Party> = parties
+        .iter()
+        .flat_map(|(process, party)| family(*process).map(|process| (process, *party)))
+        .flat_map(|(process, party)| sockets(process).map(move |socket| (socket, party)))
+        .collect();
+    let entries = procfs::net::tcp().unwrap_or_default();
+    entries
         .into_iter()
-        .find(|entry| entry.local_address == theirs && entry.remote_address == ours)
-        .map(|entry| entry.inode)
+        .filter_map(|entry| {
+            let party = sockets.get(&entry.inode)?;
+            Some(((entry.local_address, entry.remote_address), *party))
+        })
+        .collect()
 }
 
 /// A process and its children.
@@ -34,12 +35,16 @@ fn family(process: u32) -> impl Iterator<Item = u32> {
     std::iter::once(process).chain(children.unwrap_or_default())
 }
 
-fn holds(process: u32, inode: u64) -> bool {
+/// The sockets that a process holds.
+fn sockets(process: u32) -> impl Iterator<Item = u64> {
     let held = i32::try_from(process)
         .ok()
         .and_then(|id| Process::new(id).ok()?.fd().ok());
     held.into_iter()
         .flatten()
         .flatten()
-        .any(|held| matches!(held.target, FDTarget::Socket(found) if found == inode))
+        .filter_map(|held| match held.target {
+            FDTarget::Socket(socket) => Some(socket),
+            _ => None,
+        })
 }

@@ -19,10 +19,11 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, tcp},
     sync::{mpsc, watch},
+    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
-use super::callers;
+use super::callers::{self, Connections};
 
 /// One that others dial, or that dials others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,15 +47,25 @@ type Parcel = (Instant, Vec<u8>);
 /// Most parcels under way on one connection, in one direction, and the size of each.
 const PARCELS: usize = 256;
 const PARCEL: usize = 16 << 10;
-/// How often it is asked who dialled.
-const KNOWN_SOON: usize = 10;
+/// How long who dialled may be unknown.
+const KNOWN_SOON: Duration = Duration::from_secs(1);
+/// From one reading of what the kernel tells to the next, at least.
+const READS: Duration = Duration::from_millis(100);
 
 /// The network. Its relays end with it.
 pub struct Network {
     rules: watch::Sender<Rules>,
-    /// Processes by their ids.
-    parties: Arc<Mutex<BTreeMap<u32, Party>>>,
+    directory: Arc<Directory>,
     tasks: Tasks,
+}
+
+/// Who is who. What the kernel tells is read for all who ask at once, and not too often: many dial again at the very
+/// moment at which a way is open again.
+#[derive(Default)]
+struct Directory {
+    /// Processes by their ids.
+    parties: Mutex<BTreeMap<u32, Party>>,
+    read: tokio::sync::Mutex<Option<(Instant, Connections)>>,
 }
 
 impl Drop for Network {
@@ -68,14 +79,15 @@ impl Network {
     pub fn open() -> Self {
         Self {
             rules: watch::Sender::default(),
-            parties: Arc::default(),
+            directory: Arc::default(),
             tasks: Tasks::default(),
         }
     }
 
     /// The process of a party, with its children. An earlier one is forgotten.
     pub fn is(&self, party: Party, process: u32) {
-        let mut parties = self.parties.lock().unwrap_or_else(PoisonError::into_inner);
+        let parties = &self.directory.parties;
+        let mut parties = parties.lock().unwrap_or_else(PoisonError::into_inner);
         parties.retain(|_, known| *known != party);
         parties.insert(process, party);
     }
@@ -93,7 +105,7 @@ impl Network {
             to,
             target,
             rules: self.rules.subscribe(),
-            parties: Arc::clone(&self.parties),
+            directory: Arc::clone(&self.directory),
             tasks: self.tasks.clone(),
         };
         self.tasks.spawn("relay", relay.accept(listener));
@@ -135,8 +147,35 @@ struct Relay {
     to: Party,
     target: SocketAddr,
     rules: watch::Receiver<Rules>,
-    parties: Arc<Mutex<BTreeMap<u32, Party>>>,
+    directory: Arc<Directory>,
     tasks: Tasks,
+}
+
+impl Directory {
+    /// Who holds the other end of a connection at this moment, or a little later.
+    async fn holder(&self, accepted: &TcpStream) -> Option<Party> {
+        let ends = (accepted.peer_addr().ok()?, accepted.local_addr().ok()?);
+        let asked = Instant::now();
+        let mut read = self.read.lock().await;
+        if let Some((at, connections)) = &*read
+            && *at >= asked
+        {
+            return connections.get(&ends).copied();
+        }
+        if let Some((at, _)) = &*read {
+            sleep_until(*at + READS).await;
+        }
+        let parties = self
+            .parties
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let begun = Instant::now();
+        let connections = spawn_blocking(move || callers::read(&parties)).await.ok()?;
+        let found = connections.get(&ends).copied();
+        *read = Some((begun, connections));
+        found
+    }
 }
 
 impl Relay {
@@ -149,16 +188,11 @@ impl Relay {
 
     /// Who dialled. A process that was just started may do so before it is said whose it is.
     async fn caller(&self, caller: &TcpStream) -> Option<Party> {
-        for _ in 0..KNOWN_SOON {
-            let parties = self
-                .parties
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            if let Some(party) = callers::of(caller, &parties) {
+        let deadline = Instant::now() + KNOWN_SOON;
+        while Instant::now() < deadline {
+            if let Some(party) = self.directory.holder(caller).await {
                 return Some(party);
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         None
     }
@@ -181,7 +215,7 @@ impl Relay {
                 return;
             }
             // Over a real network nothing at all would arrive of what was given up meanwhile.
-            if self.caller(&caller).await.is_none() {
+            if self.directory.holder(&caller).await.is_none() {
                 return;
             }
         }
