@@ -12,7 +12,11 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
-use gust_loadtest::wire::{ChaosOptions, KillOptions, Verdict, chaos, kill, storm};
+use gust_loadtest::wire::{
+    Cause, ChaosOptions, FailoverOptions, Failovers, KillOptions, Programs, UpgradeOptions, Upgraded,
+    Verdict, chaos, failover, kill, storm, upgrade,
+};
+use strum::IntoEnumIterator as _;
 
 /// Load tests and chaos for gust, against the fakes.
 #[derive(Parser)]
@@ -50,6 +54,28 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Loses the leader of three replicas over three members of etcd, again and again and in several ways, while more
+    /// jobs wait than can be placed, and measures for how long nothing is placed.
+    Failover {
+        /// How the leader is lost; several causes take turns, all by default.
+        #[arg(long, value_delimiter = ',')]
+        cause: Vec<Cause>,
+        /// How many losses, all causes together.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+        /// At least so many jobs wait whenever a leader is lost.
+        #[arg(long, default_value_t = 1_000)]
+        backlog: usize,
+        /// Seed of the fakes and of the moments of losses.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that the replicas may take to be whole again after a loss.
+        #[arg(long, default_value_t = 120)]
+        patience: u64,
+        /// Directory for logs, records and journals; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
     /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
     Kill {
@@ -72,6 +98,25 @@ enum Command {
     /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
     /// run to the invariants of the design.
     Sim(SimArgs),
+    /// Restarts the replicas one by one with another build while more jobs wait than can be placed, and measures for
+    /// how long nothing is placed.
+    Upgrade {
+        /// The other build's `gust`; by default this build's once more.
+        #[arg(long)]
+        to: Option<PathBuf>,
+        /// At least so many jobs wait whenever a replica is restarted.
+        #[arg(long, default_value_t = 1_000)]
+        backlog: usize,
+        /// Seed of the fakes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds that the replicas may take to be whole again after a restart.
+        #[arg(long, default_value_t = 120)]
+        patience: u64,
+        /// Directory for logs, records and journals; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
     Storm {
         /// Seed of the fakes.
@@ -131,6 +176,30 @@ fn run(args: Args) -> Result<bool> {
                 runtime.block_on(chaos_of((from..from + seeds).map(options), dir))
             })
         }
+        Command::Failover {
+            cause,
+            count,
+            backlog,
+            seed,
+            patience,
+            dir,
+        } => {
+            let options = FailoverOptions {
+                causes: if cause.is_empty() {
+                    Cause::iter().collect()
+                } else {
+                    cause
+                },
+                count,
+                backlog,
+                seed,
+                patience: Duration::from_secs(patience),
+            };
+            let run = within(dir, |dir| {
+                runtime.block_on(failover(&options, dir, &mut |line| eprintln!("{line}")))
+            })?;
+            Ok(report_failovers(&run))
+        }
         Command::Kill {
             count,
             seed,
@@ -146,6 +215,24 @@ fn run(args: Args) -> Result<bool> {
                 runtime.block_on(kill(&options, dir, &mut |line| eprintln!("{line}")))
             })?;
             Ok(report(&killed.phases, "kills", &killed.verdict))
+        }
+        Command::Upgrade {
+            to,
+            backlog,
+            seed,
+            patience,
+            dir,
+        } => {
+            let options = UpgradeOptions {
+                to: to.map_or_else(|| Programs::find().map(|programs| programs.gust()), Ok)?,
+                backlog,
+                seed,
+                patience: Duration::from_secs(patience),
+            };
+            let run = within(dir, |dir| {
+                runtime.block_on(upgrade(&options, dir, &mut |line| eprintln!("{line}")))
+            })?;
+            Ok(report_upgrade(&run))
         }
         Command::Storm { seed, patience, dir } => {
             let weathered = within(dir, |dir| {
@@ -202,6 +289,43 @@ fn within<T>(dir: Option<PathBuf>, run: impl FnOnce(&Path) -> Result<T>) -> Resu
         eprintln!("logs, records and journal are in {}", dir.display());
     }
     result
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's product")]
+fn report_failovers(run: &Failovers) -> bool {
+    println!("cause      losses  gap P50    P99    max   goal (P99), all in seconds");
+    for (cause, row) in &run.rows {
+        let (p99, goal) = (row.percentile(99), cause.goal());
+        println!(
+            "{:<9} {:>7}   {:>6.3} {p99:>6.3} {:>6.3} {goal:>6.2}{}",
+            cause.name(),
+            row.gaps.len(),
+            row.percentile(50),
+            row.max(),
+            if p99 > goal { "  missed" } else { "" }
+        );
+    }
+    println!(
+        "without a loss: {:.3} s between creates (P99 {:.3}), {:.3} s between commits (P99 {:.3}); the median is taken off each gap",
+        run.usual.0, run.usual.1, run.usual_writes.0, run.usual_writes.1
+    );
+    report::<&str>(&BTreeMap::new(), "", &run.verdict)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's product")]
+fn report_upgrade(run: &Upgraded) -> bool {
+    for step in &run.steps {
+        let role = if step.led { "led" } else { "followed" };
+        println!(
+            "r{} {role:<9} longest time without a create {:.3} s",
+            step.replica, step.hole
+        );
+    }
+    println!(
+        "without a restart: {:.3} s between creates (P99 {:.3}); the median is taken off each; versions {:?}",
+        run.usual.0, run.usual.1, run.versions
+    );
+    report::<&str>(&BTreeMap::new(), "", &run.verdict)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is this program's product")]

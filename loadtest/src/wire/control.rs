@@ -44,6 +44,24 @@ impl Control {
             .collect())
     }
 
+    /// Cancels a job as a person would.
+    ///
+    /// # Errors
+    /// It is refused: the job may be over.
+    pub async fn cancel_job(&self, job: &str) -> Result<()> {
+        let request = self.http.post(format!("{}/jobs/{job}/cancel", self.base));
+        self.send(request).await.map(drop)
+    }
+
+    /// Cancels a build as a person would.
+    ///
+    /// # Errors
+    /// It is refused: the build may be over.
+    pub async fn cancel_build(&self, number: u64) -> Result<()> {
+        let request = self.http.post(format!("{}/builds/{number}/cancel", self.base));
+        self.send(request).await.map(drop)
+    }
+
     /// Sets a fault and returns its id.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! Several replicas of `gust serve` over etcd, each on a loopback address of its own.
 
+mod ask;
+
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -10,35 +12,52 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use gust_store::{
     conformance::etcd::{Servers, loopback},
-    etcd::{
-        Etcd as _, Event, Keys, Range,
-        client::{Cluster, Endpoints},
-    },
+    etcd::client::{Cluster, Endpoints},
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tokio::{process::Child, time::timeout};
 
-use super::processes::{Fakes, Programs, read_lines};
+use super::{
+    network::{Network, Party},
+    processes::{Fakes, Programs, read_lines},
+};
 
 /// Name of the stack, and so where its keys are.
-const STACK: &str = "chaos";
+pub(super) const STACK: &str = "chaos";
 /// Ports of each replica, on its own address.
 const MACHINES: u16 = 7070;
 const PEERS: u16 = 7071;
 
-/// The replicas and their etcd.
+/// Of what a fleet is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Muster {
+    /// Replicas of gust.
+    pub replicas: usize,
+    /// Members of etcd.
+    pub members: usize,
+    /// Regions that replicas look after.
+    pub regions: &'static [&'static str],
+    /// More sections of every replica's configuration.
+    pub more: &'static str,
+}
+
+/// The replicas and their etcd. All that they dial of each other leads through a network that can be cut.
 pub struct Fleet {
-    /// The members of etcd.
-    pub etcd: Servers,
-    programs: Programs,
+    /// The network between them.
+    pub network: Network,
+    etcd: Servers,
     replicas: Vec<One>,
     way: Cluster,
 }
 
 struct One {
+    /// Its build of gust.
+    program: PathBuf,
     dir: PathBuf,
     address: Ipv4Addr,
+    /// Where the others dial it.
+    dialled: SocketAddr,
     /// The supervisor; the replica is its child.
     process: Option<Child>,
 }
@@ -48,45 +67,108 @@ impl Fleet {
     ///
     /// # Errors
     /// A file cannot be written or a process not started.
-    pub fn start(
-        programs: &Programs,
-        dir: &Path,
-        fakes: &Fakes,
-        replicas: usize,
-        members: usize,
-    ) -> Result<Self> {
-        let etcd = Servers::start(members);
+    pub fn start(programs: &Programs, dir: &Path, fakes: &Fakes, muster: &Muster) -> Result<Self> {
+        let network = Network::open();
+        let mut missing = None;
+        let etcd = Servers::behind(muster.members, &[], |nth, listens| {
+            let relay = network.relay(Party::Member(nth), listens);
+            relay.unwrap_or_else(|error| {
+                missing = Some(error);
+                listens
+            })
+        });
+        if let Some(error) = missing {
+            return Err(error);
+        }
         let endpoints = Endpoints {
             // On a busy machine a fsync takes its time; what is asked here only watches.
             deadline: Duration::from_secs(5),
             ..Endpoints::new(etcd.urls())
         };
         let way = Cluster::new(endpoints).map_err(anyhow::Error::msg)?;
-        let replicas = (0..replicas).map(|nth| One {
-            dir: dir.join(format!("r{nth}")),
-            address: loopback(),
-            process: None,
-        });
+        let mut replicas = Vec::new();
+        for nth in 0..muster.replicas {
+            let address = loopback();
+            replicas.push(One {
+                program: programs.gust(),
+                dir: dir.join(format!("r{nth}")),
+                address,
+                dialled: network.relay(Party::Replica(nth), (address, PEERS).into())?,
+                process: None,
+            });
+        }
         let mut fleet = Self {
+            network,
             etcd,
-            programs: programs.clone(),
-            replicas: replicas.collect(),
+            replicas,
             way,
         };
-        for nth in 0..fleet.replicas.len() {
+        for nth in 0..muster.members {
+            fleet.show_member(nth);
+        }
+        let endpoints: Vec<_> = (0..muster.members)
+            .map(|nth| fleet.network.relay(Party::Member(nth), fleet.etcd.clients(nth)))
+            .collect::<Result<_>>()?;
+        for nth in 0..muster.replicas {
             let one = &fleet.replicas[nth];
             std::fs::create_dir_all(&one.dir)
                 .with_context(|| format!("cannot make {}", one.dir.display()))?;
-            std::fs::write(one.dir.join("gust.toml"), fleet.configuration(nth, fakes))
-                .context("cannot write gust.toml")?;
+            let text = fleet.configuration(nth, &endpoints, fakes, muster);
+            std::fs::write(one.dir.join("gust.toml"), text).context("cannot write gust.toml")?;
             fleet.restart(nth)?;
         }
         Ok(fleet)
     }
 
+    /// All parties of the network.
+    pub fn parties(&self) -> Vec<Party> {
+        let members = (0..self.etcd.urls().len()).map(Party::Member);
+        (0..self.count()).map(Party::Replica).chain(members).collect()
+    }
+
+    /// Where a member of etcd is reached without the network.
+    pub fn member_url(&self, nth: usize) -> String {
+        self.etcd.url(nth)
+    }
+
+    /// Kills a member of etcd (SIGKILL).
+    pub fn kill_member(&mut self, nth: usize) {
+        self.etcd.kill(nth);
+    }
+
+    /// Starts a member of etcd again that was killed, with the data it had.
+    pub fn restart_member(&mut self, nth: usize) {
+        self.etcd.restart(nth);
+        self.show_member(nth);
+    }
+
+    /// Starts all members of etcd again that were killed.
+    pub fn restart_members(&mut self) {
+        let dead = |nth: &usize| self.etcd.pid(*nth).is_none();
+        let dead: Vec<usize> = (0..self.etcd.urls().len()).filter(dead).collect();
+        for nth in dead {
+            self.restart_member(nth);
+        }
+    }
+
+    fn show_member(&self, nth: usize) {
+        if let Some(process) = self.etcd.pid(nth) {
+            self.network.is(Party::Member(nth), process);
+        }
+    }
+
     /// How many replicas there are.
     pub fn count(&self) -> usize {
         self.replicas.len()
+    }
+
+    /// Starts a replica that does not run, from now on with this build of gust.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn restart_with(&mut self, nth: usize, program: &Path) -> Result<()> {
+        program.clone_into(&mut self.replicas[nth].program);
+        self.restart(nth)
     }
 
     /// Starts a replica that does not run.
@@ -95,27 +177,18 @@ impl Fleet {
     /// The process cannot be started.
     pub fn restart(&mut self, nth: usize) -> Result<()> {
         let one = &mut self.replicas[nth];
-        let mut command = self.programs.command("gust", &one.dir.join("gust.log"))?;
+        let mut command = Programs::command_of(&one.program, &one.dir.join("gust.log"))?;
         command
             .current_dir(&one.dir)
             .args(["serve", "--config", "gust.toml", "--journal", "journal.jsonl"])
             .env("GUST_LOADTEST_TOKEN", "bkct_fake")
             .stdout(Stdio::null());
-        one.process = Some(command.spawn().context("cannot start gust")?);
+        let process = command.spawn().context("cannot start gust")?;
+        if let Some(id) = process.id() {
+            self.network.is(Party::Replica(nth), id);
+        }
+        one.process = Some(process);
         Ok(())
-    }
-
-    /// Which replica leads, as etcd tells.
-    ///
-    /// # Errors
-    /// etcd does not answer.
-    pub async fn leader(&self) -> Result<Option<usize>> {
-        let found = self.way.range(Range::all(Keys::one(key("leader")))).await?;
-        let name = found
-            .kvs
-            .first()
-            .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
-        Ok(name.and_then(|name| name.strip_prefix('r')?.parse().ok()))
     }
 
     /// Kills the replica itself (SIGKILL), and waits until its supervisor has ended.
@@ -215,38 +288,13 @@ impl Fleet {
         Ok(all)
     }
 
-    /// Every change below the stack's prefix since etcd began, in order.
-    ///
-    /// # Errors
-    /// etcd does not answer.
-    pub async fn history(&self) -> Result<Vec<Event>> {
-        let keys = || Keys::interval(key(""), format!("/gust/v1/{STACK}0"));
-        let now = self
-            .way
-            .range(Range {
-                limit: 1,
-                ..Range::all(keys())
-            })
-            .await?
-            .revision;
-        let mut watch = self.way.watch(vec![keys()], 1).await?;
-        let mut all: Vec<Event> = Vec::new();
-        while let Ok(events) = timeout(Duration::from_secs(2), watch.next()).await {
-            all.extend(events?);
-            if all.last().is_some_and(|event| event.revision >= now) {
-                break;
-            }
-        }
-        Ok(all)
-    }
-
     fn pid(&self, nth: usize) -> Option<Pid> {
         let id = self.replicas[nth].process.as_ref()?.id()?;
         Pid::from_raw(i32::try_from(id).ok()?)
     }
 
-    fn configuration(&self, nth: usize, fakes: &Fakes) -> String {
-        let address = self.replicas[nth].address;
+    fn configuration(&self, nth: usize, endpoints: &[SocketAddr], fakes: &Fakes, muster: &Muster) -> String {
+        let One { address, dialled, .. } = &self.replicas[nth];
         let quoted = |items: Vec<String>| {
             let items: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
             items.join(", ")
@@ -255,7 +303,8 @@ impl Fleet {
             .replicas
             .iter()
             .map(|one| format!("{}:{MACHINES}", one.address));
-        let rest = fakes.sections(&["us-central1", "us-east1"]);
+        let rest = fakes.sections(muster.regions);
+        let more = muster.more;
         format!(
             r#"stack = "{STACK}"
 replica = "r{nth}"
@@ -269,9 +318,11 @@ endpoints = [{etcd}]
 
 [peer]
 listen = "{address}:{PEERS}"
+address = "{dialled}"
+{more}
 {rest}"#,
             advertise = quoted(machines.collect()),
-            etcd = quoted(self.etcd.urls()),
+            etcd = quoted(endpoints.iter().map(|at| format!("http://{at}")).collect()),
         )
     }
 }

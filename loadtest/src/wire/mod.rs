@@ -1,18 +1,27 @@
 //! The wire gear: real processes of this build, on loopback, judged by what the fakes saw and by the
 //! commit journal.
 
+mod callers;
 mod chaos;
 mod control;
+mod failover;
 mod fleet;
+mod history;
 mod kill;
+mod network;
 mod processes;
+mod raft;
 mod storm;
 mod verdict;
 
 pub use chaos::{ChaosOptions, ChaosRun, chaos};
 pub use control::Control;
-pub use fleet::Fleet;
+pub use failover::{
+    Cause, FailoverOptions, Failovers, Row, Step, UpgradeOptions, Upgraded, failover, upgrade,
+};
+pub use fleet::{Fleet, Muster};
 pub use kill::{KillOptions, Killed, kill};
+pub use network::{Network, Party};
 pub use processes::{Fakes, Programs, Replica};
 pub use storm::{Weathered, storm};
 pub use verdict::{Evidence, Verdict, judge};

@@ -51,13 +51,23 @@ impl Programs {
         Ok(Self { dir })
     }
 
+    /// Where `gust` is.
+    pub fn gust(&self) -> PathBuf {
+        self.dir.join("gust")
+    }
+
     pub(super) fn command(&self, name: &str, log: &Path) -> Result<Command> {
+        Self::command_of(&self.dir.join(name), log)
+    }
+
+    /// A command of any program, which writes its log to `log`.
+    pub(super) fn command_of(program: &Path, log: &Path) -> Result<Command> {
         let file = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(self.dir.join(name));
+        let mut command = Command::new(program);
         command
             .stdin(Stdio::null())
             .stderr(file)
@@ -95,17 +105,19 @@ impl Fakes {
     /// # Errors
     /// They are not ready within 30 s.
     pub async fn start(programs: &Programs, dir: &Path, seed: u64) -> Result<Self> {
+        Self::with_limits(programs, dir, seed, Path::new("demo")).await
+    }
+
+    /// As [`Fakes::start`], with another limits file.
+    ///
+    /// # Errors
+    /// As [`Fakes::start`].
+    pub async fn with_limits(programs: &Programs, dir: &Path, seed: u64, limits: &Path) -> Result<Self> {
         let mut command = programs.command("gust-fakes", &dir.join("fakes.log"))?;
         command
-            .args([
-                "--machines",
-                "exec",
-                "--limits",
-                "demo",
-                "--seed",
-                &seed.to_string(),
-                "--guest",
-            ])
+            .args(["--machines", "exec", "--seed", &seed.to_string(), "--limits"])
+            .arg(limits)
+            .arg("--guest")
             .arg(programs.dir.join("gust-guest"))
             .stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start gust-fakes")?;

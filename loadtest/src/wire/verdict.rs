@@ -107,7 +107,8 @@ fn machines(evidence: &Evidence, verdict: &mut Verdict) {
             .filter_map(Value::as_str)
         {
             if let Some((_, batch)) = key.split_once("/batches/") {
-                recorded.entry(batch).or_insert(at);
+                let first = recorded.entry(batch).or_insert(at);
+                *first = at.min(*first);
             }
         }
     }

@@ -153,7 +153,7 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         replica: config.replica.clone(),
         zone: cluster.map(|cluster| cluster.zone.clone()).unwrap_or_default(),
         address,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: VERSION.to_owned(),
         config: config.decided_hash(),
     };
     info!(
@@ -162,7 +162,7 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         address = %bound,
         peers = me.address,
         shards = shards.len(),
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
         "serving"
     );
     let timing = cluster.map_or_else(Timing::default, |cluster| cluster.timing);
@@ -218,8 +218,14 @@ async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn C
     Ok(clouds)
 }
 
+/// The version that this build shows: a packager, or a test of two builds side by side, names its own.
+const VERSION: &str = match option_env!("GUST_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 fn user_agent(replica: &ReplicaId) -> String {
-    format!("gust/{} ({replica})", env!("CARGO_PKG_VERSION"))
+    format!("gust/{} ({replica})", VERSION)
 }
 
 fn sources(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceName, SourcePart>, ServeError> {
@@ -242,7 +248,7 @@ fn sources(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceName, SourcePa
         let Some(first) = source.queues.first().cloned() else {
             continue;
         };
-        let metadata = [("gust".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into();
+        let metadata = [("gust".to_owned(), VERSION.to_owned())].into();
         let part = SourcePart {
             name: source.name.clone(),
             source: Arc::new(StacksSource::new(client, first, metadata)),

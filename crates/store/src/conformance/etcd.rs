@@ -2,10 +2,10 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -27,19 +27,18 @@ pub struct Servers {
 
 struct Member {
     address: Ipv4Addr,
+    /// Where the others dial it.
+    dialled: SocketAddr,
     process: Option<Child>,
 }
 
-/// An address that nobody else uses: other processes have other ids, and each of ours is given once.
-///
-/// # Panics
-/// If a process asks for more than 250.
+/// An address that nobody else uses: other processes have other ids, and one of ours is given again only after 250
+/// others.
 pub fn loopback() -> Ipv4Addr {
-    static GIVEN: AtomicU8 = AtomicU8::new(0);
-    let nth = GIVEN.fetch_add(1, Ordering::Relaxed);
-    assert!(nth < 250, "more than 250 loopback addresses in one process");
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let nth = GIVEN.fetch_add(1, Ordering::Relaxed) % 250;
     let [.., high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, high % 250 + 2, low, nth + 2)
+    Ipv4Addr::new(127, high % 250 + 2, low, u8::try_from(nth).unwrap_or(0) + 2)
 }
 
 impl Servers {
@@ -56,9 +55,26 @@ impl Servers {
     /// # Panics
     /// As [`Servers::start`].
     pub fn with_flags(count: usize, flags: &[&str]) -> Self {
-        let member = |_| Member {
-            address: loopback(),
-            process: None,
+        Self::behind(count, flags, |_, listens| listens)
+    }
+
+    /// As [`Servers::with_flags`], and the members dial each other where `dialled` says for each and for where it
+    /// listens.
+    ///
+    /// # Panics
+    /// As [`Servers::start`].
+    pub fn behind(
+        count: usize,
+        flags: &[&str],
+        mut dialled: impl FnMut(usize, SocketAddr) -> SocketAddr,
+    ) -> Self {
+        let member = |nth| {
+            let address = loopback();
+            Member {
+                address,
+                dialled: dialled(nth, (address, PEERS).into()),
+                process: None,
+            }
         };
         let mut servers = Self {
             dir: TempDir::new().expect("a writable directory"),
@@ -83,6 +99,11 @@ impl Servers {
     /// Base URL of one member.
     pub fn url(&self, nth: usize) -> String {
         format!("http://{}:{CLIENTS}", self.members[nth].address)
+    }
+
+    /// Where clients reach one member.
+    pub fn clients(&self, nth: usize) -> SocketAddr {
+        (self.members[nth].address, CLIENTS).into()
     }
 
     /// The process of a member that runs.
@@ -115,7 +136,8 @@ impl Servers {
 
     fn spawn(&mut self, nth: usize) {
         let name = |nth: usize| format!("m{nth}");
-        let peer = |member: &Member| format!("http://{}:{PEERS}", member.address);
+        let peer = |member: &Member| format!("http://{}", member.dialled);
+        let listens = format!("http://{}:{PEERS}", self.members[nth].address);
         let cluster: Vec<String> = self
             .members
             .iter()
@@ -130,7 +152,7 @@ impl Servers {
             .arg(self.dir.path().join(name(nth)))
             .args(["--listen-client-urls", &self.url(nth)])
             .args(["--advertise-client-urls", &self.url(nth)])
-            .args(["--listen-peer-urls", &peer(&self.members[nth])])
+            .args(["--listen-peer-urls", &listens])
             .args(["--initial-advertise-peer-urls", &peer(&self.members[nth])])
             .args(["--initial-cluster", &cluster.join(",")])
             .args(["--logger", "zap", "--log-outputs", "stderr"])

@@ -5,6 +5,7 @@ use etcd_client::{Client, EventType, WatchOptions, WatchResponse, WatchStream};
 
 use super::{
     super::wire::{EtcdError, Event, Keys, Value, Watch},
+    LARGEST_ANSWER,
     convert::{positive, text},
     error::classed,
 };
@@ -37,6 +38,7 @@ pub(super) async fn open(
     };
     let mut stream = client
         .watch_client()
+        .max_decoding_message_size(LARGEST_ANSWER)
         .watch(first.from.as_str(), Some(options(first)))
         .await?;
     for keys in rest {

@@ -1,0 +1,379 @@
+//! A network between the processes of a run that can be cut, halved and slowed: whatever one dials of another leads
+//! through a relay here.
+//!
+//! The relay knows who dials by the process that holds the other end of the connection, so one address serves all
+//! callers. Bytes that are held are not lost: as over a real network they arrive once the way is open again, on the
+//! same connection, if both ends still want it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use gust_server::task::Tasks;
+use gust_store::conformance::etcd::loopback;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, tcp},
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
+
+use super::callers::{self, Connections};
+
+/// One that others dial, or that dials others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    /// A replica of gust with its supervisor.
+    Replica(usize),
+    /// A member of etcd.
+    Member(usize),
+}
+
+/// What happens to bytes on their way from one party to another.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    held: BTreeSet<(Party, Party)>,
+    late: BTreeMap<(Party, Party), Duration>,
+}
+
+/// Bytes with the moment at which they may arrive.
+type Parcel = (Instant, Vec<u8>);
+
+/// Most parcels under way on one connection, in one direction, and the size of each.
+const PARCELS: usize = 256;
+const PARCEL: usize = 16 << 10;
+/// How long who dialled may be unknown.
+const KNOWN_SOON: Duration = Duration::from_secs(1);
+/// From one reading of what the kernel tells to the next, at least.
+const READS: Duration = Duration::from_millis(100);
+
+/// The network. Its relays end with it.
+pub struct Network {
+    rules: watch::Sender<Rules>,
+    directory: Arc<Directory>,
+    tasks: Tasks,
+}
+
+/// Who is who. What the kernel tells is read for all who ask at once, and not too often: many dial again at the very
+/// moment at which a way is open again.
+#[derive(Default)]
+struct Directory {
+    /// Processes by their ids.
+    parties: Mutex<BTreeMap<u32, Party>>,
+    read: tokio::sync::Mutex<Option<(Instant, Connections)>>,
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.tasks.cancelled().cancel();
+    }
+}
+
+impl Network {
+    /// A network in which all ways are open.
+    pub fn open() -> Self {
+        Self {
+            rules: watch::Sender::default(),
+            directory: Arc::default(),
+            tasks: Tasks::default(),
+        }
+    }
+
+    /// The process of a party, with its children. An earlier one is forgotten.
+    pub fn is(&self, party: Party, process: u32) {
+        let parties = &self.directory.parties;
+        let mut parties = parties.lock().unwrap_or_else(PoisonError::into_inner);
+        parties.retain(|_, known| *known != party);
+        parties.insert(process, party);
+    }
+
+    /// An address that leads to where `to` listens.
+    ///
+    /// # Errors
+    /// No address can be had.
+    pub fn relay(&self, to: Party, target: SocketAddr) -> Result<SocketAddr> {
+        let listener = std::net::TcpListener::bind((loopback(), 0)).context("no address for a relay")?;
+        listener.set_nonblocking(true).context("a relay cannot listen")?;
+        let address = listener.local_addr().context("a relay cannot listen")?;
+        let listener = TcpListener::from_std(listener).context("a relay cannot listen")?;
+        let relay = Relay {
+            to,
+            target,
+            rules: self.rules.subscribe(),
+            directory: Arc::clone(&self.directory),
+            tasks: self.tasks.clone(),
+        };
+        self.tasks.spawn("relay", relay.accept(listener));
+        Ok(address)
+    }
+
+    /// From now on nothing arrives from one at the other; the way back stays as it is.
+    pub fn hold(&self, from: Party, to: Party) {
+        self.rules.send_modify(|rules| {
+            rules.held.insert((from, to));
+        });
+    }
+
+    /// Nothing passes between these and all the others, in neither direction.
+    pub fn cut_off(&self, these: &[Party], all: &[Party]) {
+        for &one in these {
+            for &other in all.iter().filter(|other| !these.contains(other)) {
+                self.hold(one, other);
+                self.hold(other, one);
+            }
+        }
+    }
+
+    /// From now on what one sends arrives so much later at the other.
+    pub fn slow(&self, from: Party, to: Party, by: Duration) {
+        self.rules.send_modify(|rules| {
+            rules.late.insert((from, to), by);
+        });
+    }
+
+    /// All ways are open again.
+    pub fn heal(&self) {
+        self.rules.send_replace(Rules::default());
+    }
+}
+
+#[derive(Clone)]
+struct Relay {
+    to: Party,
+    target: SocketAddr,
+    rules: watch::Receiver<Rules>,
+    directory: Arc<Directory>,
+    tasks: Tasks,
+}
+
+impl Directory {
+    /// Who holds the other end of a connection at this moment, or a little later.
+    async fn holder(&self, accepted: &TcpStream) -> Option<Party> {
+        let ends = (accepted.peer_addr().ok()?, accepted.local_addr().ok()?);
+        let asked = Instant::now();
+        let mut read = self.read.lock().await;
+        if let Some((at, connections)) = &*read
+            && *at >= asked
+        {
+            return connections.get(&ends).copied();
+        }
+        if let Some((at, _)) = &*read {
+            sleep_until(*at + READS).await;
+        }
+        let parties = self
+            .parties
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let begun = Instant::now();
+        let connections = spawn_blocking(move || callers::read(&parties)).await.ok()?;
+        let found = connections.get(&ends).copied();
+        *read = Some((begun, connections));
+        found
+    }
+}
+
+impl Relay {
+    async fn accept(self, listener: TcpListener) {
+        // One that cannot be accepted is as if it had not reached us.
+        while let Ok((caller, _)) = listener.accept().await {
+            self.tasks.spawn("connection", self.clone().connect(caller));
+        }
+    }
+
+    /// Who dialled. A process that was just started may do so before it is said whose it is.
+    async fn caller(&self, caller: &TcpStream) -> Option<Party> {
+        let deadline = Instant::now() + KNOWN_SOON;
+        while Instant::now() < deadline {
+            if let Some(party) = self.directory.holder(caller).await {
+                return Some(party);
+            }
+        }
+        None
+    }
+
+    async fn connect(mut self, caller: TcpStream) {
+        let to = self.to;
+        // Telling who dials costs more than seeing that nobody is there, and the dead are dialled often.
+        let everywhere = self.rules.borrow().held.is_empty();
+        let early = match everywhere {
+            true => TcpStream::connect(self.target).await.map(Some),
+            false => Ok(None),
+        };
+        let Ok(early) = early else { return };
+        // Who hung up before it could be told apart wants nothing any more.
+        let Some(from) = self.caller(&caller).await else {
+            return;
+        };
+        if self.rules.borrow().held.contains(&(from, to)) {
+            if is_open(&mut self.rules, from, to).await.is_err() {
+                return;
+            }
+            // Over a real network nothing at all would arrive of what was given up meanwhile.
+            if self.directory.holder(&caller).await.is_none() {
+                return;
+            }
+        }
+        let callee = match early {
+            Some(callee) => Ok(callee),
+            None => TcpStream::connect(self.target).await,
+        };
+        let Ok(callee) = callee else { return };
+        for stream in [&caller, &callee] {
+            let _ = stream.set_nodelay(true);
+        }
+        let (their_reader, their_writer) = caller.into_split();
+        let (our_reader, our_writer) = callee.into_split();
+        let ways = [
+            (their_reader, our_writer, from, to),
+            (our_reader, their_writer, to, from),
+        ];
+        for (reader, writer, from, to) in ways {
+            let (parcels, arriving) = mpsc::channel(PARCELS);
+            self.tasks
+                .spawn("take", take(reader, parcels, self.rules.clone(), (from, to)));
+            self.tasks.spawn(
+                "deliver",
+                deliver(writer, arriving, self.rules.clone(), (from, to)),
+            );
+        }
+    }
+}
+
+/// Returns as soon as the way is open.
+async fn is_open(
+    rules: &mut watch::Receiver<Rules>,
+    from: Party,
+    to: Party,
+) -> Result<(), watch::error::RecvError> {
+    rules
+        .wait_for(|rules| !rules.held.contains(&(from, to)))
+        .await
+        .map(drop)
+}
+
+async fn take(
+    mut reader: tcp::OwnedReadHalf,
+    parcels: mpsc::Sender<Parcel>,
+    rules: watch::Receiver<Rules>,
+    way: (Party, Party),
+) {
+    loop {
+        let mut bytes = Vec::with_capacity(PARCEL);
+        match reader.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let late = rules.borrow().late.get(&way).copied().unwrap_or_default();
+        if parcels.send((Instant::now() + late, bytes)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn deliver(
+    mut writer: tcp::OwnedWriteHalf,
+    mut parcels: mpsc::Receiver<Parcel>,
+    mut rules: watch::Receiver<Rules>,
+    (from, to): (Party, Party),
+) {
+    loop {
+        let parcel = parcels.recv().await;
+        if let Some((at, _)) = &parcel {
+            sleep_until(*at).await;
+        }
+        if is_open(&mut rules, from, to).await.is_err() {
+            return;
+        }
+        // The end of a connection takes the same way.
+        let Some((_, bytes)) = parcel else {
+            return;
+        };
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+    const NEVER: Duration = Duration::from_millis(200);
+    const US: Party = Party::Replica(0);
+    const THEM: Party = Party::Member(0);
+
+    /// A connection of this process, which is `US`, through a relay to one that echoes.
+    async fn connected() -> (Network, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let network = Network::open();
+        network.is(US, std::process::id());
+        let relay = network.relay(THEM, listener.local_addr().unwrap()).unwrap();
+        network.tasks.spawn("echo", async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut reader, mut writer) = stream.into_split();
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        });
+        let stream = TcpStream::connect(relay).await.unwrap();
+        (network, stream)
+    }
+
+    async fn echoed(stream: &mut TcpStream, within: Duration) -> Option<u8> {
+        timeout(within, stream.read_u8()).await.ok().map(Result::unwrap)
+    }
+
+    #[tokio::test]
+    async fn what_is_held_arrives_when_the_way_is_open_again() {
+        let (network, mut stream) = connected().await;
+        stream.write_u8(1).await.unwrap();
+        assert_eq!(echoed(&mut stream, SOON).await, Some(1));
+        for (from, to) in [(US, THEM), (THEM, US)] {
+            network.hold(from, to);
+            stream.write_u8(2).await.unwrap();
+            assert_eq!(echoed(&mut stream, NEVER).await, None);
+            network.heal();
+            assert_eq!(echoed(&mut stream, SOON).await, Some(2));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_late_arrives_late_and_in_order() {
+        let (network, mut stream) = connected().await;
+        network.slow(THEM, US, Duration::from_millis(300));
+        let begun = Instant::now();
+        stream.write_u8(1).await.unwrap();
+        stream.write_u8(2).await.unwrap();
+        assert_eq!(echoed(&mut stream, SOON).await, Some(1));
+        assert!(begun.elapsed() >= Duration::from_millis(300));
+        assert_eq!(echoed(&mut stream, SOON).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_to_the_other_side() {
+        let (_network, mut stream) = connected().await;
+        stream.write_u8(1).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(echoed(&mut stream, SOON).await, Some(1));
+        let end = timeout(SOON, stream.read(&mut [0])).await.unwrap().unwrap();
+        assert_eq!(end, 0);
+    }
+
+    #[tokio::test]
+    async fn others_are_not_cut_off_with_it() {
+        let network = Network::open();
+        let all = [US, THEM, Party::Replica(1), Party::Member(1)];
+        network.cut_off(&[US, THEM], &all);
+        let rules = network.rules.borrow();
+        assert_eq!(rules.held.len(), 8);
+        assert!(!rules.held.contains(&(US, THEM)));
+        assert!(!rules.held.contains(&(Party::Replica(1), Party::Member(1))));
+    }
+}

@@ -1,0 +1,25 @@
+//! A leader lost in two ways with a small backlog; `gust-loadtest failover` does all ways a hundred times.
+
+use std::time::Duration;
+
+use gust_loadtest::wire::{Cause, FailoverOptions, failover};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_leader_is_followed_by_another_and_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let causes = vec![Cause::Process, Cause::HandOver];
+    let options = FailoverOptions {
+        causes: causes.clone(),
+        count: causes.len(),
+        backlog: 100,
+        seed: 1,
+        patience: Duration::from_secs(120),
+    };
+    let mut say = |line| eprintln!("{line}");
+    let run = failover(&options, dir.path(), &mut say).await.expect("it runs");
+    assert_eq!(run.verdict.violations, Vec::<String>::new());
+    for cause in causes {
+        // How long a gap is depends on what else the machine does: the command measures it.
+        assert_eq!(run.rows[&cause].gaps.len(), 1, "{}", cause.name());
+    }
+}
