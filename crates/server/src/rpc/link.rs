@@ -5,12 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gust_core::{
     ids::{ReplicaId, Term},
-    ports::{Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Session},
+    ports::{Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Parting, Session},
 };
 use gust_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Endpoint};
+
+use super::attend;
 
 /// The way to one worker over gRPC.
 pub struct GrpcLink {
@@ -41,6 +43,10 @@ impl GrpcLink {
 impl Link for GrpcLink {
     fn worker(&self) -> &ReplicaId {
         &self.worker
+    }
+
+    async fn attend(&self) -> Parting {
+        attend::attend(&self.endpoint).await
     }
 
     async fn open(&self, hello: &Hello) -> Result<Session, LinkError> {

@@ -1,5 +1,6 @@
 //! The thin gRPC skin over leader and worker.
 
+mod attend;
 mod forward;
 mod identity;
 mod link;
@@ -7,6 +8,7 @@ mod machine;
 mod peers;
 mod worker;
 
+pub use attend::PeerRpc;
 pub use forward::Forward;
 pub use identity::{IdentityError, Verifier};
 pub use link::GrpcLink;

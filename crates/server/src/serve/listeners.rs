@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use gust_core::{ids::ProjectId, ports::Cloud, secret::Secret};
 use gust_proto::v1::{
-    machine_service_server::MachineServiceServer, worker_service_server::WorkerServiceServer,
+    machine_service_server::MachineServiceServer, peer_service_server::PeerServiceServer,
+    worker_service_server::WorkerServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -16,7 +17,7 @@ use crate::{
     clock::Clock,
     config::Config,
     leader::Handle,
-    rpc::{Forward, MachineRpc, PeerLinks, PeerTls, Verifier, WorkerRpc},
+    rpc::{Forward, MachineRpc, PeerLinks, PeerRpc, PeerTls, Verifier, WorkerRpc},
     task::Tasks,
     worker::Worker,
 };
@@ -99,6 +100,7 @@ pub(super) async fn serve_workers(
     }
     let server = server
         .add_service(service)
+        .add_service(PeerServiceServer::new(PeerRpc))
         .add_optional_service(machines.filter(|_| peer.is_some()))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tasks.spawn("worker-rpc", async move {

@@ -226,6 +226,10 @@ impl Store for EtcdStore {
         self.give_up(term).await
     }
 
+    async fn depose(&self, term: Term) -> Result<(), StoreError> {
+        self.end_term(term).await
+    }
+
     async fn join(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
         self.show(lease, member).await
     }
