@@ -93,3 +93,6 @@ impl Talk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! The leader's workers: who is there, which shards each looks after, and the session with each.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use gust_core::{
     assign::assign,
@@ -61,6 +64,7 @@ impl Leader {
     /// Replicas came or went: shards move as little as possible.
     pub(super) fn on_roster(&mut self, roster: &Roster) {
         self.roster_seen = true;
+        self.tell_of_strangers(roster);
         let members: BTreeMap<ReplicaId, Member> = roster
             .members
             .iter()
@@ -101,6 +105,30 @@ impl Leader {
                 self.open(member, shards);
             }
         }
+    }
+
+    /// Says who is there and gets no work, whenever that changes.
+    fn tell_of_strangers(&mut self, roster: &Roster) {
+        let others = roster
+            .members
+            .iter()
+            .filter(|(_, member)| member.config != self.config);
+        let strangers: BTreeSet<ReplicaId> = others.map(|(name, _)| name.clone()).collect();
+        if strangers == self.strangers {
+            return;
+        }
+        if !strangers.is_empty() {
+            let who: Vec<String> = strangers
+                .iter()
+                .map(|name| format!("{name} at {}", roster.members[name].address))
+                .collect();
+            warn!(
+                replicas = who.join(", "),
+                "replicas of another configuration get no work: if no change is being rolled out, two deployments share \
+                 this `stack` and etcd"
+            );
+        }
+        self.strangers = strangers;
     }
 
     /// Opens a session; an earlier one ends.

@@ -9,6 +9,7 @@ mod held;
 mod lead;
 mod leases;
 mod member;
+mod notice;
 
 use std::sync::Arc;
 

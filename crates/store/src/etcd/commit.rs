@@ -159,6 +159,10 @@ impl Stuck {
                  etcd that was restored from a backup, and restart this replica",
                 EtcdError::Refused("`commits` was moved by somebody else".to_owned()),
             ),
+            Self::Refused(error @ EtcdError::WentBack { .. }) => (
+                "see that etcd has the right data, then restart all replicas",
+                error,
+            ),
             Self::Unclear(error) | Self::Refused(error) => (
                 "etcd does not take writes now; look at its members, gust tries again",
                 error,
