@@ -1,6 +1,6 @@
 //! The leader's end of the stream.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use async_trait::async_trait;
 use gust_core::{
@@ -94,10 +94,15 @@ fn refused(worker: &ReplicaId, ours: Term, status: &Status) -> LinkError {
         (Code::Aborted, _) => LinkError::Late {
             worker: worker.clone(),
         },
-        (code, _) => LinkError::Down {
-            worker: worker.clone(),
-            message: format!("{code:?}: {}", status.message()),
-        },
+        (code, _) => {
+            // Of a broken connection only the cause tells what was wrong, such as a certificate.
+            let cause = status.source();
+            let cause = cause.map_or_else(String::new, |cause| format!(": {}", crate::error_chain(cause)));
+            LinkError::Down {
+                worker: worker.clone(),
+                message: format!("{code:?}: {}{cause}", status.message()),
+            }
+        }
     }
 }
 

@@ -42,12 +42,12 @@ fn event(event: v1::event::Event) -> v1::Event {
     v1::Event { event: Some(event) }
 }
 
-/// No message, an enum's number that nobody knows, a batch's id that is none, and half a message.
+/// No message, a refusal of no class, a batch's id that is none, and half a message.
 fn nonsense() -> Vec<v1::Event> {
     use v1::event::Event::{Refused, Settled};
     let batch = "00000000-0000-0000-0000-000000000001".to_owned();
     let refusal = v1::Refusal {
-        class: 99,
+        class: v1::RefusalClass::Unspecified.into(),
         message: "no".to_owned(),
         ..v1::Refusal::default()
     };

@@ -249,18 +249,18 @@ async fn a_slow_etcd_is_unclear_and_works_again_once_it_is_fast() {
         ..Endpoints::new([slow.url.clone()])
     });
     let (lease, term) = lead(&store).await;
+    let first = put(term, 0);
+    until(|| store.commit(&first)).await;
     slow.delay(Duration::from_secs(1));
     let unclear = store
         .commit(&put(term, 1))
         .await
         .expect_err("nothing answers in time");
     assert!(matches!(unclear, CommitError::Unclear(_)), "{unclear:?}");
-    let source = std::error::Error::source(&unclear).expect("a cause").to_string();
-    assert!(source.contains("no answer within 600ms"), "{source}");
     assert!(matches!(store.renew(lease).await, Err(LeaseError::Unclear(_))));
     slow.delay(Duration::ZERO);
     let (again, next) = (put(term, 1), put(term, 2));
     until(|| store.commit(&again)).await;
     until(|| store.commit(&next)).await;
-    assert_eq!(store.load().await.expect("it is fast").records.len(), 2);
+    assert_eq!(store.load().await.expect("it is fast").records.len(), 3);
 }
