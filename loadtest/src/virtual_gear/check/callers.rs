@@ -17,8 +17,8 @@ pub(super) struct Callers {
     owners: BTreeMap<String, String>,
     /// Hellos that were accepted by the present life of a replica: in which order they came, of which term.
     followed: BTreeMap<usize, Vec<(u64, u64)>>,
-    /// A leader whose lease was ended by somebody else, and when.
-    deposed: Option<(String, Duration)>,
+    /// Leaders whose leases were ended by somebody else, and when.
+    deposed: BTreeMap<String, Duration>,
 }
 
 /// A leader whose lease another replica ended knows that no later: by then it would have stopped by itself.
@@ -38,14 +38,14 @@ impl Callers {
 
     /// Another replica ended the leader's lease.
     pub fn leader_deposed(&mut self, at: Duration, leader: &str) {
-        self.deposed = Some((leader.to_owned(), at));
+        self.deposed.insert(leader.to_owned(), at);
     }
 
     /// Whether a replica cannot know yet that it does not lead any more. What it does then was durable before, and it
     /// writes nothing.
     fn is_unaware(&self, at: Duration, replica: &str) -> bool {
-        let deposed = self.deposed.as_ref();
-        deposed.is_some_and(|(leader, since)| leader == replica && at <= *since + UNAWARE)
+        let deposed = self.deposed.get(replica);
+        deposed.is_some_and(|since| at <= *since + UNAWARE)
     }
 
     /// A replica began anew: it remembers nobody.
