@@ -8,6 +8,7 @@ use std::{
 use gust_core::{
     assign::assign,
     ids::{ReplicaId, Shard},
+    mutant,
     ports::{Command, Hello, Member, Roster, Store},
     tenure::Timing,
 };
@@ -187,6 +188,7 @@ impl Leader {
         let commands: Vec<Command> = create
             .map(|batch| Command::Resume(Box::new(batch.clone())))
             .chain(delete.map(|machine| self.deletion(machine)))
+            .filter(|_| !mutant!("state-not-repeated"))
             .collect();
         info!(gust.worker = %name, commands = commands.len(), "worker is ready");
         self.effects
