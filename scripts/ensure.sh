@@ -97,3 +97,18 @@ ensure_buf() {
   fi
   PATH="$root:$PATH"
 }
+
+# kubernetes-validate at a pinned version: it brings the schemas of each Kubernetes along and needs no network.
+# Returns 1 where there is no Python with venv.
+kubernetes_validate_version=1.37.0
+ensure_kubernetes_validate() {
+  local root="$gust_tools/kubernetes-validate-$kubernetes_validate_version"
+  if [ ! -x "$root/bin/kubernetes-validate" ]; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null || return 1
+    say "installing kubernetes-validate $kubernetes_validate_version into $root"
+    python3 -m venv "$root" || return 1
+    "$root/bin/python" -m pip install --quiet --disable-pip-version-check \
+      "kubernetes-validate==$kubernetes_validate_version" || return 1
+  fi
+  PATH="$root/bin:$PATH"
+}

@@ -26,6 +26,7 @@ step "format" cargo fmt --all --check
 if [ "${1:-}" != quick ]; then
   step "documents: links and anchors" python3 scripts/check-docs.py
   step "protos" scripts/check-proto.sh
+  step "deployment files" scripts/check-deploy.sh
   ensure_cargo_deny
   step "dependencies: bans, licenses, sources" cargo deny --locked check bans licenses sources
 fi

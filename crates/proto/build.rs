@@ -5,12 +5,7 @@ use std::{error::Error, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from("../../proto");
-    let files = [
-        "gust/v1/worker.proto",
-        "gust/v1/machine.proto",
-        "gust/v1/admin.proto",
-    ]
-    .map(|file| root.join(file));
+    let files = ["worker", "machine", "peer", "admin"].map(|name| root.join(format!("gust/v1/{name}.proto")));
     for file in &files {
         println!("cargo::rerun-if-changed={}", file.display());
     }

@@ -39,6 +39,8 @@ pub(crate) fn follow_parent() {
 pub(crate) async fn supervise(config: &Config) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    // Of a replica that died together with its supervisor nobody has given the leases back.
+    give_back(config).await;
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1))
@@ -58,11 +60,15 @@ pub(crate) async fn supervise(config: &Config) -> Result<u8> {
     };
     if !status.success() {
         warn!(%status, "the replica died; its leases are given back");
-        if let Err(error) = gust_server::revoke_leases(config).await {
-            warn!(%error, "leases cannot be given back; they lapse by themselves");
-        }
+        give_back(config).await;
     }
     Ok(code(status))
+}
+
+async fn give_back(config: &Config) {
+    if let Err(error) = gust_server::revoke_leases(config).await {
+        warn!(%error, "leases cannot be given back; they lapse by themselves");
+    }
 }
 
 fn pass(child: &Child, signal: Signal) {

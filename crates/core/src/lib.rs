@@ -8,6 +8,7 @@ pub mod assign;
 pub mod catalog;
 pub mod claim;
 pub mod decide;
+pub mod doubt;
 pub mod evolve;
 pub mod ids;
 pub mod mutant;

@@ -18,6 +18,10 @@ pub const NAMES: &[&str] = &[
     "page-end-trusted",
     "cancel-ignored",
     "lease-believed",
+    "owner-never-stops",
+    "shard-key-ignored",
+    "state-not-repeated",
+    "unclear-taken-for-written",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

@@ -59,6 +59,10 @@ pub struct ToldStore {
     pub watching: Mutex<Watching>,
     /// How often the roster was read.
     pub looks: AtomicUsize,
+    /// Who is there.
+    pub members: Mutex<BTreeMap<ReplicaId, Member>>,
+    /// Terms whose leases were ended, and when.
+    pub deposed: Mutex<Vec<(Term, Instant)>>,
 }
 
 fn refused(act: &'static str) -> StoreError {
@@ -102,6 +106,11 @@ impl Store for ToldStore {
         Err(refused("resigning"))
     }
 
+    async fn depose(&self, term: Term) -> Result<(), StoreError> {
+        self.deposed.lock().unwrap().push((term, Instant::now()));
+        Ok(())
+    }
+
     async fn join(&self, _lease: LeaseId, _member: &Member) -> Result<(), StoreError> {
         Err(refused("joining"))
     }
@@ -131,6 +140,7 @@ impl Store for ToldStore {
         self.looks.fetch_add(1, Ordering::Relaxed);
         Ok(Roster {
             owners: self.owners.lock().unwrap().clone(),
+            members: self.members.lock().unwrap().clone(),
             ..Roster::default()
         })
     }

@@ -9,9 +9,10 @@ pub mod sample;
 mod steps;
 
 pub use presence::{
-    a_campaign_again_on_the_lease_that_leads_returns_its_term, a_shard_has_one_owner_at_a_time,
+    a_campaign_again_on_the_lease_that_leads_returns_its_term,
+    a_lease_that_carries_more_than_the_lead_is_left_alone, a_shard_has_one_owner_at_a_time,
     a_waiter_hears_of_another_roster, an_ended_lease_carries_nothing,
-    revoking_a_lease_ends_all_that_is_tied_to_it,
+    deposing_a_leader_ends_its_term_and_nothing_else, revoking_a_lease_ends_all_that_is_tied_to_it,
 };
 pub use steps::{a_commit_may_be_larger_than_any_transaction, of_several_steps_the_last_word_on_a_key_holds};
 
@@ -61,6 +62,8 @@ macro_rules! conformance_suite {
             a_shard_has_one_owner_at_a_time,
             an_ended_lease_carries_nothing,
             a_waiter_hears_of_another_roster,
+            deposing_a_leader_ends_its_term_and_nothing_else,
+            a_lease_that_carries_more_than_the_lead_is_left_alone,
         );
     };
     (@each $bed:expr, $($name:ident),+ $(,)?) => {

@@ -172,6 +172,11 @@ impl Store for EmbeddedStore {
         self.ask("resigning", move |writer| writer.resign(term)).await?
     }
 
+    async fn depose(&self, term: Term) -> Result<(), StoreError> {
+        self.ask("ending the lease of a leader", move |writer| writer.depose(term))
+            .await?
+    }
+
     async fn join(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
         let member = member.clone();
         self.ask("joining", move |writer| writer.presence.join(lease, member))

@@ -3,6 +3,7 @@
 //! All tasks of a replica run on its host. A crash drops every one of them at once, wherever it waits; a freeze
 //! stops them from being polled while time goes on, as SIGSTOP does.
 
+mod attend;
 mod life;
 
 use std::{
@@ -23,6 +24,8 @@ use life::Life;
 
 use super::alarm::Alarm;
 
+pub use attend::Answer;
+
 /// Starts the software of a replica on its host.
 pub type Boot = Arc<dyn Fn(usize, Arc<dyn Executor>, Clock) + Send + Sync>;
 /// Called once what was planned has met something.
@@ -42,7 +45,10 @@ struct Inner {
     hosts: Vec<Arc<Host>>,
     /// Cut ways between replicas, each direction for itself, until when.
     cuts: Mutex<BTreeMap<(usize, usize), Cut>>,
-    healed: Notify,
+    /// Replicas whose port refuses everybody, although they live.
+    closed: Mutex<BTreeMap<usize, Cut>>,
+    /// A host or a way is not what it was.
+    changed: Notify,
     world: Tasks,
     boot: Mutex<Option<Boot>>,
     told: Told,
@@ -69,6 +75,8 @@ struct State {
     life: u64,
     up: bool,
     frozen: bool,
+    /// The whole host is down: nobody answers for it.
+    dark: bool,
     polls: u64,
     crash_at: Option<(u64, Duration, OnMet)>,
     parked: Vec<Waker>,
@@ -96,7 +104,8 @@ impl Hosts {
             inner: Arc::new(Inner {
                 hosts: hosts.collect(),
                 cuts: Mutex::default(),
-                healed: Notify::new(),
+                closed: Mutex::default(),
+                changed: Notify::new(),
                 world,
                 boot: Mutex::new(None),
                 told,
@@ -135,8 +144,9 @@ impl Hosts {
         self.host(replica).is_some_and(|host| host.state().frozen)
     }
 
-    /// No task of the replica is polled again. It starts anew after `down`. False if it was down.
-    pub fn crash(&self, replica: usize, down: Duration) -> bool {
+    /// No task of the replica is polled again. It starts anew after `down`, and so does its host if that went down with
+    /// it. False if it was down.
+    pub fn crash(&self, replica: usize, down: Duration, whole_host: bool) -> bool {
         let Some(host) = self.host(replica) else {
             return false;
         };
@@ -147,6 +157,7 @@ impl Hosts {
             }
             state.life += 1;
             (state.up, state.frozen, state.crash_at) = (false, false, None);
+            state.dark = whole_host;
             state.parked.clear();
             std::mem::take(&mut state.tasks)
         };
@@ -154,6 +165,7 @@ impl Hosts {
             task.abort();
         }
         (self.inner.told)(replica, HostEvent::Crashed);
+        self.inner.changed.notify_waiters();
         let hosts = self.clone();
         self.inner.world.spawn("restart", async move {
             tokio::time::sleep(down).await;
@@ -192,7 +204,8 @@ impl Hosts {
             state.life
         };
         (self.inner.told)(replica, HostEvent::Frozen);
-        let (host, told) = (Arc::clone(host), Arc::clone(&self.inner.told));
+        self.inner.changed.notify_waiters();
+        let (host, inner) = (Arc::clone(host), Arc::clone(&self.inner));
         self.inner.world.spawn("thaw", async move {
             tokio::time::sleep(lasting).await;
             let parked = {
@@ -203,7 +216,8 @@ impl Hosts {
                 state.frozen = false;
                 std::mem::take(&mut state.parked)
             };
-            told(host.at, HostEvent::Thawed);
+            (inner.told)(host.at, HostEvent::Thawed);
+            inner.changed.notify_waiters();
             parked.into_iter().for_each(Waker::wake);
         });
         true
@@ -223,10 +237,24 @@ impl Hosts {
             cuts.insert(way, Cut { until, met });
         }
         drop(cuts);
+        self.heals_after(lasting);
+    }
+
+    /// The port of a replica refuses everybody for so long, although it lives. `met` is called when it first does.
+    pub fn close(&self, replica: usize, lasting: Duration, met: OnMet) {
+        let until = Instant::now() + lasting;
+        let met = Arc::new(Mutex::new(Some(met)));
+        self.closed().insert(replica, Cut { until, met });
+        self.heals_after(lasting);
+    }
+
+    /// A way is not what it was, and is again after so long.
+    fn heals_after(&self, lasting: Duration) {
         let hosts = self.clone();
+        self.inner.changed.notify_waiters();
         self.inner.world.spawn("heal", async move {
             tokio::time::sleep(lasting).await;
-            hosts.inner.healed.notify_waiters();
+            hosts.inner.changed.notify_waiters();
         });
     }
 
@@ -250,11 +278,18 @@ impl Hosts {
             let cut = cuts.get(&(a, b)).filter(|cut| cut.until > Instant::now())?;
             (cut.until, Arc::clone(&cut.met))
         };
-        let met = met.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(met) = met {
-            met();
-        }
+        meets(&met);
         Some(until)
+    }
+
+    /// Somebody knocks at a replica's port: true if it is refused although the replica lives.
+    fn is_closed(&self, replica: usize) -> bool {
+        let met = {
+            let closed = self.closed();
+            let cut = closed.get(&replica).filter(|cut| cut.until > Instant::now());
+            cut.map(|cut| Arc::clone(&cut.met))
+        };
+        met.inspect(meets).is_some()
     }
 
     /// Sets the replica's wall clock wrong by so many milliseconds, for good. False if it is down: it will be
@@ -298,7 +333,7 @@ impl Hosts {
             if state.up {
                 return;
             }
-            state.up = true;
+            (state.up, state.dark) = (true, false);
             let clock = Clock::starting_at(self.wall(state.skew));
             state.clock = Some(clock.clone());
             (self.life(host, state.life), clock)
@@ -313,13 +348,26 @@ impl Hosts {
         if let Some(boot) = boot {
             boot(replica, executor, clock);
         }
+        self.inner.changed.notify_waiters();
     }
 
     fn host(&self, replica: usize) -> Option<&Arc<Host>> {
         self.inner.hosts.get(replica)
     }
 
+    fn closed(&self) -> MutexGuard<'_, BTreeMap<usize, Cut>> {
+        self.inner.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cuts(&self) -> MutexGuard<'_, BTreeMap<(usize, usize), Cut>> {
         self.inner.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells that something planned has met something, the first time.
+fn meets(met: &Arc<Mutex<Option<OnMet>>>) {
+    let met = met.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(met) = met {
+        met();
     }
 }

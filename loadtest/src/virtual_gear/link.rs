@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use gust_core::{
     ids::ReplicaId,
-    ports::{Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Member, Session},
+    ports::{Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Member, Parting, Session},
 };
 use gust_server::{replica::Links, worker::Worker};
 use tokio::{
@@ -20,17 +20,17 @@ use tokio::{
 };
 
 use super::{
-    hosts::Hosts,
+    hosts::{Answer, Hosts},
     net::{Fate, Net, Passage, Point},
     witness::Witness,
     world::Shared,
 };
 
 /// A stream that hears nothing for so long is given up by both ends: HTTP/2 keepalive.
-const KEEPALIVE: Duration = Duration::from_secs(4);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// A connection that is not made in that time is given up.
-const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
 /// The replicas' workers, as far as they run.
 pub type Workers = Arc<std::sync::Mutex<Vec<Option<Worker>>>>;
@@ -81,6 +81,10 @@ impl Link for VirtualLink {
         &self.name
     }
 
+    async fn attend(&self) -> Parting {
+        self.way.hosts.attend(self.way.from, self.to).await
+    }
+
     async fn open(&self, hello: &Hello) -> Result<Session, LinkError> {
         let VirtualLinks { from, net, hosts, .. } = &self.way;
         let passage = net.weather.passage(*from, Point::LinkOpen);
@@ -88,11 +92,13 @@ impl Link for VirtualLink {
             tokio::time::sleep(CONNECT).await;
             return Err(self.down("no connection within 2 s"));
         }
-        let ways = [(*from, self.to), (self.to, *from)];
-        let cut = ways.map(|(a, b)| hosts.hindered(a, b));
-        if cut.iter().any(Option::is_some) {
-            tokio::time::sleep(CONNECT).await;
-            return Err(self.down("no connection within 2 s"));
+        match hosts.answer(*from, self.to) {
+            Answer::Mute => {
+                tokio::time::sleep(CONNECT).await;
+                return Err(self.down("no connection within 2 s"));
+            }
+            Answer::Refused => return Err(self.down("connection refused")),
+            Answer::Frozen | Answer::There => {}
         }
         // Once it has left, a hello is out of the leader's hands: it arrives even if nobody waits for the answer.
         let (reply, answer) = oneshot::channel();

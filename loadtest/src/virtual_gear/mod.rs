@@ -11,6 +11,8 @@ mod cloud;
 mod cover;
 mod etcd;
 mod expected;
+#[cfg(test)]
+mod failover;
 mod hosts;
 mod inject;
 mod link;

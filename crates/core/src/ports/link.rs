@@ -182,6 +182,17 @@ pub struct Session {
     pub events: Box<dyn EventStream>,
 }
 
+/// How a connection to a replica ended, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// It was there, and broke.
+    Broke,
+    /// It was not made: the host says that nobody listens there.
+    Refused,
+    /// It was not made, and nobody said why: a slow, frozen or cut-off host, or one that does not trust us.
+    Silent(String),
+}
+
 /// The way to one worker.
 #[async_trait]
 pub trait Link: Send + Sync {
@@ -190,4 +201,7 @@ pub trait Link: Send + Sync {
 
     /// Opens a session. The worker's first event is [`Event::Ready`].
     async fn open(&self, hello: &Hello) -> Result<Session, LinkError>;
+
+    /// Connects to the replica and stays connected, saying nothing, for as long as that lasts.
+    async fn attend(&self) -> Parting;
 }

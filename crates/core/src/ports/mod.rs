@@ -13,7 +13,9 @@ pub use cloud::{
     Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef,
     OperationState, Quota, RefusalClass,
 };
-pub use link::{Capacity, Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Session};
+pub use link::{
+    Capacity, Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Parting, Session,
+};
 pub use source::{
     AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
     Remedy, Reserved, Source, SourceError, Tokens,

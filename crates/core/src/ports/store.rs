@@ -236,6 +236,11 @@ pub trait Store: Send + Sync {
     /// Gives leadership up, if `term` still leads.
     async fn resign(&self, term: Term) -> Result<(), StoreError>;
 
+    /// Takes the lead from whoever holds it, if `term` still leads: for who found the leader dead. Ends the lease
+    /// on which the leader's key hangs and no other; one that carries a member or a shard as well is left alone,
+    /// with an error.
+    async fn depose(&self, term: Term) -> Result<(), StoreError>;
+
     /// Shows `member` to the others for as long as `lease` lasts.
     async fn join(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError>;
 

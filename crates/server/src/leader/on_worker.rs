@@ -39,9 +39,19 @@ impl Leader {
                 shard,
                 begun_at,
                 instances,
-            } => self.on_inventory(&shard, begun_at, instances),
-            Event::Capacity { shard, capacity } => self.on_capacity(&shard, capacity),
+            } if self.looks_after(worker, &shard) => self.on_inventory(&shard, begun_at, instances),
+            Event::Capacity { shard, capacity } if self.looks_after(worker, &shard) => {
+                self.on_capacity(&shard, capacity);
+            }
+            Event::Inventory { shard, .. } | Event::Capacity { shard, .. } => {
+                warn!(gust.worker = %worker, gust.shard = %shard, "a worker speaks of a shard that it was not given");
+            }
         }
+    }
+
+    fn looks_after(&self, worker: &ReplicaId, shard: &Shard) -> bool {
+        let state = self.shards.get(shard);
+        state.is_some_and(|state| state.worker.as_ref() == Some(worker))
     }
 
     fn on_settled(&mut self, batch: BatchId, fates: &[(MachineName, MemberFate)]) {

@@ -99,6 +99,8 @@ pub(super) struct Leader {
     pub registered: BTreeSet<SourceName>,
     pub roster_seen: bool,
     pub workers: BTreeMap<ReplicaId, WorkerState>,
+    /// Replicas that are not used as workers, since their configuration is another.
+    pub strangers: BTreeSet<ReplicaId>,
     pub sessions: u64,
     pub ask: BTreeMap<SourceName, watch::Sender<Ask>>,
     pub notes: Notes,

@@ -94,3 +94,6 @@ impl Talk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

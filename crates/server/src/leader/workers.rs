@@ -1,10 +1,14 @@
 //! The leader's workers: who is there, which shards each looks after, and the session with each.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use gust_core::{
     assign::assign,
     ids::{ReplicaId, Shard},
+    mutant,
     ports::{Command, Hello, Member, Roster, Store},
     tenure::Timing,
 };
@@ -62,6 +66,7 @@ impl Leader {
     pub(super) fn on_roster(&mut self, roster: &Roster) {
         self.roster_seen = true;
         self.roster = roster.clone();
+        self.tell_of_strangers(roster);
         let members: BTreeMap<ReplicaId, Member> = roster
             .members
             .iter()
@@ -102,6 +107,30 @@ impl Leader {
                 self.open(member, shards);
             }
         }
+    }
+
+    /// Says who is there and gets no work, whenever that changes.
+    fn tell_of_strangers(&mut self, roster: &Roster) {
+        let others = roster
+            .members
+            .iter()
+            .filter(|(_, member)| member.config != self.config);
+        let strangers: BTreeSet<ReplicaId> = others.map(|(name, _)| name.clone()).collect();
+        if strangers == self.strangers {
+            return;
+        }
+        if !strangers.is_empty() {
+            let who: Vec<String> = strangers
+                .iter()
+                .map(|name| format!("{name} at {}", roster.members[name].address))
+                .collect();
+            warn!(
+                replicas = who.join(", "),
+                "replicas of another configuration get no work: if no change is being rolled out, two deployments share \
+                 this `stack` and etcd"
+            );
+        }
+        self.strangers = strangers;
     }
 
     /// Opens a session; an earlier one ends.
@@ -160,6 +189,7 @@ impl Leader {
         let commands: Vec<Command> = create
             .map(|batch| Command::Resume(Box::new(batch.clone())))
             .chain(delete.map(|machine| self.deletion(machine)))
+            .filter(|_| !mutant!("state-not-repeated"))
             .collect();
         info!(gust.worker = %name, commands = commands.len(), "worker is ready");
         self.effects

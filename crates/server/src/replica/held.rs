@@ -9,6 +9,7 @@ use std::{
 };
 
 use gust_core::{
+    mutant,
     ports::{Lease, LeaseError, LeaseId, Store},
     tenure::{Tenure, Timing},
 };
@@ -52,12 +53,12 @@ impl Held {
     /// True while its holder may act.
     pub fn is_valid(&self) -> bool {
         // The mutant believes in a lease for as long as the process lives.
-        gust_core::mutant!("lease-believed") || self.tenure().holds(self.clock.elapsed())
+        mutant!("lease-believed") || self.tenure().holds(self.clock.elapsed())
     }
 
     /// Waits until it is not valid any more.
     pub async fn lapsed(&self) {
-        if gust_core::mutant!("lease-believed") {
+        if mutant!("lease-believed") {
             std::future::pending::<()>().await;
         }
         while self.is_valid() {
@@ -77,7 +78,7 @@ impl Held {
     pub async fn permit(&self) {
         loop {
             let moved = self.state.moved.notified();
-            if self.is_valid() {
+            if self.is_valid() || mutant!("owner-never-stops") {
                 return;
             }
             moved.await;

@@ -6,7 +6,7 @@ use gust_core::ports::{Candidacy, Lease, Member, Revision, Roster, StoreError};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::{Held, Leadership, Replica, held};
+use super::{Held, Leadership, Replica, held, notice::Notice};
 use crate::{
     leader::{self, End},
     task::{Backoff, Tasks},
@@ -77,8 +77,14 @@ impl Replica {
     // Stands for election on one lease until it was elected and its leadership has ended.
     async fn stand(&self, lease: Lease, held: &Held, tasks: &Tasks, backoff: &mut Backoff) -> End {
         let mut said = false;
+        let mut notice = Notice::default();
         loop {
-            if let Ok(Ok(roster)) = timeout(self.timing.call, self.store().roster()).await
+            let roster = timeout(self.timing.call, self.store().roster()).await;
+            let roster = roster.ok().and_then(Result::ok);
+            for line in roster.iter().flat_map(|roster| notice.look(roster, &self.me)) {
+                warn!("{line}");
+            }
+            if let Some(roster) = roster
                 && outvoted(&roster, &self.me)
             {
                 if !std::mem::replace(&mut said, true) {

@@ -4,10 +4,12 @@
 //! elected, the leader's key. Losing one ends what hangs on it, and nothing else. Whoever holds a lease stops
 //! on its own before the lease can lapse; the store's fence stands behind that.
 
+mod attend;
 mod held;
 mod lead;
 mod leases;
 mod member;
+mod notice;
 
 use std::sync::Arc;
 
@@ -89,10 +91,22 @@ impl Replica {
             leases: self.leases.clone(),
         };
         member.spawn("member", keeper.clone().stay());
+        member.spawn("attend", self.attendant().stay());
         let end = self.campaign(tasks).await;
         member.stop().await;
         keeper.leave().await;
         end
+    }
+
+    fn attendant(&self) -> attend::Attendant {
+        attend::Attendant {
+            store: Arc::clone(&self.parts.store),
+            links: Arc::clone(&self.links),
+            clock: self.parts.clock.clone(),
+            dice: self.parts.dice.clone(),
+            timing: self.timing,
+            leadership: self.leadership.subscribe(),
+        }
     }
 
     fn store(&self) -> &dyn Store {

@@ -1,16 +1,18 @@
 //! The leader's end of the stream.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use async_trait::async_trait;
 use gust_core::{
     ids::{ReplicaId, Term},
-    ports::{Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Session},
+    ports::{Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Parting, Session},
 };
 use gust_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Endpoint};
+
+use super::attend;
 
 /// The way to one worker over gRPC.
 pub struct GrpcLink {
@@ -41,6 +43,10 @@ impl GrpcLink {
 impl Link for GrpcLink {
     fn worker(&self) -> &ReplicaId {
         &self.worker
+    }
+
+    async fn attend(&self) -> Parting {
+        attend::attend(&self.endpoint).await
     }
 
     async fn open(&self, hello: &Hello) -> Result<Session, LinkError> {
@@ -88,10 +94,15 @@ fn refused(worker: &ReplicaId, ours: Term, status: &Status) -> LinkError {
         (Code::Aborted, _) => LinkError::Late {
             worker: worker.clone(),
         },
-        (code, _) => LinkError::Down {
-            worker: worker.clone(),
-            message: format!("{code:?}: {}", status.message()),
-        },
+        (code, _) => {
+            // Of a broken connection only the cause tells what was wrong, such as a certificate.
+            let cause = status.source();
+            let cause = cause.map_or_else(String::new, |cause| format!(": {}", crate::error_chain(cause)));
+            LinkError::Down {
+                worker: worker.clone(),
+                message: format!("{code:?}: {}{cause}", status.message()),
+            }
+        }
     }
 }
 

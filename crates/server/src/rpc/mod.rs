@@ -1,6 +1,7 @@
 //! The thin gRPC skin over leader and worker.
 
 mod admin;
+mod attend;
 mod forward;
 mod identity;
 mod link;
@@ -9,6 +10,7 @@ mod peers;
 mod worker;
 
 pub use admin::{AdminRpc, Callers, Me};
+pub use attend::PeerRpc;
 pub use forward::Forward;
 pub use identity::{IdentityError, Verifier};
 pub use link::GrpcLink;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use gust_core::{
     ids::ReplicaId,
-    ports::{Hello, Link, LinkError, Member, Session},
+    ports::{Hello, Link, LinkError, Member, Parting, Session},
     secret::Secret,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig};
@@ -113,6 +113,10 @@ impl Link for NoWay {
             worker: self.worker.clone(),
             message: self.message.clone(),
         })
+    }
+
+    async fn attend(&self) -> Parting {
+        Parting::Silent(self.message.clone())
     }
 }
 

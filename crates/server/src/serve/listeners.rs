@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use gust_core::{ids::ProjectId, ports::Cloud, secret::Secret};
 use gust_proto::v1::{
     admin_service_server::AdminServiceServer, machine_service_server::MachineServiceServer,
-    worker_service_server::WorkerServiceServer,
+    peer_service_server::PeerServiceServer, worker_service_server::WorkerServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     config::Config,
     leader::Handle,
-    rpc::{AdminRpc, Forward, MachineRpc, PeerLinks, PeerTls, Verifier, WorkerRpc},
+    rpc::{AdminRpc, Forward, MachineRpc, PeerLinks, PeerRpc, PeerTls, Verifier, WorkerRpc},
     task::Tasks,
     worker::Worker,
 };
@@ -106,6 +106,7 @@ pub(super) async fn serve_workers(
     }
     let server = server
         .add_service(service)
+        .add_service(PeerServiceServer::new(PeerRpc))
         .add_optional_service(passed_on.machines.filter(|_| peer.is_some()))
         .add_optional_service(peer.map(|_| passed_on.admin))
         .serve_with_incoming(TcpListenerStream::new(listener));

@@ -88,3 +88,60 @@ async fn wait_for(way: &dyn etcd::Etcd) {
     }
     info!("etcd is there");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use etcd::{EtcdError, Found, Keys, Range, Txn, TxnAnswer, Watch};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Fails as it is told to, then answers.
+    struct Failing(Mutex<Vec<EtcdError>>);
+
+    #[async_trait]
+    impl etcd::Etcd for Failing {
+        async fn range(&self, _: Range) -> Result<Found, EtcdError> {
+            self.0
+                .lock()
+                .unwrap()
+                .pop()
+                .map_or_else(|| Ok(Found::default()), Err)
+        }
+
+        async fn txn(&self, _: Arc<Txn>) -> Result<TxnAnswer, EtcdError> {
+            unreachable!("nothing is written before it answers")
+        }
+
+        async fn lease_grant(&self, _: u64) -> Result<(i64, u64), EtcdError> {
+            unreachable!("no lease is taken before it answers")
+        }
+
+        async fn lease_keep_alive(&self, _: i64) -> Result<u64, EtcdError> {
+            Err(EtcdError::NoLease)
+        }
+
+        async fn lease_revoke(&self, _: i64) -> Result<(), EtcdError> {
+            Err(EtcdError::NoLease)
+        }
+
+        async fn watch(&self, _: Vec<Keys>, _: u64) -> Result<Box<dyn Watch>, EtcdError> {
+            unreachable!("nothing is watched before it answers")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_etcd_that_is_down_or_refuses_us_at_the_start_is_waited_for() {
+        let problems = [
+            EtcdError::Unclear("tcp connect error: Connection refused".to_owned()),
+            EtcdError::Refused("authentication failed; check the user and the password".to_owned()),
+            EtcdError::Unclear("no answer within 600ms".to_owned()),
+        ];
+        let (way, start) = (Failing(Mutex::new(problems.into())), Instant::now());
+        wait_for(&way).await;
+        assert_eq!(start.elapsed(), 3 * AGAIN);
+    }
+}

@@ -134,6 +134,17 @@ impl Servers {
         self.spawn(nth);
     }
 
+    /// Kills a member and starts it again with nothing, as after its disk was replaced; does not wait. Of a cluster of
+    /// one that is another cluster.
+    ///
+    /// # Panics
+    /// If its data cannot be removed, or it cannot be started.
+    pub fn lose_data(&mut self, nth: usize) {
+        self.kill(nth);
+        std::fs::remove_dir_all(self.dir.path().join(format!("m{nth}"))).expect("it had data");
+        self.spawn(nth);
+    }
+
     fn spawn(&mut self, nth: usize) {
         let name = |nth: usize| format!("m{nth}");
         let peer = |member: &Member| format!("http://{}", member.dialled);

@@ -165,3 +165,41 @@ pub async fn a_waiter_hears_of_another_roster(bed: &dyn Bed) {
     waiting.await.expect("the store works");
     store.roster_changed(before).await.expect("the store works");
 }
+
+/// What others hold stays, a term that is over is nobody's loss, and what the deposed leader still sends is refused.
+pub async fn deposing_a_leader_ends_its_term_and_nothing_else(bed: &dyn Bed) {
+    let store = bed.open().await;
+    let (leads, carries) = (lease(&*store).await, lease(&*store).await);
+    let elected = store.campaign(leads, &replica("a")).await;
+    let Ok(Candidacy::Elected(term)) = elected else {
+        panic!("nobody else leads, but {elected:?}");
+    };
+    store.join(carries, &member("a")).await.expect("the lease lives");
+    let owned = store.own(carries, &shard("east"), &replica("a")).await;
+    assert_eq!(owned.expect("the lease lives"), Ownership::Ours);
+    for _ in 0..2 {
+        store.depose(term).await.expect("no error if it is over");
+    }
+    let left = store.roster().await.expect("the store works");
+    assert_eq!(left.leader, None);
+    assert_eq!((left.members.len(), left.owners.len()), (1, 1));
+    assert!(matches!(store.renew(leads).await, Err(LeaseError::Gone)));
+    fenced(store.commit(&commit(term, vec![Change::PutJob(job(1))])).await);
+    let next = lead(&*store).await;
+    store.depose(term).await.expect("no error if it is over");
+    put(&*store, next, vec![Change::PutJob(job(1))]).await;
+}
+
+/// Membership is never ended along with the lead.
+pub async fn a_lease_that_carries_more_than_the_lead_is_left_alone(bed: &dyn Bed) {
+    let store = bed.open().await;
+    let both = lease(&*store).await;
+    let elected = store.campaign(both, &replica("a")).await;
+    let Ok(Candidacy::Elected(term)) = elected else {
+        panic!("nobody else leads, but {elected:?}");
+    };
+    store.join(both, &member("a")).await.expect("the lease lives");
+    store.depose(term).await.expect_err("a member hangs on it");
+    put(&*store, term, vec![Change::PutJob(job(1))]).await;
+    store.renew(both).await.expect("it lives");
+}

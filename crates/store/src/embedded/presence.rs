@@ -77,6 +77,20 @@ impl Presence {
         })
     }
 
+    /// An error if a member or a shard hangs on the lease.
+    pub fn check_bare(&self, act: &'static str, lease: LeaseId) -> Result<(), StoreError> {
+        let members = self.members.values().map(|(held, _)| *held);
+        let owners = self.owners.values().map(|(held, _)| *held);
+        if members.chain(owners).all(|held| held != lease) {
+            return Ok(());
+        }
+        Err(StoreError {
+            act,
+            hint: "a member or a shard hangs on it as well".to_owned(),
+            source: None,
+        })
+    }
+
     pub fn join(&mut self, lease: LeaseId, member: Member) -> Result<(), StoreError> {
         self.check("joining", lease)?;
         self.members.insert(member.replica.clone(), (lease, member));

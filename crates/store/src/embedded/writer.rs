@@ -155,6 +155,17 @@ impl Writer {
         self.vacate("resigning")
     }
 
+    pub fn depose(&mut self, term: Term) -> Result<(), StoreError> {
+        match self.presence.leader().filter(|leader| leader.term == term) {
+            Some(leader) => {
+                let lease = leader.lease;
+                self.presence.check_bare("ending the lease of a leader", lease)?;
+                self.revoke(lease)
+            }
+            None => Ok(()),
+        }
+    }
+
     pub fn revoke(&mut self, lease: LeaseId) -> Result<(), StoreError> {
         self.presence.revoke(lease);
         if self.presence.leader().is_none_or(|leader| leader.lease != lease) {

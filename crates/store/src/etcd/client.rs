@@ -177,4 +177,6 @@ impl Etcd for Cluster {
 }
 
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod tests;

@@ -40,6 +40,7 @@ mod layout;
 mod load;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod onward;
 mod pack;
 mod presence;
 #[cfg(test)]
@@ -69,6 +70,7 @@ use crate::{
 use chain::Chain;
 use layout::Layout;
 use load::Seen;
+use onward::Onward;
 pub use wire::{
     Compare, Etcd, EtcdError, Event, Found, KeyValue, Keys, Op, Range, Txn, TxnAnswer, Value, Watch,
 };
@@ -116,7 +118,7 @@ impl EtcdStore {
     /// A store on this way to etcd. Nothing is asked before it is used.
     pub fn new(etcd: Arc<dyn Etcd>, config: Config) -> Self {
         Self {
-            etcd,
+            etcd: Arc::new(Onward::new(etcd)),
             layout: Layout::new(&config.stack),
             config,
             chain: tokio::sync::Mutex::default(),
@@ -194,6 +196,7 @@ fn failed(act: &'static str, error: EtcdError) -> StoreError {
     let hint = match error {
         EtcdError::NoLease => "the lease has ended; take a new one",
         EtcdError::Compacted { .. } => "etcd compacts faster than gust reads; compact less often",
+        EtcdError::WentBack { .. } => "see that etcd has the right data, then restart all replicas",
         EtcdError::Refused(_) | EtcdError::Unclear(_) => "look at etcd's members; gust tries again",
     };
     StoreError {
@@ -224,6 +227,10 @@ impl Store for EtcdStore {
 
     async fn resign(&self, term: Term) -> Result<(), StoreError> {
         self.give_up(term).await
+    }
+
+    async fn depose(&self, term: Term) -> Result<(), StoreError> {
+        self.end_term(term).await
     }
 
     async fn join(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {

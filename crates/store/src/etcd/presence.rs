@@ -60,6 +60,30 @@ impl EtcdStore {
         self.delete_if("resigning", held, key).await.map(drop)
     }
 
+    /// The term is looked at again with the lease in hand: a lease is never another term's, so ending it late does no
+    /// harm.
+    pub(super) async fn end_term(&self, term: Term) -> Result<(), StoreError> {
+        let act = "ending the lease of a leader";
+        let reads = self.roster_keys().map(|keys| Op::Range(Range::all(keys)));
+        let txn = Txn {
+            success: reads.into(),
+            ..Txn::default()
+        };
+        let answer = self.ask(act, txn).await?;
+        let mut kvs = answer.found.iter().flat_map(|found| &found.kvs);
+        let leader = kvs.find(|kv| kv.key == self.layout.leader());
+        let Some(leader) = leader.filter(|kv| kv.create_revision == term.0) else {
+            return Ok(());
+        };
+        match kvs.find(|kv| kv.lease == leader.lease) {
+            None => self.end_lease(LeaseId(leader.lease)).await,
+            Some(other) => Err(failed(
+                act,
+                EtcdError::Refused(format!("`{}` hangs on it as well", other.key)),
+            )),
+        }
+    }
+
     pub(super) async fn show(&self, lease: LeaseId, member: &Member) -> Result<(), StoreError> {
         let value: Arc<[u8]> = serde_json::to_vec(member).expect("texts are always JSON").into();
         let key = self.layout.member(&member.replica);

@@ -25,6 +25,14 @@ pub enum EtcdError {
         /// The oldest revision that is left; 0 if not told.
         revision: u64,
     },
+    /// The revision went back: this is not the etcd that it was. It had no effect.
+    #[error("etcd has gone back from revision {from} to {to}: its data was lost or restored from a backup")]
+    WentBack {
+        /// The highest revision that was seen before.
+        from: u64,
+        /// The one of the answer.
+        to: u64,
+    },
     /// It had its effect, or has not, or will have it later. For a watch: it has ended.
     #[error("no clear answer from etcd: {0}")]
     Unclear(String),

@@ -17,7 +17,12 @@ pub(super) struct Callers {
     owners: BTreeMap<String, String>,
     /// Hellos that were accepted by the present life of a replica: in which order they came, of which term.
     followed: BTreeMap<usize, Vec<(u64, u64)>>,
+    /// Leaders whose leases were ended by somebody else, and when.
+    deposed: BTreeMap<String, Duration>,
 }
+
+/// A leader whose lease another replica ended knows that no later: by then it would have stopped by itself.
+const UNAWARE: Duration = Duration::from_secs(4);
 
 impl Callers {
     /// The key of a shard, below `shards/`, was written or removed.
@@ -31,6 +36,18 @@ impl Callers {
         }
     }
 
+    /// Another replica ended the leader's lease.
+    pub fn leader_deposed(&mut self, at: Duration, leader: &str) {
+        self.deposed.insert(leader.to_owned(), at);
+    }
+
+    /// Whether a replica cannot know yet that it does not lead any more. What it does then was durable before, and it
+    /// writes nothing.
+    fn is_unaware(&self, at: Duration, replica: &str) -> bool {
+        let deposed = self.deposed.get(replica);
+        deposed.is_some_and(|since| at <= *since + UNAWARE)
+    }
+
     /// A replica began anew: it remembers nobody.
     pub fn forget(&mut self, replica: usize) {
         self.followed.remove(&replica);
@@ -40,7 +57,7 @@ impl Callers {
 impl Checker {
     /// A call to Buildkite leaves a replica of this name.
     pub fn calls_buildkite(&mut self, at: Duration, replica: &str, call: &str) {
-        if self.store.leader == replica {
+        if self.store.leader == replica || self.callers.is_unaware(at, replica) {
             return;
         }
         self.catch_up(at);

@@ -40,6 +40,10 @@ impl Checker {
             None => {}
             Some(None) => {
                 self.trail.leader(at, "gone", self.store.term);
+                let by = commit.replica.as_ref();
+                if by.is_some_and(|by| *by != self.store.leader) {
+                    self.callers.leader_deposed(at, &self.store.leader);
+                }
                 self.store.term = 0;
                 self.store.leader.clear();
                 self.shown.deposed();

@@ -85,7 +85,7 @@ impl Future for Gated {
             Turn::Wait => return Poll::Pending,
             Turn::Crash(down, met) => {
                 met();
-                self.hosts.crash(self.host.at, down);
+                self.hosts.crash(self.host.at, down, false);
                 self.task = None;
                 return Poll::Ready(());
             }

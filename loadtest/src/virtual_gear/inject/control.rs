@@ -13,14 +13,16 @@ use super::super::{
 pub trait HostControl: Send + Sync {
     /// How many replicas there are.
     fn count(&self) -> usize;
-    /// A replica dies and comes again. False if it was down.
-    fn crash(&self, replica: usize, down: Duration) -> bool;
+    /// A replica dies, with its host or alone, and comes again. False if it was down.
+    fn crash(&self, replica: usize, down: Duration, whole_host: bool) -> bool;
     /// A replica dies after so many polls more; `met` is called if it does.
     fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet);
     /// A replica stands still. False if it was down or stood still.
     fn freeze(&self, replica: usize, lasting: Duration) -> bool;
     /// The way from `a` to `b` is cut, and back unless `half`; `met` is called once something is hindered.
     fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet);
+    /// The port of a replica refuses everybody, although it lives; `met` is called once it does.
+    fn close(&self, replica: usize, lasting: Duration, met: OnMet);
     /// A wall clock is wrong from now on by so many milliseconds. False if the replica is down.
     fn skew(&self, replica: usize, millis: i64) -> bool;
     /// True while a replica runs.

@@ -15,8 +15,8 @@ impl HostControl for Hosts {
         Self::count(self)
     }
 
-    fn crash(&self, replica: usize, down: Duration) -> bool {
-        Self::crash(self, replica, down)
+    fn crash(&self, replica: usize, down: Duration, whole_host: bool) -> bool {
+        Self::crash(self, replica, down, whole_host)
     }
 
     fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet) {
@@ -29,6 +29,10 @@ impl HostControl for Hosts {
 
     fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet) {
         Self::cut(self, a, b, lasting, half, met);
+    }
+
+    fn close(&self, replica: usize, lasting: Duration, met: OnMet) {
+        Self::close(self, replica, lasting, met);
     }
 
     fn skew(&self, replica: usize, millis: i64) -> bool {

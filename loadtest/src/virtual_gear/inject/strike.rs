@@ -21,6 +21,7 @@ pub(super) fn is_immediate(what: &What) -> bool {
                 | What::ReplicaFreezePastLease { .. }
                 | What::LinkCut { .. }
                 | What::LinkHalfOpen { .. }
+                | What::PortClosed { .. }
                 | What::ClockWrong { .. }
                 | What::EtcdGone { .. }
                 | What::EtcdSlow { .. }
@@ -45,11 +46,20 @@ impl Injector {
         let for_ms = |ms: u64| self.until_quiet(ms);
         let mut down = None;
         match what {
-            What::ReplicaCrash { replica, down_ms } => {
+            What::ReplicaCrash {
+                replica,
+                down_ms,
+                host,
+            } => {
                 let replica = self.who(*replica, aim);
-                if hosts.crash(replica, for_ms(*down_ms)) {
+                if hosts.crash(replica, for_ms(*down_ms), *host) {
                     down = Some(replica);
-                    self.met(kind, Subject::Replica(replica), format!("down for {down_ms} ms"));
+                    let with = if *host { ", with its host" } else { "" };
+                    self.met(
+                        kind,
+                        Subject::Replica(replica),
+                        format!("down for {down_ms} ms{with}"),
+                    );
                 }
             }
             What::ReplicaCrashAtPoll {
@@ -74,6 +84,11 @@ impl Injector {
                 let met = self.on_met(kind, *a, format!("to {b} for {lasting_ms} ms"));
                 hosts.cut(*a, *b, for_ms(*lasting_ms), half, met);
             }
+            What::PortClosed { replica, lasting_ms } => {
+                let replica = self.who(*replica, aim);
+                let met = self.on_met(kind, replica, format!("for {lasting_ms} ms"));
+                hosts.close(replica, for_ms(*lasting_ms), met);
+            }
             What::ClockWrong { replica, by_ms } => {
                 let replica = self.who(*replica, aim);
                 if hosts.skew(replica, *by_ms) && *by_ms != 0 {
@@ -81,7 +96,8 @@ impl Injector {
                 }
             }
             What::GustDown { lasting_ms } => {
-                let struck = (0..hosts.count()).filter(|replica| hosts.crash(*replica, for_ms(*lasting_ms)));
+                let struck =
+                    (0..hosts.count()).filter(|replica| hosts.crash(*replica, for_ms(*lasting_ms), false));
                 if struck.count() > 0 {
                     self.met(kind, Subject::World, format!("for {lasting_ms} ms"));
                 }

@@ -32,8 +32,9 @@ impl HostControl for Noted {
         3
     }
 
-    fn crash(&self, replica: usize, down: Duration) -> bool {
-        self.note(format!("crash {replica} {down:?}"));
+    fn crash(&self, replica: usize, down: Duration, whole_host: bool) -> bool {
+        let host = if whole_host { " with its host" } else { "" };
+        self.note(format!("crash {replica}{host} {down:?}"));
         true
     }
 
@@ -50,6 +51,11 @@ impl HostControl for Noted {
 
     fn cut(&self, a: usize, b: usize, _: Duration, half: bool, met: OnMet) {
         self.note(format!("cut {a} {b} {half}"));
+        met();
+    }
+
+    fn close(&self, replica: usize, _: Duration, met: OnMet) {
+        self.note(format!("close {replica}"));
         met();
     }
 
@@ -271,6 +277,7 @@ async fn replicas_links_and_etcd_are_struck_and_what_met_nothing_is_not_counted(
         "kind = 'replica-crash-at-poll', replica = 1, polls = 3, down_ms = 1",
         "kind = 'link-cut', a = 0, b = 2, lasting_ms = 10",
         "kind = 'link-half-open', a = 0, b = 2, lasting_ms = 10",
+        "kind = 'port-closed', replica = 2, lasting_ms = 10",
         "kind = 'clock-wrong', replica = 'other', by_ms = -5",
         "kind = 'etcd-gone', lasting_ms = 10",
         "kind = 'etcd-slow', by_ms = 5, lasting_ms = 10",
@@ -292,6 +299,7 @@ async fn replicas_links_and_etcd_are_struck_and_what_met_nothing_is_not_counted(
             "crash 1 in 3",
             "cut 0 2 false",
             "cut 0 2 true",
+            "close 2",
             "skew 1 -5",
             "gone",
             "slow",

@@ -37,6 +37,9 @@ pub enum What {
         #[serde(default)]
         replica: Who,
         down_ms: u64,
+        /// Its host goes down with it: nobody answers there, and nobody refuses.
+        #[serde(default)]
+        host: bool,
     },
     /// A replica dies after so many polls of its tasks more: at any await.
     ReplicaCrashAtPoll {
@@ -61,6 +64,12 @@ pub enum What {
     LinkCut { a: usize, b: usize, lasting_ms: u64 },
     /// What `a` sends to `b` no longer arrives; neither is told.
     LinkHalfOpen { a: usize, b: usize, lasting_ms: u64 },
+    /// The port of a replica refuses every other replica, although it lives.
+    PortClosed {
+        #[serde(default)]
+        replica: Who,
+        lasting_ms: u64,
+    },
     /// The wall clock of a replica is wrong by this.
     ClockWrong {
         #[serde(default)]
@@ -341,6 +350,7 @@ impl What {
             | Self::ReplicaFreezePastLease { lasting_ms, .. }
             | Self::LinkCut { lasting_ms, .. }
             | Self::LinkHalfOpen { lasting_ms, .. }
+            | Self::PortClosed { lasting_ms, .. }
             | Self::EtcdGone { lasting_ms }
             | Self::EtcdSlow { lasting_ms, .. }
             | Self::EtcdRestart { lasting_ms }
@@ -373,6 +383,7 @@ impl What {
             | Self::ReplicaCrashAtPoll { replica, .. }
             | Self::ReplicaFreeze { replica, .. }
             | Self::ReplicaFreezePastLease { replica, .. }
+            | Self::PortClosed { replica, .. }
             | Self::ClockWrong { replica, .. }
             | Self::EtcdCut { replica, .. } => match replica {
                 Who::Index(index) => vec![*index],

@@ -31,8 +31,14 @@ fn authority() -> Authority {
 
 /// A certificate of `signer`; what it trusts is `trusted`.
 fn tls(signer: &Authority, trusted: &Authority) -> PeerTls {
+    tls_until(2999, signer, trusted)
+}
+
+/// One that is good until the first day of a year.
+fn tls_until(year: i32, signer: &Authority, trusted: &Authority) -> PeerTls {
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     let certificate = params.signed_by(&key, signer).expect("a certificate");
     PeerTls {
         certificate: certificate.pem(),
@@ -43,6 +49,7 @@ fn tls(signer: &Authority, trusted: &Authority) -> PeerTls {
 
 /// A worker that is a member, served behind `tls`.
 async fn worker(tls: &PeerTls, tasks: &Tasks) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let clock = Clock::starting_at(Timestamp(0));
     let store = Arc::new(ToldStore::default());
     let (name, dice) = (ReplicaId::new("b"), Dice::seeded(1));
@@ -59,7 +66,6 @@ async fn worker(tls: &PeerTls, tasks: &Tasks) -> String {
         lease: LeaseId(1),
         held: Held::always(&clock),
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
     let server = Server::builder()
         .tls_config(tls.server())
@@ -127,4 +133,33 @@ async fn a_member_whose_address_makes_no_sense_is_down() {
         panic!("it was opened");
     };
     assert!(message.contains("not an address"), "{message}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_named_and_its_replacement_works() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let ours = authority();
+    let (good, expired) = (tls(&ours, &ours), tls_until(2000, &ours, &ours));
+    // The worker's own: the leader sees what is wrong.
+    let first = Tasks::default();
+    let address = worker(&expired, &first).await;
+    let Err(LinkError::Down { message, .. }) = open(Some(good.clone()), &address).await else {
+        panic!("it was opened");
+    };
+    assert!(message.to_lowercase().contains("expired"), "{message}");
+    first.stop().await;
+    let second = Tasks::default();
+    let address = worker(&good, &second).await;
+    // The leader's: it hears of it from the worker.
+    let refused = match open(Some(expired), &address).await {
+        Ok(mut session) => session.events.next().await.map(drop),
+        Err(error) => Err(error),
+    };
+    let Err(LinkError::Down { message, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(message.to_lowercase().contains("expired"), "{message}");
+    let mut session = open(Some(good), &address).await.expect("one of us");
+    assert!(matches!(session.events.next().await, Ok(Event::Ready { .. })));
+    second.stop().await;
 }

@@ -6,7 +6,7 @@ use gust_core::{
     records::Change,
 };
 
-use super::{super::*, *};
+use super::{super::*, slow::SlowWay, *};
 use crate::conformance::{
     Bed,
     etcd::Servers,
@@ -219,4 +219,48 @@ async fn nobody_there_is_unclear_and_not_waited_for() {
     let answer = way.range(Range::all(Keys::one("k"))).await;
     assert!(matches!(answer, Err(EtcdError::Unclear(_))), "{answer:?}");
     assert!(Cluster::new(Endpoints::new(Vec::<String>::new())).is_err());
+}
+
+#[tokio::test]
+async fn an_etcd_that_lost_its_data_is_not_believed_any_more() {
+    let mut real = Real::start(1);
+    let store = store_of(real.endpoints());
+    let (lease, term) = lead(&store).await;
+    for n in 0..5 {
+        store.commit(&put(term, n)).await.expect("etcd runs");
+    }
+    real.servers.lose_data(0);
+    let asked = async || match store.roster().await {
+        Err(error) if error.to_string().contains("restart all replicas") => Ok(()),
+        other => Err(other.map(drop)),
+    };
+    until(asked).await;
+    assert!(store.commit(&put(term, 6)).await.is_err());
+    assert!(matches!(store.renew(lease).await, Err(LeaseError::Unclear(_))));
+}
+
+/// Each answer of etcd takes a second: longer than a call may.
+#[tokio::test]
+async fn a_slow_etcd_is_unclear_and_works_again_once_it_is_fast() {
+    let real = Real::start(1);
+    let slow = SlowWay::before(&real.servers.url(0)).await;
+    let store = store_of(Endpoints {
+        deadline: Duration::from_millis(600),
+        ..Endpoints::new([slow.url.clone()])
+    });
+    let (lease, term) = lead(&store).await;
+    let first = put(term, 0);
+    until(|| store.commit(&first)).await;
+    slow.delay(Duration::from_secs(1));
+    let unclear = store
+        .commit(&put(term, 1))
+        .await
+        .expect_err("nothing answers in time");
+    assert!(matches!(unclear, CommitError::Unclear(_)), "{unclear:?}");
+    assert!(matches!(store.renew(lease).await, Err(LeaseError::Unclear(_))));
+    slow.delay(Duration::ZERO);
+    let (again, next) = (put(term, 1), put(term, 2));
+    until(|| store.commit(&again)).await;
+    until(|| store.commit(&next)).await;
+    assert_eq!(store.load().await.expect("it is fast").records.len(), 3);
 }

@@ -238,3 +238,62 @@ fn a_part_holds_whole_steps_that_etcd_takes() {
     };
     assert_eq!(lengths(vec![big(0), big(1), step(2..3)]), [1, 2]);
 }
+
+/// The cluster is another one now, with this history.
+fn replace(cluster: &Cluster, puts: usize) {
+    let mut model = gust_fakes::etcd::Model::default();
+    let other = Txn {
+        success: vec![Op::Put {
+            key: "/other".to_owned(),
+            value: Value::from(*b"x"),
+            lease: 0,
+        }],
+        ..Txn::default()
+    };
+    for _ in 0..puts {
+        model::txn(&mut model, &other).expect("it is well formed");
+    }
+    cluster.world().model = model;
+}
+
+#[tokio::test]
+async fn an_etcd_that_went_back_is_not_believed_any_more() {
+    let cluster = Cluster::new();
+    let store = cluster.store();
+    let (lease, term) = lead(&store).await;
+    for n in 0..5 {
+        store.commit(&put(term, n)).await.expect("we lead");
+    }
+    replace(&cluster, 0);
+    let first = store.commit(&put(term, 9)).await;
+    assert!(matches!(first, Err(CommitError::Unclear(_))), "{first:?}");
+    // From now on nothing is asked, not even by who would begin anew.
+    for refused in [
+        store.load().await.map(drop),
+        store.roster().await.map(drop),
+        store.grant(Duration::from_secs(5)).await.map(drop),
+        store.campaign(lease, &replica("a")).await.map(drop),
+    ] {
+        let error = refused.expect_err("it is another etcd");
+        assert!(error.to_string().contains("restart all replicas"), "{error}");
+    }
+    assert!(matches!(store.renew(lease).await, Err(LeaseError::Unclear(_))));
+    assert_eq!(
+        cluster.world().model.revision(),
+        Cluster::new().world().model.revision()
+    );
+    // A replica that starts knows nothing of what was.
+    let (_, term) = lead(&cluster.store()).await;
+    cluster.store().commit(&put(term, 1)).await.expect("it leads");
+}
+
+#[tokio::test]
+async fn another_etcd_that_is_ahead_is_told_by_the_lease() {
+    let cluster = Cluster::new();
+    let store = cluster.store();
+    let (lease, term) = lead(&store).await;
+    replace(&cluster, 100);
+    assert!(matches!(store.renew(lease).await, Err(LeaseError::Gone)));
+    let fenced = store.commit(&put(term, 1)).await;
+    assert!(matches!(fenced, Err(CommitError::Fenced { .. })), "{fenced:?}");
+}

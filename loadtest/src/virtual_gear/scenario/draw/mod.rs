@@ -133,7 +133,7 @@ impl Draw {
                 .choose(&mut self.rng)
                 .expect("there are kinds");
             let fits = match kind {
-                FaultKind::LinkCut | FaultKind::LinkHalfOpen => self.replicas > 1,
+                FaultKind::LinkCut | FaultKind::LinkHalfOpen | FaultKind::PortClosed => self.replicas > 1,
                 // Two hours cost many passes of polling machines: once in a while is enough.
                 FaultKind::GustDown => {
                     self.rng.random_bool(0.2)

@@ -22,6 +22,7 @@ impl Draw {
             FaultKind::ReplicaCrash => What::ReplicaCrash {
                 replica,
                 down_ms: lasting_ms,
+                host: self.rng.random_bool(0.3),
             },
             FaultKind::ReplicaCrashAtPoll => What::ReplicaCrashAtPoll {
                 replica,
@@ -46,6 +47,7 @@ impl Draw {
                 b,
                 lasting_ms: while_ms / 3,
             },
+            FaultKind::PortClosed => What::PortClosed { replica, lasting_ms },
             FaultKind::ClockWrong => What::ClockWrong {
                 replica,
                 by_ms: self.rng.random_range(-120_000..120_000),
