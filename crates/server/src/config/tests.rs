@@ -167,6 +167,39 @@ fn the_example_is_read_and_shows_every_key() {
 }
 
 #[test]
+fn the_configuration_of_the_manifests_is_read() {
+    let text = include_str!("../../../../deploy/kubernetes/gust.toml");
+    let text = text.replace("@REPLICA@", "gust-0").replace("@ZONE@", "us-central1-a");
+    let mut world = World::usual();
+    for file in ["/etc/gust-secrets/buildkite/token", "/etc/gust-secrets/admin/token"] {
+        world.files.insert(file, "bkct_hidden\n");
+    }
+    let config = Config::parse(&text, Path::new("/etc/gust-run/gust.toml"), &world).unwrap();
+    assert_eq!(config.admin.expect("an admin API").tokens.len(), 1);
+    assert!(config.http.is_some() && config.cluster.is_some());
+}
+
+#[test]
+fn operators_prove_who_they_are() {
+    let refused = |admin: &str| {
+        let text = format!("{TOP}[admin]\n{admin}\n{SOURCE}{PROJECT}");
+        parse(&text).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            "listen = \"127.0.0.1:0\"",
+            "listen = \"0.0.0.0:7072\"\ntokens = { ann = { env = \"BUILDKITE_AGENT_TOKEN\" } }",
+            "listen = \"127.0.0.1:0\"\ntokens = { ann = { env = \"EMPTY\" } }",
+            "listen = \"127.0.0.1:0\"\nauthority = \"ca.crt\"",
+            "listen = \"127.0.0.1:0\"\ntokens = {}\ncertificate = \"a\"",
+            "listen = \"nowhere\"\ntokens = { \"an n\" = { env = \"BUILDKITE_AGENT_TOKEN\" } }",
+        ]
+        .map(refused)
+        .join("\n---\n")
+    );
+}
+
+#[test]
 fn secrets_come_from_files_beside_the_configuration() {
     let text = with(SOURCE, "env = \"BUILDKITE_AGENT_TOKEN\"", "file = \"token\"");
     let config = parse(&text).unwrap();
