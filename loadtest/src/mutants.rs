@@ -25,7 +25,7 @@ pub struct MutantsArgs {
 }
 
 /// Each mutant with what it breaks, in the words of the report.
-const BREAKS: [(&str, &str); 17] = [
+const BREAKS: [(&str, &str); 27] = [
     (
         "effect-before-commit",
         "effects go out before their records are durable",
@@ -73,6 +73,43 @@ const BREAKS: [(&str, &str); 17] = [
         "unclear-taken-for-written",
         "a commit of unknown outcome counts as durable",
     ),
+    (
+        "lease-stopped-late",
+        "a lease is believed in for a second more than it lasts",
+    ),
+    (
+        "late-renewal-untold",
+        "who waits for a lease to be renewed is not told that it was",
+    ),
+    (
+        "shard-not-looked-at",
+        "what a shard's earlier owner told is acted upon under the next",
+    ),
+    (
+        "stale-events-believed",
+        "what a worker said in an earlier session counts",
+    ),
+    (
+        "resumed-as-new",
+        "a batch that may have been asked for is handed on as one that never was",
+    ),
+    (
+        "silent-watch-trusted",
+        "a watch that says nothing is trusted for ever",
+    ),
+    (
+        "adoption-forgotten",
+        "an election whose answer was lost is not recognized as won",
+    ),
+    (
+        "commits-not-chained",
+        "a commit does not compare what it follows: late and doubled messages write again",
+    ),
+    (
+        "records-half-loaded",
+        "a new leader reads only the first page of the records",
+    ),
+    ("orders-ignored", "machines are made where the operator closed it"),
 ];
 
 fn known(name: &str) -> Result<&'static str, String> {

@@ -22,6 +22,16 @@ pub const NAMES: &[&str] = &[
     "shard-key-ignored",
     "state-not-repeated",
     "unclear-taken-for-written",
+    "lease-stopped-late",
+    "late-renewal-untold",
+    "shard-not-looked-at",
+    "stale-events-believed",
+    "resumed-as-new",
+    "silent-watch-trusted",
+    "adoption-forgotten",
+    "commits-not-chained",
+    "records-half-loaded",
+    "orders-ignored",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

@@ -39,6 +39,16 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// How long a watch that says nothing is trusted.
+    pub fn trusted(&self) -> Duration {
+        if crate::mutant!("silent-watch-trusted") {
+            return Duration::from_secs(86_400);
+        }
+        self.look
+    }
+}
+
 /// What a holder may believe of its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenure {
@@ -49,8 +59,13 @@ impl Tenure {
     /// After a renewal that was sent at `sent` was answered with a time to live of `ttl`: the lease cannot lapse
     /// before `sent + ttl`, since the store counts from a later moment.
     pub fn renewed(timing: &Timing, sent: Duration, ttl: Duration) -> Self {
+        let lasts = if crate::mutant!("lease-stopped-late") {
+            ttl.saturating_add(timing.margin)
+        } else {
+            ttl.saturating_sub(timing.margin)
+        };
         Self {
-            until: sent.saturating_add(ttl.saturating_sub(timing.margin)),
+            until: sent.saturating_add(lasts),
         }
     }
 

@@ -186,6 +186,9 @@ impl<'a> Placing<'a> {
     }
 
     fn is_closed(&self, choice: &Choice) -> bool {
+        if crate::mutant!("orders-ignored") {
+            return false;
+        }
         let orders = self.snapshot.book.orders();
         orders.closes(&choice.shard) || choice.shape.zones.iter().all(|zone| orders.closes_zone(zone))
     }

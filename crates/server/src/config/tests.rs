@@ -169,9 +169,14 @@ fn the_example_is_read_and_shows_every_key() {
 #[test]
 fn the_configuration_of_the_manifests_is_read() {
     let text = include_str!("../../../../deploy/kubernetes/gust.toml");
-    let text = text.replace("@REPLICA@", "gust-0").replace("@ZONE@", "us-central1-a");
+    let text = text
+        .replace("@REPLICA@", "gust-0")
+        .replace("@ZONE@", "us-central1-a");
     let mut world = World::usual();
-    for file in ["/etc/gust-secrets/buildkite/token", "/etc/gust-secrets/admin/token"] {
+    for file in [
+        "/etc/gust-secrets/buildkite/token",
+        "/etc/gust-secrets/admin/token",
+    ] {
         world.files.insert(file, "bkct_hidden\n");
     }
     let config = Config::parse(&text, Path::new("/etc/gust-run/gust.toml"), &world).unwrap();

@@ -62,6 +62,9 @@ impl ShardState {
     /// A new owner: what the old one told is not enough to act upon.
     pub fn passes_to(&mut self, worker: Option<ReplicaId>) {
         self.worker = worker;
+        if gust_core::mutant!("shard-not-looked-at") {
+            return;
+        }
         self.inventory = None;
         (self.inventory_seen, self.capacity_read) = (false, false);
     }

@@ -53,7 +53,7 @@ pub(super) async fn watch(store: Arc<dyn Store>, inputs: mpsc::Sender<Input>, ti
             }
             Err(_) => continue,
         };
-        match timeout(timing.look, store.roster_changed(since)).await {
+        match timeout(timing.trusted(), store.roster_changed(since)).await {
             Ok(Ok(())) | Err(_) => {}
             // A watch that breaks at once must not make us ask without a pause.
             Ok(Err(_)) => tokio::time::sleep(timing.retry).await,
@@ -187,7 +187,13 @@ impl Leader {
             .values()
             .filter(|machine| machine.is_deleting() && theirs(&machine.shard));
         let commands: Vec<Command> = create
-            .map(|batch| Command::Resume(Box::new(batch.clone())))
+            .map(|batch| {
+                let batch = Box::new(batch.clone());
+                if gust_core::mutant!("resumed-as-new") {
+                    return Command::Create(batch);
+                }
+                Command::Resume(batch)
+            })
             .chain(delete.map(|machine| self.deletion(machine)))
             .filter(|_| !mutant!("state-not-repeated"))
             .collect();

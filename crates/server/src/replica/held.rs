@@ -99,7 +99,9 @@ impl Held {
         let tenure = Tenure::renewed(&self.timing, sent, ttl);
         let until = u64::try_from(tenure.until().as_millis()).unwrap_or(u64::MAX);
         self.state.until.fetch_max(until, Ordering::Relaxed);
-        self.state.moved.notify_waiters();
+        if !gust_core::mutant!("late-renewal-untold") {
+            self.state.moved.notify_waiters();
+        }
     }
 
     /// Renews the lease until it is lost, and gives it up then. Never returns before.

@@ -133,7 +133,7 @@ impl Replica {
 
     // Until the leader's key may be free. A watch that stays silent is not trusted for long.
     async fn vacancy(&self, seen: Revision) {
-        let look = tokio::time::Instant::now() + self.timing.look;
+        let look = tokio::time::Instant::now() + self.timing.trusted();
         let mut since = seen;
         while let Ok(Ok(())) = tokio::time::timeout_at(look, self.store().roster_changed(since)).await {
             match timeout(self.timing.call, self.store().roster()).await {

@@ -1,6 +1,6 @@
 //! Metrics and probes over HTTP, in plain text.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -17,6 +17,9 @@ use super::{
     metrics::{Counted, render_state},
 };
 use crate::{leader::Handle, replica::Leadership, task::Tasks};
+
+/// How long a leader may think about its figures; a scrape must end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the pages are made of.
 #[derive(Clone)]
@@ -51,7 +54,7 @@ pub(super) async fn serve(
 async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     let leadership = pages.leadership.borrow().clone();
     // The leader alone knows the whole; from others the figures are absent, not zero.
-    let status = pages.handle.status().await.ok();
+    let status = pages.handle.status(PATIENCE).await.ok().flatten();
     let text = pages.counted.render() + &render_state(&leadership, status.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

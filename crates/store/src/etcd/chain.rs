@@ -141,7 +141,10 @@ impl Chain {
             None => Op::Delete(key.clone()),
         }));
         let failure = [&leader, &commits].map(|key| Op::Range(Range::all(Keys::one(key))));
-        let mut compares = vec![Compare::ModRevision(commits, self.commits)];
+        let mut compares = Vec::new();
+        if !mutant!("commits-not-chained") {
+            compares.push(Compare::ModRevision(commits, self.commits));
+        }
         if !mutant!("guard-skipped") {
             compares.push(Compare::CreateRevision(leader, self.term.0));
         }

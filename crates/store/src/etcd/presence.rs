@@ -46,7 +46,9 @@ impl EtcdStore {
         let taken = self.take("campaigning", lease, &key, replica).await?;
         Ok(match taken {
             Taken::Now(revision) => Candidacy::Elected(Term(revision)),
-            Taken::Before(kv) if kv.lease == lease.0 => Candidacy::Elected(Term(kv.create_revision)),
+            Taken::Before(kv) if kv.lease == lease.0 && !gust_core::mutant!("adoption-forgotten") => {
+                Candidacy::Elected(Term(kv.create_revision))
+            }
             Taken::Before(kv) => Candidacy::Held {
                 leader: name(&kv),
                 term: Term(kv.create_revision),

@@ -1,11 +1,12 @@
 //! Questions with answers in pages.
 
-use std::ops::Bound;
+use std::{ops::Bound, time::Duration};
 
 use gust_core::{
     ids::{JobId, JobRef, MachineName},
     records::HistoryRecord,
 };
+use tokio::time::timeout;
 
 use super::{
     super::{
@@ -17,12 +18,14 @@ use super::{
 };
 
 impl Handle {
-    /// What the leader knows of itself and of the whole.
+    /// What the leader knows of itself and of the whole; nothing if it does not answer within `patience`, because it
+    /// waits for its store.
     ///
     /// # Errors
     /// [`LeaderGone`]
-    pub async fn status(&self) -> Result<Status, LeaderGone> {
-        self.visit(true, |leader| leader.status()).await
+    pub async fn status(&self, patience: Duration) -> Result<Option<Status>, LeaderGone> {
+        let status = self.visit(true, |leader| leader.status());
+        timeout(patience, status).await.ok().transpose()
     }
 
     /// Up to `limit` jobs that have not ended, in the order of their keys, above `after`.

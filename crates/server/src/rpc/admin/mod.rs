@@ -6,7 +6,7 @@ mod fail;
 mod pages;
 mod watch;
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{JobId, StackName},
@@ -28,6 +28,11 @@ use crate::{
 
 /// Longest note of an operator, in characters: it is shown in Buildkite beside other words.
 const LONGEST_NOTE: usize = 160;
+
+/// How long a leader may think about its status: what the replica knows by itself is better than nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+const WAITS: &str =
+    "the leader does not answer: its store does not take what it wants to record; see its log";
 
 /// Who answers, for [`AdminRpc`].
 #[derive(Clone)]
@@ -126,17 +131,23 @@ impl AdminService for AdminRpc {
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let mut status = self.status();
         match self.other(request).await {
-            Ok(Asked::Here { .. }) => match self.leader.status().await {
-                Ok(leading) => status.leading = Some(convert::status(leading)),
+            Ok(Asked::Here { .. }) => match self.leader.status(PATIENCE).await {
+                Ok(Some(leading)) => status.leading = Some(convert::status(leading)),
+                Ok(None) => WAITS.clone_into(&mut status.problem),
                 Err(gone) => status.problem = gone.to_string(),
             },
-            Ok(Asked::Elsewhere(mut leader, request)) => match leader.get_status(request).await {
-                Ok(answer) => {
-                    let answer = answer.into_inner();
-                    (status.leading, status.problem) = (answer.leading, answer.problem);
+            Ok(Asked::Elsewhere(mut leader, mut request)) => {
+                request.set_timeout(PATIENCE * 2);
+                match leader.get_status(request).await {
+                    Ok(answer) => {
+                        let answer = answer.into_inner();
+                        (status.leading, status.problem) = (answer.leading, answer.problem);
+                    }
+                    Err(refused) => {
+                        status.problem = format!("the leader did not answer: {}", refused.message());
+                    }
                 }
-                Err(refused) => status.problem = format!("the leader did not answer: {}", refused.message()),
-            },
+            }
             Err(refused) if refused.code() == tonic::Code::Unavailable => {
                 refused.message().clone_into(&mut status.problem);
             }
