@@ -1,4 +1,4 @@
-//! A leader lost in two ways with a small backlog; `gust-loadtest failover` does all ways a hundred times.
+//! A leader lost with a small backlog (hand-overs are in the test of upgrades); `gust-loadtest failover` does all ways a hundred times.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use gust_loadtest::wire::{Cause, FailoverOptions, failover};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_leader_is_followed_by_another_and_nothing_is_lost_or_doubled() {
     let dir = tempfile::tempdir().expect("a directory");
-    let causes = vec![Cause::Process, Cause::HandOver];
+    let causes = vec![Cause::Process];
     let options = FailoverOptions {
         causes: causes.clone(),
         count: causes.len(),

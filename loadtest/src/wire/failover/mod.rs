@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
             ));
         }
         self.whole().await?;
-        self.flow(FLOW).await
+        self.flow_on().await
     }
 
     /// Waits until the fleet is whole, then for more creates and `pause`, and tells who leads all that time.
@@ -156,13 +156,18 @@ impl<'a> Run<'a> {
             if cause == Cause::Zone {
                 self.raft.make_lead(leader).await?;
             }
-            self.flow(FLOW).await?;
+            self.flow_on().await?;
             sleep(pause).await;
             // On a busy machine a lead is lost by itself now and then.
             if cause::lead(&self.fleet, 0).await? == (leader, term) {
                 return Ok((leader, term));
             }
         }
+    }
+
+    /// Waits until as many more creates were accepted as show that all goes on: fewer where the backlog is small.
+    async fn flow_on(&mut self) -> Result<()> {
+        self.flow(FLOW.min(self.options.backlog / 10).max(1)).await
     }
 
     async fn lose(&mut self, cause: Cause, nth: usize, leader: usize, term: u64) -> Result<()> {
@@ -178,7 +183,7 @@ impl<'a> Run<'a> {
         self.losses.push((cause, Loss { at, term }));
         if cause == Cause::Member {
             // The others go on without it, or elect one of them first.
-            self.flow(FLOW).await?;
+            self.flow_on().await?;
             let now = cause::lead(&self.fleet, 0).await?;
             if now != (leader, term) {
                 self.broken.push(format!(
@@ -187,7 +192,7 @@ impl<'a> Run<'a> {
             }
         } else {
             cause::lead(&self.fleet, term + 1).await?;
-            self.flow(FLOW).await?;
+            self.flow_on().await?;
         }
         cause.mend(leader, &mut self.fleet)
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     super::{fleet::key, verdict::Verdict},
-    Cause, FLOW, FailoverOptions, Loss, Run,
+    Cause, FailoverOptions, Loss, Run,
     gaps::percentile,
 };
 
@@ -82,7 +82,7 @@ pub async fn upgrade(options: &UpgradeOptions, dir: &Path, say: &mut dyn FnMut(S
             led.push(leads);
         }
         run.whole().await?;
-        run.flow(FLOW).await
+        run.flow_on().await
     };
     tokio::select! {
         biased;
@@ -118,7 +118,7 @@ impl Run<'_> {
         self.fleet.stop(nth).await?;
         self.losses.push((Cause::HandOver, Loss { at, term }));
         self.fleet.restart_with(nth, to)?;
-        self.flow(FLOW).await?;
+        self.flow_on().await?;
         Ok(leader == nth)
     }
 }
