@@ -28,6 +28,8 @@ pub(super) const STACK: &str = "chaos";
 /// Ports of each replica, on its own address.
 const MACHINES: u16 = 7070;
 const PEERS: u16 = 7071;
+const ADMIN: u16 = 7072;
+const HTTP: u16 = 7073;
 
 /// Of what a fleet is made.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +120,16 @@ impl Fleet {
             fleet.restart(nth)?;
         }
         Ok(fleet)
+    }
+
+    /// Where operators reach a replica. The token is the source's.
+    pub fn admin_url(&self, nth: usize) -> String {
+        format!("http://{}:{ADMIN}", self.replicas[nth].address)
+    }
+
+    /// Where a replica tells whether it is ready.
+    pub fn ready_url(&self, nth: usize) -> String {
+        format!("http://{}:{HTTP}/readyz", self.replicas[nth].address)
     }
 
     /// All parties of the network.
@@ -319,6 +331,13 @@ endpoints = [{etcd}]
 [peer]
 listen = "{address}:{PEERS}"
 address = "{dialled}"
+
+[admin]
+listen = "{address}:{ADMIN}"
+tokens = {{ operator = {{ env = "GUST_LOADTEST_TOKEN" }} }}
+
+[http]
+listen = "{address}:{HTTP}"
 {more}
 {rest}"#,
             advertise = quoted(machines.collect()),
