@@ -57,6 +57,8 @@ const BURST: usize = 2048;
 pub async fn lead(mut leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
     let own = tasks.child();
     let held = leading.held.clone();
+    // Also when this is dropped half-way, as when the lease lapses: nobody must be sent to a leader that is gone.
+    let open = handle.closed_at_last();
     // One term, one clock: whoever sets the host's right must not move a deadline.
     leading.parts.clock = Clock::starting_at(leading.parts.clock.now());
     for part in leading.parts.sources.values_mut() {
@@ -71,7 +73,7 @@ pub async fn lead(mut leading: Leading, term: Term, handle: &Handle, tasks: &Tas
         () = held.lapsed() => End::Lapsed,
         end = run(leading, term, handle, &own) => end,
     };
-    handle.close();
+    drop(open);
     own.stop().await;
     end
 }

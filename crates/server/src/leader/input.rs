@@ -146,9 +146,15 @@ impl Handle {
         (sender, receiver)
     }
 
-    /// Closes it: who asks now is told that this replica does not lead.
-    pub(super) fn close(&self) {
-        self.inputs.send_replace(None);
+    /// Closes it when dropped: who asks then is told that this replica does not lead.
+    pub(super) fn closed_at_last(&self) -> impl Drop {
+        struct Close(Handle);
+        impl Drop for Close {
+            fn drop(&mut self) {
+                self.0.inputs.send_replace(None);
+            }
+        }
+        Close(self.clone())
     }
 
     pub(super) fn show(&self, picture: Arc<Picture>) {
@@ -199,5 +205,20 @@ impl Handle {
             .await
             .map_err(|_| LeaderGone)?;
         answer.await.map_err(|_| LeaderGone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_of_a_leader_that_is_dropped_half_way_is_closed() {
+        let handle = Handle::default();
+        let (_sender, _receiver) = handle.open();
+        let open = handle.closed_at_last();
+        assert!(handle.is_open());
+        drop(open);
+        assert!(!handle.is_open());
     }
 }
