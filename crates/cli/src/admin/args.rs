@@ -12,21 +12,34 @@ pub(crate) struct Connection {
     #[arg(
         long,
         env = "GUST_ADDRESS",
+        hide_env_values = true,
         value_name = "URL",
         default_value = "http://127.0.0.1:7072"
     )]
     pub(crate) address: String,
     /// File with the token; GUST_TOKEN holds a token itself
-    #[arg(long, env = "GUST_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, env = "GUST_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Authority of the replicas' certificates (PEM), for https
-    #[arg(long, env = "GUST_AUTHORITY", value_name = "FILE")]
+    #[arg(long, env = "GUST_AUTHORITY", hide_env_values = true, value_name = "FILE")]
     pub(crate) authority: Option<PathBuf>,
     /// Your own certificate (PEM), where replicas ask for one
-    #[arg(long, env = "GUST_CERTIFICATE", value_name = "FILE", requires = "key")]
+    #[arg(
+        long,
+        env = "GUST_CERTIFICATE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "key"
+    )]
     pub(crate) certificate: Option<PathBuf>,
     /// Its key (PEM)
-    #[arg(long, env = "GUST_KEY", value_name = "FILE", requires = "certificate")]
+    #[arg(
+        long,
+        env = "GUST_KEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "certificate"
+    )]
     pub(crate) key: Option<PathBuf>,
     /// How long an answer may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
@@ -170,7 +183,7 @@ pub(crate) struct CancelArgs {
     /// Buildkite's UUID of the job
     pub(crate) id: String,
     /// Why; the developer reads it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) note: String,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -179,7 +192,7 @@ pub(crate) struct CancelArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NoteArgs {
     /// Why; developers read it on their jobs
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) note: String,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -190,7 +203,7 @@ pub(crate) struct PlaceArgs {
     /// `<project>/<region>`, or a zone (in every project)
     pub(crate) place: String,
     /// Why
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) note: String,
     #[command(flatten)]
     pub(crate) output: Output,

@@ -145,7 +145,10 @@ fn a_status_without_a_leader_says_so_first() {
         problem: "no replica is known to lead at present".into(),
         ..whole()
     };
-    insta::assert_snapshot!(status(&alone, NOW), @"");
+    insta::assert_snapshot!(status(&alone, NOW), @r"
+    stack gust, answered by gust-1 (0.1.0)
+    NO ANSWER FROM A LEADER: no replica is known to lead at present
+    ");
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn run<V: View>(tasks: &Tasks, watching: Watching, mut view: V) -> Answers<V::Ev
                 }
             }
             let next: Result<Arc<Delta>, RecvError> = tokio::select! {
+                biased;
                 () = sender.closed() => return,
                 next = changes.recv() => next,
             };

@@ -87,15 +87,16 @@ fn unheeded(state: &str) -> Checker {
     tell(&mut checker, 1, changed("reserved"));
     let (key, record) = job_record(1, 0, JobPhase::Booked);
     tell(&mut checker, 2, commit(1, 2, &[(key.as_str(), record)]));
+    let reason = Reason::Unowned("r1".into());
     let picture = Picture {
         term: Term(1),
         decides: true,
-        waiting: vec![(world::job(1), Reason::Cordoned)],
+        waiting: vec![(world::job(1), reason.clone())],
         ..Picture::default()
     };
     checker.host(at(2), 0, HostEvent::Started);
     checker.picture(at(2), 0, &picture);
-    let note = json!({"job": job, "detail": Reason::Cordoned.to_string()});
+    let note = json!({"job": job, "detail": reason.to_string()});
     tell(&mut checker, 3, event("job.notified", note));
     tell(&mut checker, 150, changed(state));
     checker

@@ -3,6 +3,7 @@
 mod callers;
 mod history;
 mod made;
+mod orders;
 mod reasons;
 mod spoiled;
 mod world;
