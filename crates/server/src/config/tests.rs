@@ -14,6 +14,7 @@ impl World {
         Self {
             variables: [
                 ("BUILDKITE_AGENT_TOKEN", "bkct_hidden"),
+                ("GUST_ADMIN_TOKEN", "bkct_hidden_too"),
                 ("EMPTY", ""),
                 ("TWO_LINES", "bkct_hidden\nbkct_other"),
             ]
