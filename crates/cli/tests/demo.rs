@@ -1,35 +1,16 @@
 //! The demo, whole: real processes, the real wire. Judged by the event log of the stand-ins.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+mod programs;
+
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
-const GUST: &str = env!("CARGO_BIN_EXE_gust");
-const PATIENCE: Duration = Duration::from_secs(240);
+use programs::{GUST, stand_in};
 
-/// The stand-in agent, if everything the demo needs is built. The test command builds it all and sets
-/// `GUST_TEST_STRICT`; a test of this package alone may lack the rest.
-fn stand_in() -> Option<PathBuf> {
-    let beside = Path::new(GUST).parent().expect("a directory");
-    let programs = ["gust-fakes", "gust-guest", "gust-agent-standin"].map(|name| beside.join(name));
-    if programs.iter().all(|program| program.is_file()) {
-        return Some(programs[2].clone());
-    }
-    assert!(
-        std::env::var_os("GUST_TEST_STRICT").is_none(),
-        "the demo's programs are not built: cargo build --workspace --bins"
-    );
-    eprintln!("SKIPPED: the demo's programs are not built (cargo build --workspace --bins)");
-    None
-}
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn demo(dir: &Path, agent: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(GUST);

@@ -1,10 +1,8 @@
 //! The commands of operators against a gust that runs: the demo, whole.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+mod programs;
+
+use std::{process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -14,7 +12,8 @@ use tokio::{
     time::timeout,
 };
 
-const GUST: &str = env!("CARGO_BIN_EXE_gust");
+use programs::{GUST, stand_in};
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const PIPELINE: &str = "
@@ -34,20 +33,6 @@ struct Demo {
     control: String,
     address: String,
     metrics: String,
-}
-
-fn stand_in() -> Option<PathBuf> {
-    let beside = Path::new(GUST).parent().expect("a directory");
-    let programs = ["gust-fakes", "gust-guest", "gust-agent-standin"].map(|name| beside.join(name));
-    if programs.iter().all(|program| program.is_file()) {
-        return Some(programs[2].clone());
-    }
-    assert!(
-        std::env::var_os("GUST_TEST_STRICT").is_none(),
-        "the demo's programs are not built: cargo build --workspace --bins"
-    );
-    eprintln!("SKIPPED: the demo's programs are not built (cargo build --workspace --bins)");
-    None
 }
 
 impl Demo {
