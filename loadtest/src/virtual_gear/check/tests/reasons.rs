@@ -12,7 +12,7 @@ use gust_fakes::event::Event;
 use serde_json::json;
 
 use super::{
-    super::{Checker, Invariant, Picture},
+    super::{Checker, Invariant, Met, Picture, Subject},
     history::{Told, event, expect, limit},
     world::{Tale, id, job, name},
 };
@@ -108,6 +108,23 @@ fn a_reason_that_comes_in_time_or_from_another_term_is_told_apart() {
     deposed.picture(seconds(6), 0, &old);
     deposed.quiet(seconds(20));
     says(&deposed, "waits without a reason");
+}
+
+#[test]
+fn a_leader_whose_store_is_away_is_judged_by_its_next_picture() {
+    let mut checker = checker();
+    checker.picture(seconds(5), 0, &picture(vec![]));
+    let gone = Met {
+        kind: "etcd-gone",
+        subject: Subject::World,
+        note: String::new(),
+    };
+    checker.fault(seconds(6), &gone);
+    checker.catch_up(seconds(60));
+    assert_eq!(checker.violation(), None, "it can show nothing");
+    checker.picture(seconds(60), 0, &picture(vec![]));
+    checker.catch_up(seconds(90));
+    says(&checker, "waits without a reason");
 }
 
 #[test]
