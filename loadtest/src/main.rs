@@ -1,22 +1,24 @@
 //! `gust-loadtest`: proves gust under stress. Data goes to stdout, progress to stderr.
 
+mod report;
+
 use std::{
-    collections::BTreeMap,
-    fmt::Display,
+    future::Future,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{
-    Cause, ChaosOptions, FailoverOptions, Failovers, KillOptions, Programs, UpgradeOptions, Upgraded,
-    Verdict, chaos, failover, kill, storm, upgrade,
+    Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, UpgradeOptions, chaos, failover, kill,
+    storm, upgrade,
 };
 use strum::IntoEnumIterator as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Load tests and chaos for gust, against the fakes.
 #[derive(Parser)]
@@ -173,7 +175,7 @@ fn run(args: Args) -> Result<bool> {
                 patience: Duration::from_secs(patience),
             };
             within(dir, |dir| {
-                runtime.block_on(chaos_of((from..from + seeds).map(options), dir))
+                runtime.block_on(unless_stopped(chaos_of((from..from + seeds).map(options), dir)))
             })
         }
         Command::Failover {
@@ -196,9 +198,11 @@ fn run(args: Args) -> Result<bool> {
                 patience: Duration::from_secs(patience),
             };
             let run = within(dir, |dir| {
-                runtime.block_on(failover(&options, dir, &mut |line| eprintln!("{line}")))
+                runtime.block_on(unless_stopped(failover(&options, dir, &mut |line| {
+                    eprintln!("{line}")
+                })))
             })?;
-            Ok(report_failovers(&run))
+            Ok(report::failovers(&run))
         }
         Command::Kill {
             count,
@@ -212,9 +216,11 @@ fn run(args: Args) -> Result<bool> {
                 patience: Duration::from_secs(patience),
             };
             let killed = within(dir, |dir| {
-                runtime.block_on(kill(&options, dir, &mut |line| eprintln!("{line}")))
+                runtime.block_on(unless_stopped(kill(&options, dir, &mut |line| {
+                    eprintln!("{line}")
+                })))
             })?;
-            Ok(report(&killed.phases, "kills", &killed.verdict))
+            Ok(report::counted(&killed.phases, "kills", &killed.verdict))
         }
         Command::Upgrade {
             to,
@@ -230,16 +236,30 @@ fn run(args: Args) -> Result<bool> {
                 patience: Duration::from_secs(patience),
             };
             let run = within(dir, |dir| {
-                runtime.block_on(upgrade(&options, dir, &mut |line| eprintln!("{line}")))
+                runtime.block_on(unless_stopped(upgrade(&options, dir, &mut |line| {
+                    eprintln!("{line}")
+                })))
             })?;
-            Ok(report_upgrade(&run))
+            Ok(report::upgraded(&run))
         }
         Command::Storm { seed, patience, dir } => {
             let weathered = within(dir, |dir| {
-                runtime.block_on(storm(dir, seed, Duration::from_secs(patience)))
+                runtime.block_on(unless_stopped(storm(dir, seed, Duration::from_secs(patience))))
             })?;
-            Ok(report(&weathered.faults, "times", &weathered.verdict))
+            Ok(report::counted(&weathered.faults, "times", &weathered.verdict))
         }
+    }
+}
+
+/// Runs to the end, or until this process is asked to end: the processes of a run end with it, either way.
+async fn unless_stopped<T>(run: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => bail!("asked to end by SIGTERM; all processes of the run are ended"),
+        _ = interrupt.recv() => bail!("asked to end by SIGINT; all processes of the run are ended"),
+        done = run => done,
     }
 }
 
@@ -289,59 +309,4 @@ fn within<T>(dir: Option<PathBuf>, run: impl FnOnce(&Path) -> Result<T>) -> Resu
         eprintln!("logs, records and journal are in {}", dir.display());
     }
     result
-}
-
-#[expect(clippy::print_stdout, reason = "the report is this program's product")]
-fn report_failovers(run: &Failovers) -> bool {
-    println!("cause      losses  gap P50    P99    max   goal (P99), all in seconds");
-    for (cause, row) in &run.rows {
-        let (p99, goal) = (row.percentile(99), cause.goal());
-        println!(
-            "{:<9} {:>7}   {:>6.3} {p99:>6.3} {:>6.3} {goal:>6.2}{}",
-            cause.name(),
-            row.gaps.len(),
-            row.percentile(50),
-            row.max(),
-            if p99 > goal { "  missed" } else { "" }
-        );
-    }
-    println!(
-        "without a loss: {:.3} s between creates (P99 {:.3}), {:.3} s between commits (P99 {:.3}); the median is taken off each gap",
-        run.usual.0, run.usual.1, run.usual_writes.0, run.usual_writes.1
-    );
-    report::<&str>(&BTreeMap::new(), "", &run.verdict)
-}
-
-#[expect(clippy::print_stdout, reason = "the report is this program's product")]
-fn report_upgrade(run: &Upgraded) -> bool {
-    for step in &run.steps {
-        let role = if step.led { "led" } else { "followed" };
-        println!(
-            "r{} {role:<9} longest time without a create {:.3} s",
-            step.replica, step.hole
-        );
-    }
-    println!(
-        "without a restart: {:.3} s between creates (P99 {:.3}); the median is taken off each; versions {:?}",
-        run.usual.0, run.usual.1, run.versions
-    );
-    report::<&str>(&BTreeMap::new(), "", &run.verdict)
-}
-
-#[expect(clippy::print_stdout, reason = "the report is this program's product")]
-fn report<K: Display>(counts: &BTreeMap<K, usize>, what: &str, verdict: &Verdict) -> bool {
-    for (name, count) in counts {
-        println!("{name:<48} {count:>3} {what}");
-    }
-    println!(
-        "{} jobs, {} machines, {} tokens issued anew to the machine that had claimed, {} violations",
-        verdict.jobs,
-        verdict.machines,
-        verdict.reissued,
-        verdict.violations.len()
-    );
-    for violation in &verdict.violations {
-        println!("violation: {violation}");
-    }
-    verdict.violations.is_empty()
 }

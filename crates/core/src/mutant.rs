@@ -32,6 +32,7 @@ pub const NAMES: &[&str] = &[
     "commits-not-chained",
     "records-half-loaded",
     "orders-ignored",
+    "kept-after-all",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

@@ -15,6 +15,15 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// So much earlier.
+    #[must_use]
+    pub fn before(self, d: Duration) -> Timestamp {
+        Timestamp(
+            self.0
+                .saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// This moment plus `d`.
     #[must_use]
     pub fn after(self, d: Duration) -> Timestamp {

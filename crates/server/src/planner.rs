@@ -1,6 +1,9 @@
 //! From a job's tags to its plan: the request grammar, the catalog, and what the operator configured.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use gust_core::{
     catalog::Catalog,
@@ -19,6 +22,9 @@ use crate::{
     leader,
 };
 
+/// Plans kept for tags seen before; making one again costs some 100 µs.
+const PLANS_KEPT: usize = 10_000;
+
 /// Plans jobs from the configuration. Pure: the same tags always give the same plan.
 pub struct Planner {
     stack: StackName,
@@ -31,6 +37,8 @@ pub struct Planner {
     max_run_seconds: u64,
     /// Metadata of every machine.
     metadata: BTreeMap<String, String>,
+    /// Plans made so far.
+    made: Mutex<BTreeMap<Vec<String>, Planned>>,
 }
 
 impl Planner {
@@ -66,6 +74,7 @@ impl Planner {
                 .collect(),
             max_run_seconds: config.policy.max_run.as_secs(),
             metadata,
+            made: Mutex::default(),
         })
     }
 
@@ -173,7 +182,18 @@ impl Planner {
 
 impl leader::Planner for Planner {
     fn plan(&self, _source: &SourceName, rules: &[String]) -> Planned {
-        self.try_plan(rules).map(Arc::new).map_err(Into::into)
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = made().get(rules) {
+            return plan.clone();
+        }
+        let plan: Planned = self.try_plan(rules).map(Arc::new).map_err(Into::into);
+        let mut made = made();
+        // Authors of pipelines write the tags: whatever they write, this stays bounded.
+        if made.len() >= PLANS_KEPT {
+            made.clear();
+        }
+        made.insert(rules.to_vec(), plan.clone());
+        plan
     }
 
     fn usage(&self, footprint: &Footprint) -> Usage {

@@ -4,7 +4,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use rand::{RngCore as _, SeedableRng as _};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tracing::Instrument as _;
 
 /// A task as an executor takes it.
@@ -74,6 +77,17 @@ impl Tasks {
             tracker: TaskTracker::new(),
             cancel: self.cancel.child_token(),
         }
+    }
+
+    /// A group beside this one: it does not end with this one, but when the guard is dropped, or earlier.
+    pub fn apart(&self) -> (Self, DropGuard) {
+        let apart = Self {
+            executor: Arc::clone(&self.executor),
+            tracker: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        };
+        let guard = apart.cancel.clone().drop_guard();
+        (apart, guard)
     }
 
     /// The token that ends the group.

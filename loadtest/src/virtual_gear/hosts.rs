@@ -5,6 +5,8 @@
 
 mod attend;
 mod life;
+mod stop;
+mod ways;
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +21,10 @@ use gust_server::{
     task::{Executor, Tasks},
 };
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use life::Life;
+use ways::Cut;
 
 use super::alarm::Alarm;
 
@@ -57,13 +61,6 @@ struct Inner {
     start: Instant,
 }
 
-/// A way that is cut.
-struct Cut {
-    until: Instant,
-    /// To be called when something is hindered; shared by both directions, and called once.
-    met: Arc<Mutex<Option<OnMet>>>,
-}
-
 struct Host {
     at: usize,
     state: Mutex<State>,
@@ -79,6 +76,10 @@ struct State {
     dark: bool,
     polls: u64,
     crash_at: Option<(u64, Duration, OnMet)>,
+    /// Asks its replica to end.
+    ask: Option<CancellationToken>,
+    /// It was asked to end, and is to be begun again so long after that.
+    ending: Option<Duration>,
     parked: Vec<Waker>,
     tasks: Vec<(&'static str, AbortHandle)>,
     clock: Option<Clock>,
@@ -157,6 +158,7 @@ impl Hosts {
             }
             state.life += 1;
             (state.up, state.frozen, state.crash_at) = (false, false, None);
+            (state.ask, state.ending) = (None, None);
             state.dark = whole_host;
             state.parked.clear();
             std::mem::take(&mut state.tasks)
@@ -223,41 +225,6 @@ impl Hosts {
         true
     }
 
-    /// Cuts the way from `a` to `b`, and back unless `half`. `met` is called when it first hinders something.
-    pub fn cut(&self, a: usize, b: usize, lasting: Duration, half: bool, met: OnMet) {
-        let until = Instant::now() + lasting;
-        let met = Arc::new(Mutex::new(Some(met)));
-        let mut cuts = self.cuts();
-        let mut ways = vec![(a, b)];
-        if !half {
-            ways.push((b, a));
-        }
-        for way in ways {
-            let met = Arc::clone(&met);
-            cuts.insert(way, Cut { until, met });
-        }
-        drop(cuts);
-        self.heals_after(lasting);
-    }
-
-    /// The port of a replica refuses everybody for so long, although it lives. `met` is called when it first does.
-    pub fn close(&self, replica: usize, lasting: Duration, met: OnMet) {
-        let until = Instant::now() + lasting;
-        let met = Arc::new(Mutex::new(Some(met)));
-        self.closed().insert(replica, Cut { until, met });
-        self.heals_after(lasting);
-    }
-
-    /// A way is not what it was, and is again after so long.
-    fn heals_after(&self, lasting: Duration) {
-        let hosts = self.clone();
-        self.inner.changed.notify_waiters();
-        self.inner.world.spawn("heal", async move {
-            tokio::time::sleep(lasting).await;
-            hosts.inner.changed.notify_waiters();
-        });
-    }
-
     /// The tasks of a replica that have not ended, by name.
     pub fn tasks_of(&self, replica: usize) -> BTreeMap<&'static str, usize> {
         let mut names = BTreeMap::new();
@@ -269,27 +236,6 @@ impl Hosts {
             }
         }
         names
-    }
-
-    /// Something is on its way from `a` to `b`: until when that way is cut, if it is. A cut has met something then.
-    pub fn hindered(&self, a: usize, b: usize) -> Option<Instant> {
-        let (until, met) = {
-            let cuts = self.cuts();
-            let cut = cuts.get(&(a, b)).filter(|cut| cut.until > Instant::now())?;
-            (cut.until, Arc::clone(&cut.met))
-        };
-        meets(&met);
-        Some(until)
-    }
-
-    /// Somebody knocks at a replica's port: true if it is refused although the replica lives.
-    fn is_closed(&self, replica: usize) -> bool {
-        let met = {
-            let closed = self.closed();
-            let cut = closed.get(&replica).filter(|cut| cut.until > Instant::now());
-            cut.map(|cut| Arc::clone(&cut.met))
-        };
-        met.inspect(meets).is_some()
     }
 
     /// Sets the replica's wall clock wrong by so many milliseconds, for good. False if it is down: it will be
@@ -353,21 +299,5 @@ impl Hosts {
 
     fn host(&self, replica: usize) -> Option<&Arc<Host>> {
         self.inner.hosts.get(replica)
-    }
-
-    fn closed(&self) -> MutexGuard<'_, BTreeMap<usize, Cut>> {
-        self.inner.closed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn cuts(&self) -> MutexGuard<'_, BTreeMap<(usize, usize), Cut>> {
-        self.inner.cuts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells that something planned has met something, the first time.
-fn meets(met: &Arc<Mutex<Option<OnMet>>>) {
-    let met = met.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(met) = met {
-        met();
     }
 }

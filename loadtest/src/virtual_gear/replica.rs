@@ -229,9 +229,12 @@ impl Replicas {
             handle: handle.clone(),
             leadership: Default::default(),
         };
-        let own = tasks.clone();
+        let asked = tasks.child();
+        around.hosts.ends_by(at, asked.cancelled().clone());
+        let hosts = around.hosts.clone();
         tasks.spawn("replica", async move {
-            drop(replica.run(&own).await);
+            drop(replica.run(&asked).await);
+            hosts.has_ended(at);
         });
         self.show(at, &handle, around);
     }

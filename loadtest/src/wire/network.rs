@@ -2,7 +2,7 @@
 //! through a relay here.
 //!
 //! The relay knows who dials by the process that holds the other end of the connection, so one address serves all
-//! callers. Bytes that are held are not lost: as over a real network they arrive once the way is open again, on the
+//! callers. While nobody listens where it leads to, a relay refuses connections, once one was in vain. Bytes that are held are not lost: as over a real network they arrive once the way is open again, on the
 //! same connection, if both ends still want it.
 
 use std::{
@@ -18,9 +18,9 @@ use gust_store::conformance::etcd::loopback;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, tcp},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::spawn_blocking,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::callers::{self, Connections};
@@ -51,6 +51,8 @@ const PARCEL: usize = 16 << 10;
 const KNOWN_SOON: Duration = Duration::from_secs(1);
 /// From one reading of what the kernel tells to the next, at least.
 const READS: Duration = Duration::from_millis(100);
+/// Between two looks whether somebody listens again where nobody did.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The network. Its relays end with it.
 pub struct Network {
@@ -104,6 +106,7 @@ impl Network {
         let relay = Relay {
             to,
             target,
+            in_vain: Arc::default(),
             rules: self.rules.subscribe(),
             directory: Arc::clone(&self.directory),
             tasks: self.tasks.clone(),
@@ -146,6 +149,8 @@ impl Network {
 struct Relay {
     to: Party,
     target: SocketAddr,
+    /// Somebody was connected to nobody.
+    in_vain: Arc<Notify>,
     rules: watch::Receiver<Rules>,
     directory: Arc<Directory>,
     tasks: Tasks,
@@ -179,11 +184,44 @@ impl Directory {
 }
 
 impl Relay {
-    async fn accept(self, listener: TcpListener) {
-        // One that cannot be accepted is as if it had not reached us.
-        while let Ok((caller, _)) = listener.accept().await {
-            self.tasks.spawn("connection", self.clone().connect(caller));
+    async fn accept(self, mut listener: TcpListener) {
+        let Ok(address) = listener.local_addr() else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = self.in_vain.notified() => {
+                    drop(listener);
+                    listener = self.listen_again(address).await;
+                }
+                // One that cannot be accepted is as if it had not reached us.
+                Ok((caller, _)) = listener.accept() => {
+                    self.tasks.spawn("connection", self.clone().connect(caller));
+                }
+            }
         }
+    }
+
+    /// Listens as soon as somebody does where this leads to.
+    async fn listen_again(&self, address: SocketAddr) -> TcpListener {
+        loop {
+            if TcpStream::connect(self.target).await.is_ok()
+                && let Ok(listener) = TcpListener::bind(address).await
+            {
+                return listener;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A connection to where this leads to. If nobody listens there the next who dial are refused.
+    async fn callee(&self) -> Option<TcpStream> {
+        let callee = TcpStream::connect(self.target).await;
+        if callee.is_err() {
+            self.in_vain.notify_one();
+        }
+        callee.ok()
     }
 
     /// Who dialled. A process that was just started may do so before it is said whose it is.
@@ -202,10 +240,10 @@ impl Relay {
         // Telling who dials costs more than seeing that nobody is there, and the dead are dialled often.
         let everywhere = self.rules.borrow().held.is_empty();
         let early = match everywhere {
-            true => TcpStream::connect(self.target).await.map(Some),
-            false => Ok(None),
+            true => self.callee().await.map(Some),
+            false => Some(None),
         };
-        let Ok(early) = early else { return };
+        let Some(early) = early else { return };
         // Who hung up before it could be told apart wants nothing any more.
         let Some(from) = self.caller(&caller).await else {
             return;
@@ -220,10 +258,10 @@ impl Relay {
             }
         }
         let callee = match early {
-            Some(callee) => Ok(callee),
-            None => TcpStream::connect(self.target).await,
+            Some(callee) => Some(callee),
+            None => self.callee().await,
         };
-        let Ok(callee) = callee else { return };
+        let Some(callee) = callee else { return };
         for stream in [&caller, &callee] {
             let _ = stream.set_nodelay(true);
         }

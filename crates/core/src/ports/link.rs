@@ -69,6 +69,8 @@ pub struct Capacity {
     pub quotas: Vec<Quota>,
     /// When they were read.
     pub read_at: Timestamp,
+    /// How long ago that was when it was said.
+    pub age: Duration,
 }
 
 /// What a worker tells the leader. All of it may be repeated.
@@ -115,6 +117,14 @@ pub enum Event {
         begun_at: Timestamp,
         /// The machines.
         instances: Vec<Instance>,
+    },
+    /// A shard was this worker's before the session began, and nobody else's since it read the quotas and listed the
+    /// machines there: it goes on where it is.
+    Kept {
+        /// The shard.
+        shard: Shard,
+        /// What was read last.
+        capacity: Capacity,
     },
     /// Quotas were read.
     Capacity {

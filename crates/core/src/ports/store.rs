@@ -36,6 +36,8 @@ pub enum CommitPhase {
     Ended,
     /// The operator ordered something.
     Ordered,
+    /// Written down which builds can read the records.
+    Format,
 }
 
 impl CommitPhase {
@@ -51,6 +53,7 @@ impl CommitPhase {
             Self::Gone => "gone",
             Self::Ended => "ended",
             Self::Ordered => "ordered",
+            Self::Format => "format",
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BatchRecord, HistoryRecord, JobRecord, Key, MachineRecord, Orders};
+use super::{
+    BatchRecord, Format, HistoryRecord, JobRecord, Key, MachineRecord, Orders, TooNew, format::encode,
+};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
     ports::CommitPhase,
     quota::Footprint,
+    time::Timestamp,
 };
 
 /// Changes that belong together, and what they are about.
@@ -40,6 +42,8 @@ pub enum Change {
     PutHistory(HistoryRecord),
     /// Write the operator's standing orders.
     PutOrders(Box<Orders>),
+    /// Write which builds can read the records.
+    PutFormat(Format),
 }
 
 impl Change {
@@ -54,6 +58,7 @@ impl Change {
             Self::RemoveMachine(name) => Key::Machine(name.clone()),
             Self::PutHistory(record) => Key::History(record.job.clone()),
             Self::PutOrders(_) => Key::Operator(Orders::NAME.to_owned()),
+            Self::PutFormat(_) => Key::Operator(Format::NAME.to_owned()),
         }
     }
 
@@ -65,13 +70,10 @@ impl Change {
             Self::PutMachine(record) => Some(encode(record)),
             Self::PutHistory(record) => Some(encode(record)),
             Self::PutOrders(record) => Some(encode(record)),
+            Self::PutFormat(record) => Some(encode(record)),
             Self::RemoveJob(_) | Self::RemoveBatch(_) | Self::RemoveMachine(_) => None,
         }
     }
-}
-
-fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    serde_json::to_vec(record).expect("records have text keys and no maps that JSON could refuse")
 }
 
 /// A record that cannot be read.
@@ -83,6 +85,17 @@ pub struct Damage {
     /// What is wrong with it.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Records that cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// One of them is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// A build too new for this one wrote them.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
 }
 
 /// All live records. History is not kept in memory.
@@ -99,21 +112,39 @@ pub struct Book {
     members: BTreeMap<MachineName, BatchId>,
     footprints: BTreeMap<Footprint, u64>,
     orders: Orders,
+    format: Option<Format>,
 }
 
 impl Book {
     /// Reads what the store holds. Keys of kinds that are not kept in memory are passed over.
     ///
     /// # Errors
-    /// [`Damage`] names the first record that cannot be read; nothing is guessed.
-    pub fn load<'a>(records: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Damage> {
+    /// [`Unreadable`] says that a newer build wrote them, or names the first record that cannot be read; nothing is
+    /// guessed.
+    pub fn load<'a>(
+        records: impl IntoIterator<Item = (&'a str, &'a [u8]), IntoIter: Clone>,
+    ) -> Result<Self, Unreadable> {
+        let records = records.into_iter();
         let mut book = Self::default();
+        // First of all: what a newer build wrote may look damaged to this one.
+        let format = Key::Operator(Format::NAME.to_owned()).to_string();
+        if let Some((key, value)) = records.clone().find(|(key, _)| *key == format) {
+            let format: Format = decode(key, value)?;
+            format.check(Format::OURS.version)?;
+            book.format = Some(format);
+        }
         for (key, value) in records {
             let damage = |source| Damage {
                 key: key.to_owned(),
                 source,
             };
-            match key.parse::<Key>().map_err(|e| damage(Box::new(e)))? {
+            let key_of = match key.parse::<Key>() {
+                Ok(key) => key,
+                // A kind of record that a later build has, and says that this one need not know.
+                Err(_) if book.is_ahead() => continue,
+                Err(error) => return Err(damage(Box::new(error)).into()),
+            };
+            match key_of {
                 Key::Job(_) => book.apply(&Change::PutJob(decode(key, value)?)),
                 Key::Batch(_) => book.apply(&Change::PutBatch(decode(key, value)?)),
                 Key::Machine(_) => book.apply(&Change::PutMachine(decode(key, value)?)),
@@ -141,6 +172,7 @@ impl Book {
             Change::RemoveMachine(name) => self.remove_machine(name),
             Change::PutHistory(_) => {}
             Change::PutOrders(orders) => self.orders = (**orders).clone(),
+            Change::PutFormat(format) => self.format = Some(*format),
         }
     }
 
@@ -256,9 +288,40 @@ impl Book {
         &self.orders
     }
 
+    /// Which builds can read the records, as far as it was said.
+    pub fn format(&self) -> Option<Format> {
+        self.format
+    }
+
+    /// A later build than this one has written the records.
+    fn is_ahead(&self) -> bool {
+        self.format
+            .is_some_and(|format| format.version > Format::OURS.version)
+    }
+
     /// How many machines of each footprint are promised: asked for, existing, or not yet known to be gone.
     pub fn footprints(&self) -> &BTreeMap<Footprint, u64> {
         &self.footprints
+    }
+
+    /// The same, of those alone that were asked for by then.
+    pub fn footprints_by(&self, then: Timestamp) -> BTreeMap<Footprint, u64> {
+        let mut footprints = BTreeMap::new();
+        for batch in self.batches.values().filter(|batch| batch.created_at <= then) {
+            let unborn = batch.members.iter().map(|member| &member.name);
+            let unborn = unborn.filter(|name| !self.machines.contains_key(*name)).count();
+            if unborn > 0 {
+                *footprints.entry(Footprint::from(&batch.shape)).or_default() += unborn as u64;
+            }
+        }
+        let machines = self
+            .machines
+            .values()
+            .filter(|machine| machine.intended_at <= then);
+        for footprint in machines.filter_map(|machine| machine.footprint.clone()) {
+            *footprints.entry(footprint).or_default() += 1;
+        }
+        footprints
     }
 
     /// The highest attempt number ever used for a job, as far as records tell.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use proptest::{
     collection::{btree_map, vec},
     option,
-    prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest},
+    prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -369,6 +369,13 @@ proptest! {
                 prop_assert_eq!(book.batch_of(&name).map(|batch| batch.id), members.get(&name).copied());
             }
         }
+        let sooner = book.footprints_by(Timestamp(0));
+        prop_assert_eq!(&book.footprints_by(Timestamp(i64::MAX)), book.footprints());
+        prop_assert!(sooner.iter().all(|(footprint, count)| book.footprints()[footprint] >= *count));
+        let asked_by_then = book.machines().values().filter(|machine| machine.footprint.is_some() && machine.intended_at.0 <= 0);
+        let unborn = book.batches().values().filter(|batch| batch.created_at.0 <= 0).flat_map(|batch| &batch.members);
+        let unborn = unborn.map(|member| &member.name).filter(|name| !book.machines().contains_key(*name));
+        prop_assert_eq!(sooner.values().sum::<u64>(), (asked_by_then.count() + unborn.count()) as u64);
         let records = store.iter().map(|(key, value): (&String, &Vec<u8>)| (key.as_str(), value.as_slice()));
         prop_assert_eq!(Book::load(records.clone()).expect("readable"), book.clone());
         prop_assert_eq!(Book::load(records.rev()).expect("readable"), book);

@@ -1,7 +1,9 @@
 //! What a worker tells the leader.
 
+use std::time::Duration;
+
 use gust_core::{
-    ids::{BatchId, MachineName, Zone},
+    ids::{BatchId, MachineName, Shard, Zone},
     ports::{Capacity, Event, Instance, InstanceStatus, MemberFate, Quota},
     time::Timestamp,
 };
@@ -47,11 +49,8 @@ impl From<&Event> for v1::Event {
                 begun_unix_ms: begun_at.0,
                 instances: instances.iter().map(Into::into).collect(),
             }),
-            Event::Capacity { shard, capacity } => Wire::Capacity(v1::CapacityReport {
-                shard: Some(shard.into()),
-                quotas: capacity.quotas.iter().map(Into::into).collect(),
-                read_unix_ms: capacity.read_at.0,
-            }),
+            Event::Kept { shard, capacity } => Wire::Kept(report(shard, capacity)),
+            Event::Capacity { shard, capacity } => Wire::Capacity(report(shard, capacity)),
         };
         Self { event: Some(event) }
     }
@@ -76,7 +75,14 @@ impl TryFrom<v1::Event> for Event {
                 name: MachineName::new(text("name", gone.name).map_err(|e| e.within("gone"))?),
             }),
             Wire::Inventory(inventory) => from_inventory(inventory).map_err(|e| e.within("inventory")),
-            Wire::Capacity(report) => from_capacity(report).map_err(|e| e.within("capacity")),
+            Wire::Kept(report) => {
+                let (shard, capacity) = from_report(report).map_err(|e| e.within("kept"))?;
+                Ok(Self::Kept { shard, capacity })
+            }
+            Wire::Capacity(report) => {
+                let (shard, capacity) = from_report(report).map_err(|e| e.within("capacity"))?;
+                Ok(Self::Capacity { shard, capacity })
+            }
         }
     }
 }
@@ -120,14 +126,22 @@ fn from_inventory(inventory: v1::Inventory) -> Result<Event, Malformed> {
     })
 }
 
-fn from_capacity(report: v1::CapacityReport) -> Result<Event, Malformed> {
-    Ok(Event::Capacity {
-        shard: message("shard", report.shard)?,
-        capacity: Capacity {
-            quotas: list("quotas", report.quotas, Quota::try_from)?,
-            read_at: Timestamp(report.read_unix_ms),
-        },
-    })
+fn report(shard: &Shard, capacity: &Capacity) -> v1::CapacityReport {
+    v1::CapacityReport {
+        shard: Some(shard.into()),
+        quotas: capacity.quotas.iter().map(Into::into).collect(),
+        read_unix_ms: capacity.read_at.0,
+        age_ms: u64::try_from(capacity.age.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn from_report(report: v1::CapacityReport) -> Result<(Shard, Capacity), Malformed> {
+    let capacity = Capacity {
+        quotas: list("quotas", report.quotas, Quota::try_from)?,
+        read_at: Timestamp(report.read_unix_ms),
+        age: Duration::from_millis(report.age_ms),
+    };
+    Ok((message("shard", report.shard)?, capacity))
 }
 
 fn fate_to_wire((name, fate): &(MachineName, MemberFate)) -> v1::Fate {

@@ -245,14 +245,17 @@ fn event() -> impl Strategy<Value = Event> {
             begun_at: Timestamp(at),
             instances
         }),
-        (shard(), any::<i64>(), vec(quota(), 0..4)).prop_map(|(shard, at, quotas)| Event::Capacity {
-            shard,
-            capacity: Capacity {
-                quotas,
-                read_at: Timestamp(at)
-            }
-        }),
+        (shard(), capacity()).prop_map(|(shard, capacity)| Event::Capacity { shard, capacity }),
+        (shard(), capacity()).prop_map(|(shard, capacity)| Event::Kept { shard, capacity }),
     ]
+}
+
+fn capacity() -> impl Strategy<Value = Capacity> {
+    (any::<i64>(), any::<u64>(), vec(quota(), 0..4)).prop_map(|(at, age, quotas)| Capacity {
+        quotas,
+        read_at: Timestamp(at),
+        age: Duration::from_millis(age),
+    })
 }
 
 /// Through the bytes of the wire and back.

@@ -1,28 +1,21 @@
 //! The loop: inputs, pass, commit, effects.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{ReplicaId, Term},
     ports::{Commit, CommitError, StoreError},
-    records::{Book, Damage},
+    records::{Damage, TooNew},
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{error, info, warn};
 
 use super::{
-    Leading, Picture,
+    Leading, Picture, begin,
     guard::Guarded,
     input::{Handle, Input},
-    notes::Notes,
     pass::{PASS_GAP, PASS_TURN},
-    poll,
-    state::{Ask, Leader, ShardState},
-    tokens::Issuer,
-    workers,
+    state::Leader,
 };
 use crate::{
     clock::Clock,
@@ -47,6 +40,9 @@ pub enum End {
     /// A record cannot be read.
     #[error("a record cannot be read; gust decides nothing rather than guess")]
     Damaged(#[source] Damage),
+    /// Another build wrote records that this one must not lead over.
+    #[error(transparent)]
+    TooNew(TooNew),
 }
 
 /// Most inputs folded in before the next commit.
@@ -71,25 +67,18 @@ pub async fn lead(mut leading: Leading, term: Term, handle: &Handle, tasks: &Tas
         biased;
         () = tasks.cancelled().cancelled() => End::Stopped,
         () = held.lapsed() => End::Lapsed,
-        end = run(leading, term, handle, &own) => end,
+        end = begun(leading, term, handle, &own) => end,
     };
     drop(open);
     own.stop().await;
     end
 }
 
-async fn run(leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
-    let loaded = match leading.parts.store.load().await {
-        Ok(loaded) => loaded,
-        Err(error) => return End::Load(error),
-    };
-    let records = loaded
-        .records
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_slice()));
-    let book = match Book::load(records) {
+/// Takes up the records and leads.
+async fn begun(leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
+    let book = match begin::load(&*leading.parts.store).await {
         Ok(book) => book,
-        Err(damage) => return End::Damaged(damage),
+        Err(end) => return end,
     };
     info!(
         gust.term = term.0,
@@ -99,118 +88,29 @@ async fn run(leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> En
         "leading"
     );
     let (sender, mut inputs) = handle.open();
-    let mut leader = start(leading, term, book, sender, tasks);
+    let mut leader = begin::start(leading, term, book, sender, tasks);
     leader.run(&mut inputs, handle).await
 }
 
-/// Builds the leader and starts the tasks that feed it.
-fn start(leading: Leading, term: Term, book: Book, inputs: mpsc::Sender<Input>, tasks: &Tasks) -> Leader {
-    let Leading {
-        parts,
-        links,
-        held,
-        timing,
-        config,
-    } = leading;
-    tasks.spawn(
-        "roster",
-        workers::watch(parts.store.clone(), inputs.clone(), timing),
-    );
-    let shards = parts
-        .shards
-        .iter()
-        .map(|(shard, _)| (shard.clone(), ShardState::default()));
-    let mut leader = Leader {
-        term,
-        tasks: tasks.clone(),
-        inputs,
-        links,
-        held,
-        config,
-        begun: Instant::now(),
-        began: parts.clock.now(),
-        since: book
-            .machines()
-            .keys()
-            .map(|name| (name.clone(), Instant::now()))
-            .collect(),
-        book,
-        known: BTreeMap::new(),
-        plans: BTreeMap::new(),
-        usages: BTreeMap::new(),
-        backlog: BTreeMap::new(),
-        reserving: Default::default(),
-        paused: Default::default(),
-        shards: shards.collect(),
-        holds: BTreeMap::new(),
-        bulk_calls: Default::default(),
-        registered: Default::default(),
-        roster_seen: false,
-        workers: BTreeMap::new(),
-        strangers: Default::default(),
-        sessions: 0,
-        ask: BTreeMap::new(),
-        notes: Notes::default(),
-        note_sinks: BTreeMap::new(),
-        token_sinks: BTreeMap::new(),
-        steps: Vec::new(),
-        effects: Vec::new(),
-        claims: None,
-        asked_for: true,
-        picture: None,
-        shown: Arc::default(),
-        roster: Default::default(),
-        took: Default::default(),
-        feed: Default::default(),
-        parts,
-    };
-    for job in leader.book.jobs().keys().cloned().collect::<Vec<_>>() {
-        leader.know(job);
-    }
-    leader.start_pollers();
-    leader
-}
-
 impl Leader {
-    fn start_pollers(&mut self) {
-        for part in self.parts.sources.values() {
-            let (ask, asked) = watch::channel(Ask::default());
-            self.ask.insert(part.name.clone(), ask);
-            let poller = poll::Poller {
-                part: part.clone(),
-                inputs: self.inputs.clone(),
-                clock: self.parts.clock.clone(),
-                dice: self.parts.dice.clone(),
-            };
-            self.tasks.spawn("poll", poller.begin(asked, self.tasks.clone()));
-            let (notes, due) = mpsc::unbounded_channel();
-            self.note_sinks.insert(part.name.clone(), notes);
-            self.tasks.spawn("notify", poll::notify(part.clone(), due));
-            let (wants, wanted) = mpsc::unbounded_channel();
-            self.token_sinks.insert(part.name.clone(), wants);
-            let issuer = Issuer {
-                part: part.clone(),
-                inputs: self.inputs.clone(),
-                clock: self.parts.clock.clone(),
-                lifetime: self.parts.settings.acquire_timeout,
-                tasks: self.tasks.clone(),
-            };
-            self.tasks.spawn("tokens", issuer.run(wanted));
-        }
-    }
-
     async fn run(&mut self, inputs: &mut mpsc::Receiver<Input>, handle: &Handle) -> End {
         let now = Instant::now();
         let mut last_pass = now.checked_sub(PASS_TURN).unwrap_or(now);
         let mut complained = Instant::now();
         let mut dirty = true;
+        let mut synced = false;
         self.publish_asks();
         loop {
-            let gap = |dirty| if dirty { PASS_GAP } else { PASS_TURN };
+            // Until all is loaded, whatever comes may have been the last that was missing.
+            let gap = |dirty, synced| match (dirty, synced) {
+                (true, true) => PASS_GAP,
+                (true, false) => Duration::ZERO,
+                (false, _) => PASS_TURN,
+            };
             let first = tokio::select! {
                 biased;
                 input = inputs.recv() => input,
-                () = tokio::time::sleep_until(last_pass + gap(dirty)) => None,
+                () = tokio::time::sleep_until(last_pass + gap(dirty, synced)) => None,
             };
             for input in burst(first, inputs) {
                 // Who only looks does not change what is to be decided.
@@ -220,9 +120,9 @@ impl Leader {
                 }
             }
             let now = Instant::now();
-            let passes = now >= last_pass + gap(dirty);
+            let passes = now >= last_pass + gap(dirty, synced);
             if passes {
-                self.pass_if_synced(&mut complained);
+                synced = self.pass_if_synced(&mut complained);
                 (last_pass, dirty) = (now, false);
             }
             if gust_core::mutant!("effect-before-commit") {
@@ -242,20 +142,22 @@ impl Leader {
             self.send_notes();
             self.release();
             self.tell_watchers();
+            self.retire();
             if let Some(picture) = self.picture.take() {
                 handle.show(picture);
             }
         }
     }
 
-    fn pass_if_synced(&mut self, complained: &mut Instant) {
+    /// True if all was there to decide upon.
+    fn pass_if_synced(&mut self, complained: &mut Instant) -> bool {
         let missing = self.missing();
         if missing.is_empty() {
             let begun = Instant::now();
             self.pass();
             self.took.pass = begun.elapsed();
             metrics::histogram!("gust_pass_seconds").record(self.took.pass);
-            return;
+            return true;
         }
         if complained.elapsed() >= Duration::from_secs(10) {
             *complained = Instant::now();
@@ -271,6 +173,7 @@ impl Leader {
             missing,
             ..Picture::default()
         });
+        false
     }
 
     fn on(&mut self, input: Input) -> Option<End> {
@@ -319,6 +222,7 @@ impl Leader {
                 reply,
             } => self.on_done(&machine, job, &key, reply),
             Input::Visit(visit) => self.on_visit(visit),
+            Input::Retire { reply } => self.retiring = Some(reply),
             Input::TokenRefused { job } => self.on_token_refused(&job),
         }
         None
@@ -363,6 +267,16 @@ impl Leader {
             term: self.term,
             at: self.now(),
             steps: std::mem::take(&mut self.steps),
+        }
+    }
+
+    /// Tells who waits for it that this replica may end.
+    fn retire(&mut self) {
+        if self.retiring.is_none() || !self.is_relieved() {
+            return;
+        }
+        if let Some(reply) = self.retiring.take() {
+            let _ = reply.send(());
         }
     }
 

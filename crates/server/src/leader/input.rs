@@ -101,6 +101,8 @@ pub(super) enum Input {
         proof: Proof,
         reply: oneshot::Sender<ClaimReply>,
     },
+    /// This replica is about to end: tell when others have all that it looked after.
+    Retire { reply: oneshot::Sender<()> },
     /// An operator asks or orders something.
     Visit(Visit),
     /// A machine is done.
@@ -174,6 +176,16 @@ impl Handle {
 
     pub(super) fn inputs(&self) -> Result<mpsc::Sender<Input>, LeaderGone> {
         self.inputs.borrow().clone().ok_or(LeaderGone)
+    }
+
+    /// Returns once this replica is no member any more and others look after all its shards; at once if it does not lead.
+    pub(crate) async fn retire(&self) {
+        let (reply, answer) = oneshot::channel();
+        if let Ok(inputs) = self.inputs()
+            && inputs.send(Input::Retire { reply }).await.is_ok()
+        {
+            let _ = answer.await;
+        }
     }
 
     /// Presents a claim whose signatures were checked.

@@ -5,6 +5,7 @@
 //! therefore leaves either no record and no effect, or a record whose effect is repeated by the successor.
 
 mod admin;
+mod begin;
 mod cycle;
 mod effect;
 mod guard;
@@ -28,6 +29,7 @@ pub use admin::{
     CancelRefused, Delta, JobChange, JobInfo, JobStory, MachineChange, MachineInfo, Ordered, QuotaLine,
     Remark, ReplicaLine, ShardLine, SourceLine, Status, Watching,
 };
+pub(crate) use begin::load;
 pub use cycle::{End, lead};
 pub use input::{Assignment, ClaimReply, Handle, LeaderGone};
 pub use picture::Picture;

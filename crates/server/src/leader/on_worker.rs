@@ -13,7 +13,10 @@ use gust_core::{
 };
 use tracing::{info, warn};
 
-use super::{effect::Effect, state::Leader};
+use super::{
+    effect::Effect,
+    state::{Leader, Promised},
+};
 
 impl Leader {
     pub(super) fn on_worker(&mut self, worker: &ReplicaId, session: u64, event: Event) {
@@ -43,7 +46,10 @@ impl Leader {
             Event::Capacity { shard, capacity } if self.looks_after(worker, &shard) => {
                 self.on_capacity(&shard, capacity);
             }
-            Event::Inventory { shard, .. } | Event::Capacity { shard, .. } => {
+            Event::Kept { shard, capacity } if self.looks_after(worker, &shard) => {
+                self.on_kept(&shard, capacity);
+            }
+            Event::Inventory { shard, .. } | Event::Capacity { shard, .. } | Event::Kept { shard, .. } => {
                 warn!(gust.worker = %worker, gust.shard = %shard, "a worker speaks of a shard that it was not given");
             }
         }
@@ -198,8 +204,23 @@ impl Leader {
         }
     }
 
+    /// A worker goes on with what it knew of a shard before this term. What was promised since those quotas were read
+    /// is not in them: taking it off would hide what others use.
+    fn on_kept(&mut self, shard: &Shard, capacity: Capacity) {
+        let then = self.now().before(capacity.age);
+        let promised = self.promised_by(then);
+        self.take_capacity(shard, capacity, promised);
+        if let Some(state) = self.shards.get_mut(shard) {
+            state.inventory_seen = true;
+        }
+    }
+
     fn on_capacity(&mut self, shard: &Shard, capacity: Capacity) {
-        let mut promised = self.promised();
+        let promised = self.promised();
+        self.take_capacity(shard, capacity, promised);
+    }
+
+    fn take_capacity(&mut self, shard: &Shard, capacity: Capacity, mut promised: Promised) {
         let projects = promised.projects.remove(&shard.project).unwrap_or_default();
         let mut then = promised.shards.remove(shard).unwrap_or_default();
         then.extend(

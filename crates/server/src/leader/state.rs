@@ -17,21 +17,18 @@ use gust_core::{
     time::Timestamp,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
-    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, tokens::Wanted,
+    Parts, Picture, Planner, admin::Feed, effect::Effect, input::Input, notes::Notes, tokens::Wanted,
     workers::WorkerState,
 };
 use crate::{
     replica::{Held, Links},
     task::Tasks,
 };
-
-/// Plans kept for tags seen before; making one again costs some 100 µs.
-const PLANS_KEPT: usize = 10_000;
 
 /// A booked job with what is not in its record.
 #[derive(Debug)]
@@ -91,7 +88,6 @@ pub(super) struct Leader {
     pub inputs: mpsc::Sender<Input>,
     pub book: Book,
     pub known: BTreeMap<JobRef, Known>,
-    pub plans: BTreeMap<(SourceName, Vec<String>), Planned>,
     pub usages: BTreeMap<Footprint, Usage>,
     pub backlog: BTreeMap<SourceName, Backlog>,
     pub reserving: BTreeSet<JobRef>,
@@ -123,6 +119,8 @@ pub(super) struct Leader {
     pub took: Took,
     /// Those who watch.
     pub feed: Feed,
+    /// Who waits until others have all that this replica looked after.
+    pub retiring: Option<oneshot::Sender<()>>,
 }
 
 /// How long the last of each took.
@@ -134,6 +132,9 @@ pub(super) struct Took {
 
 /// What the leader waits for at most, before it decides with the shards it has.
 const GRACE: Duration = Duration::from_secs(10);
+/// The same for shards whose workers have not even answered, once others are served: a replica that has just died, or
+/// just begins, holds nobody up.
+const GREET: Duration = Duration::from_millis(250);
 
 impl Leader {
     /// Applies a step to memory and puts it into the next commit.
@@ -163,7 +164,8 @@ impl Leader {
                     self.since.entry(record.name.clone()).or_insert_with(Instant::now);
                 }
                 Change::RemoveBatch(batch) => self.born(*batch),
-                Change::PutBatch(_) | Change::PutHistory(_) | Change::PutOrders(_) => {}
+                Change::PutBatch(_) | Change::PutHistory(_) | Change::PutOrders(_) | Change::PutFormat(_) => {
+                }
             }
         }
         self.claims = None;
@@ -186,19 +188,7 @@ impl Leader {
         let Some(record) = self.book.jobs().get(&job) else {
             return;
         };
-        let key = (job.source.clone(), record.facts.rules.clone());
-        let plan = match self.plans.get(&key) {
-            Some(plan) => plan.clone(),
-            None => {
-                let plan = self.parts.planner.plan(&key.0, &key.1);
-                // Authors of pipelines write the tags: whatever they write, this stays bounded.
-                if self.plans.len() >= PLANS_KEPT {
-                    self.plans.clear();
-                }
-                self.plans.insert(key, plan.clone());
-                plan
-            }
-        };
+        let plan = self.parts.planner.plan(&job.source, &record.facts.rules);
         self.known.insert(
             job,
             Known {
@@ -231,31 +221,19 @@ impl Leader {
 
     /// What gust's records promise of each metric: by shard, and project-wide by project.
     pub fn promised(&mut self) -> Promised {
-        let mut promised = Promised::default();
         if gust_core::mutant!("promise-not-counted") {
-            return promised;
+            return Promised::default();
         }
-        for (footprint, count) in self.book.footprints() {
-            if !self.usages.contains_key(footprint) {
-                self.usages
-                    .insert(footprint.clone(), self.parts.planner.usage(footprint));
-            }
-            let Some(usage) = self.usages.get(footprint) else {
-                continue;
-            };
-            usage.add_to(
-                promised.shards.entry(footprint.shard.clone()).or_default(),
-                *count,
-            );
-            usage.add_to(
-                promised
-                    .projects
-                    .entry(footprint.shard.project.clone())
-                    .or_default(),
-                *count,
-            );
-        }
-        promised
+        sum(self.book.footprints(), &mut self.usages, &*self.parts.planner)
+    }
+
+    /// What they had promised by then, of what they still promise.
+    pub fn promised_by(&mut self, then: Timestamp) -> Promised {
+        sum(
+            &self.book.footprints_by(then),
+            &mut self.usages,
+            &*self.parts.planner,
+        )
     }
 
     /// What has not been loaded since this term began; nothing is decided before it is empty. Shards of which
@@ -266,12 +244,15 @@ impl Leader {
             .sources
             .keys()
             .filter(|name| !self.registered.contains(*name));
-        let patient = self.begun.elapsed() < GRACE;
+        let waited = self.begun.elapsed();
+        let patient = waited < GRACE;
+        let some_served = self.shards.values().any(|shard| self.is_served(shard));
         let roster = (patient && !self.roster_seen).then(|| "the roster of replicas".to_owned());
         let shards = self
             .shards
             .iter()
-            .filter(|(_, shard)| patient && !self.is_served(shard));
+            .filter(|(_, shard)| patient && !self.is_served(shard))
+            .filter(|(_, shard)| waited < GREET || !some_served || self.is_greeted(shard));
         let states = self.known.iter().filter(|(_, known)| !known.loaded);
         sources
             .map(|name| format!("registration at source {name}"))
@@ -285,10 +266,21 @@ impl Leader {
             .collect()
     }
 
+    /// Its worker is there.
+    fn is_greeted(&self, shard: &ShardState) -> bool {
+        let worker = shard.worker.as_ref().and_then(|worker| self.workers.get(worker));
+        worker.is_some_and(|worker| worker.ready)
+    }
+
     /// Its worker is there, and has told what is in it.
     pub fn is_served(&self, shard: &ShardState) -> bool {
-        let worker = shard.worker.as_ref().and_then(|worker| self.workers.get(worker));
-        worker.is_some_and(|worker| worker.ready) && shard.inventory_seen && shard.capacity_read
+        self.is_greeted(shard) && shard.inventory_seen && shard.capacity_read
+    }
+
+    /// This replica is no member any more, and all it looked after is in the hands of others, if there are any.
+    pub fn is_relieved(&self) -> bool {
+        let gone = self.roster_seen && !self.roster.members.contains_key(&self.parts.replica);
+        gone && (self.workers.is_empty() || self.shards.values().all(|shard| self.is_served(shard)))
     }
 }
 
@@ -297,6 +289,25 @@ impl Leader {
 pub(super) struct Promised {
     pub shards: BTreeMap<Shard, BTreeMap<Metric, u64>>,
     pub projects: BTreeMap<ProjectId, BTreeMap<Metric, u64>>,
+}
+
+/// What so many machines of each footprint use. Usages are looked up once.
+fn sum(
+    footprints: &BTreeMap<Footprint, u64>,
+    usages: &mut BTreeMap<Footprint, Usage>,
+    planner: &dyn Planner,
+) -> Promised {
+    let mut promised = Promised::default();
+    for (footprint, count) in footprints {
+        let usage = usages
+            .entry(footprint.clone())
+            .or_insert_with(|| planner.usage(footprint));
+        let shard = promised.shards.entry(footprint.shard.clone()).or_default();
+        usage.add_to(shard, *count);
+        let project = footprint.shard.project.clone();
+        usage.add_to(promised.projects.entry(project).or_default(), *count);
+    }
+    promised
 }
 
 /// The parts of a snapshot that are derived for one pass.

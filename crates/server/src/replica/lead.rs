@@ -6,11 +6,14 @@ use gust_core::ports::{Candidacy, Lease, Member, Revision, Roster, StoreError};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::{Held, Leadership, Replica, held, notice::Notice};
+use super::{Held, Leadership, Replica, held, notice::Notice, warm};
 use crate::{
     leader::{self, End},
     task::{Backoff, Tasks},
 };
+
+/// How long who cannot read the records leaves leading to others.
+const ABSTAIN: Duration = Duration::from_secs(30);
 
 /// True if more of the replicas that live have one other configuration than have this one's. A single replica with a
 /// mistake in its file must not lead; while a change is rolled out the new ones may as soon as they are half.
@@ -25,6 +28,12 @@ fn outvoted(roster: &Roster, me: &Member) -> bool {
     }
     let ours = votes.remove(&*me.config).unwrap_or(0);
     votes.values().any(|theirs| *theirs > ours)
+}
+
+/// Whoever leads is no member any more: it is about to hand over, or its leases lapse one by one.
+fn is_leaving(roster: &Roster) -> bool {
+    let leader = roster.leader.as_ref();
+    leader.is_some_and(|(leader, _)| !roster.members.contains_key(leader))
 }
 
 impl Replica {
@@ -54,22 +63,33 @@ impl Replica {
             self.tell(Leadership::Unknown);
             self.give_back(lease).await;
             self.leases.remove(lease.id);
-            match end {
+            let said = crate::error_chain(&end);
+            let wait = match end {
                 End::Stopped => return End::Stopped,
                 End::Deposed(_) | End::Lapsed => {
-                    info!(end = crate::error_chain(&end), "no longer leading");
+                    info!(end = said, "no longer leading");
+                    backoff.step()
                 }
-                end @ (End::Load(_) | End::Damaged(_)) => {
-                    error!(end = crate::error_chain(&end), "cannot lead");
-                    if let End::Damaged(_) = end {
-                        return end;
-                    }
+                End::Load(_) => {
+                    error!(end = said, "cannot lead");
+                    backoff.step()
                 }
-            }
+                End::TooNew(_) => {
+                    error!(
+                        end = said,
+                        "cannot lead; this replica works for others until it is upgraded"
+                    );
+                    ABSTAIN
+                }
+                End::Damaged(_) => {
+                    error!(end = said, "cannot lead");
+                    return end;
+                }
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
-                () = tokio::time::sleep(backoff.step()) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -97,7 +117,7 @@ impl Replica {
                     .leader
                     .map(|(leader, term)| Leadership::Following { leader, term });
                 self.tell(other.unwrap_or_default());
-                self.vacancy(roster.revision).await;
+                self.vacancy(roster.revision, tasks).await;
                 continue;
             }
             match self.try_once(lease).await {
@@ -110,7 +130,7 @@ impl Replica {
                 Ok(Candidacy::Held { leader, term }) => {
                     *backoff = self.backoff();
                     self.tell(Leadership::Following { leader, term });
-                    self.vacancy(Revision(term.0)).await;
+                    self.vacancy(Revision(term.0), tasks).await;
                 }
                 Err(error) => {
                     warn!(error = crate::error_chain(&error), "cannot campaign; tried again");
@@ -132,13 +152,20 @@ impl Replica {
     }
 
     // Until the leader's key may be free. A watch that stays silent is not trusted for long.
-    async fn vacancy(&self, seen: Revision) {
+    async fn vacancy(&self, seen: Revision, tasks: &Tasks) {
         let look = tokio::time::Instant::now() + self.timing.trusted();
         let mut since = seen;
+        let mut is_warm = false;
         while let Ok(Ok(())) = tokio::time::timeout_at(look, self.store().roster_changed(since)).await {
             match timeout(self.timing.call, self.store().roster()).await {
                 Ok(Ok(roster)) if roster.leader.is_none() => return,
-                Ok(Ok(roster)) => since = roster.revision,
+                Ok(Ok(roster)) => {
+                    since = roster.revision;
+                    if is_leaving(&roster) && !std::mem::replace(&mut is_warm, true) {
+                        let warm = warm::warm(self.parts.store.clone(), self.parts.planner.clone());
+                        tasks.spawn("warm", warm);
+                    }
+                }
                 Ok(Err(_)) | Err(_) => break,
             }
         }

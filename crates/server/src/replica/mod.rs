@@ -10,15 +10,16 @@ mod lead;
 mod leases;
 mod member;
 mod notice;
+mod warm;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{ReplicaId, Term},
     ports::{Link, Member, Store},
     tenure::Timing,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 pub use held::Held;
 pub use leases::Leases;
@@ -28,6 +29,9 @@ use crate::{
     task::Tasks,
     worker::Worker,
 };
+
+/// How long a leader that is asked to end goes on leading at most, until others have its shards.
+const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// Ways to the other replicas' workers.
 pub trait Links: Send + Sync {
@@ -78,9 +82,11 @@ pub struct Replica {
 impl Replica {
     /// Runs until `tasks` is cancelled, or its leader cannot go on at all.
     ///
-    /// Both leases are revoked before it returns: a successor need not wait for them to lapse.
+    /// Both leases are revoked before it returns: a successor need not wait for them to lapse. A leader that is asked to
+    /// end hands over in order: others take its shards first, while it still leads, and only then it gives up the lead.
     pub async fn run(&self, tasks: &Tasks) -> End {
         let member = tasks.child();
+        let (candidate, _ends_with_this) = tasks.apart();
         let keeper = member::Keeper {
             me: self.me.clone(),
             store: Arc::clone(&self.parts.store),
@@ -92,7 +98,28 @@ impl Replica {
         };
         member.spawn("member", keeper.clone().stay());
         member.spawn("attend", self.attendant().stay());
-        let end = self.campaign(tasks).await;
+        let mut campaign = pin!(self.campaign(&candidate));
+        let leave = async {
+            member.stop().await;
+            keeper.leave().await;
+        };
+        let relieved = async {
+            tasks.cancelled().cancelled().await;
+            if self.handle.is_open() {
+                leave.await;
+                let _ = timeout(HAND_OVER, self.handle.retire()).await;
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            end = &mut campaign => Some(end),
+            () = relieved => None,
+        };
+        candidate.cancelled().cancel();
+        let end = match end {
+            Some(end) => end,
+            None => campaign.await,
+        };
         member.stop().await;
         keeper.leave().await;
         end

@@ -131,7 +131,14 @@ struct Events {
 #[async_trait]
 impl EventStream for Events {
     async fn next(&mut self) -> Result<Event, LinkError> {
-        match self.stream.message().await {
+        let message = loop {
+            match self.stream.message().await {
+                // Of a kind that only a later build knows.
+                Ok(Some(v1::Event { event: None })) => {}
+                answer => break answer,
+            }
+        };
+        match message {
             Ok(Some(message)) => Event::try_from(message).map_err(|malformed| LinkError::Nonsense {
                 worker: self.worker.clone(),
                 message: malformed.to_string(),

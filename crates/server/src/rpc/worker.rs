@@ -46,6 +46,10 @@ impl v1::worker_service_server::WorkerService for WorkerRpc {
         let events = self.worker.session(hello, commands).await.map_err(refuse)?;
         self.tasks.spawn("commands", async move {
             while let Ok(Some(message)) = stream.message().await {
+                if message.command.is_none() {
+                    tracing::debug!("a command of a kind that only a later build knows; passed over");
+                    continue;
+                }
                 match read(message) {
                     Ok(FromLeader::Command(command)) => {
                         if sender.send(command).await.is_err() {

@@ -1,6 +1,6 @@
 //! Looking at the cloud: our machines, and what quota is left.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{MachineName, Shard, Zone},
@@ -32,6 +32,7 @@ impl Session {
                         .iter()
                         .map(|i| (i.name.clone(), i.zone.clone()))
                         .collect();
+                    self.worker.listed(&shard);
                     let unborn = lock(&self.hand.unborn).clone();
                     let (mut gone, early) = hand.deletions.on_list(begun, paged, &listed, &unborn);
                     gone.extend(self.read_early(hand, &shard, early).await);
@@ -95,11 +96,16 @@ impl Session {
         };
         let mut backoff = self.backoff();
         loop {
-            let read_at = self.worker.clock.now();
+            let (begun, read_at) = (Instant::now(), self.worker.clock.now());
             match hand.cloud.quotas(&shard).await {
                 Ok(quotas) => {
                     backoff = self.backoff();
-                    let capacity = Capacity { quotas, read_at };
+                    self.worker.measured(&shard, &quotas, read_at, begun);
+                    let capacity = Capacity {
+                        quotas,
+                        read_at,
+                        age: Duration::ZERO,
+                    };
                     self.tell(Event::Capacity {
                         shard: shard.clone(),
                         capacity,
@@ -114,7 +120,7 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                () = hand.measure.notified() => tokio::time::sleep(std::time::Duration::from_secs(2)).await,
+                () = hand.measure.notified() => tokio::time::sleep(Duration::from_secs(2)).await,
                 () = tokio::time::sleep(self.worker.pace.quotas) => {}
             }
         }

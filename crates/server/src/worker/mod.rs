@@ -6,6 +6,7 @@
 
 mod create;
 mod delete;
+mod kept;
 mod look;
 mod own;
 
@@ -81,6 +82,7 @@ struct Followed {
     last: (Term, u64),
     session: Option<Tasks>,
     membership: Option<Membership>,
+    kept: BTreeMap<Shard, kept::Kept>,
 }
 
 /// What one session has in hand, shared by its tasks.

@@ -8,7 +8,7 @@ use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     mutant,
     ports::{
-        Cloud, CloudError, Creation, Instance, InstancePage, LeaseId, MemberFate, OperationRef,
+        Cloud, CloudError, Creation, Event, Instance, InstancePage, LeaseId, MemberFate, OperationRef,
         OperationState, Ownership, Quota, Roster,
     },
 };
@@ -44,6 +44,7 @@ impl Worker {
     pub async fn expel(&self) -> Option<Membership> {
         let (membership, session) = {
             let mut followed = lock(&self.state);
+            followed.kept.clear();
             (followed.membership.take(), followed.session.take())
         };
         if let Some(session) = session {
@@ -125,14 +126,32 @@ impl Cloud for Owned {
 }
 
 impl Session {
-    /// Takes the shard's key, again and again until it is ours, then does what is to be done there.
+    /// Does what is to be done in a shard, once its key is ours.
     pub(super) async fn look_after(self, shard: Shard) {
+        match self.worker.kept(&shard, self.membership.lease) {
+            Some(capacity) => {
+                let shard = shard.clone();
+                self.tell(Event::Kept { shard, capacity }).await;
+            }
+            None => self.take_key(&shard).await,
+        }
+        if let Some(hand) = self.hand.shards.get(&shard) {
+            hand.owned.open();
+        }
+        self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
+        self.tasks
+            .spawn("quotas", self.clone().measure_forever(shard.clone()));
+        self.tasks.spawn("delete", self.clone().delete_forever(shard));
+    }
+
+    /// Takes the shard's key, again and again until it is ours.
+    async fn take_key(&self, shard: &Shard) {
         let mut backoff = self.backoff();
         loop {
             let own = self
                 .worker
                 .store
-                .own(self.membership.lease, &shard, &self.worker.replica);
+                .own(self.membership.lease, shard, &self.worker.replica);
             match tokio::time::timeout(CALL, own).await {
                 Ok(Ok(Ownership::Ours)) => break,
                 Ok(Ok(Ownership::Theirs(_))) if mutant!("shard-key-ignored") => break,
@@ -149,14 +168,8 @@ impl Session {
             }
             tokio::time::sleep(backoff.step()).await;
         }
+        self.worker.keeps(shard, self.membership.lease);
         info!(gust.shard = %shard, "shard is ours");
-        if let Some(hand) = self.hand.shards.get(&shard) {
-            hand.owned.open();
-        }
-        self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
-        self.tasks
-            .spawn("quotas", self.clone().measure_forever(shard.clone()));
-        self.tasks.spawn("delete", self.clone().delete_forever(shard));
     }
 
     /// Waits until the shard is ours.
@@ -194,6 +207,7 @@ impl Session {
             .filter(|(_, owner)| **owner == self.worker.replica)
             .filter(|(shard, _)| !self.hand.shards.contains_key(*shard));
         for (shard, _) in ours {
+            self.worker.gives_up(shard);
             // What hangs on an earlier lease stays, and lapses with it.
             let disown = self.worker.store.disown(self.membership.lease, shard);
             if let Ok(Ok(())) = tokio::time::timeout(CALL, disown).await {

@@ -85,7 +85,8 @@ impl Checker {
             | Change::RemoveBatch(_)
             | Change::RemoveMachine(_)
             | Change::PutHistory(_)
-            | Change::PutOrders(_) => {}
+            | Change::PutOrders(_)
+            | Change::PutFormat(_) => {}
         }
     }
 

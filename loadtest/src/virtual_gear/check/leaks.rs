@@ -41,7 +41,8 @@ impl Checker {
             | Change::PutBatch(_)
             | Change::RemoveBatch(_)
             | Change::PutHistory(_)
-            | Change::PutOrders(_) => {}
+            | Change::PutOrders(_)
+            | Change::PutFormat(_) => {}
         }
     }
 

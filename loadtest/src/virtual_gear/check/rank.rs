@@ -109,13 +109,13 @@ impl Checker {
             .collect()
     }
 
-    /// Machines of a request that are coming and whose own job needs none.
+    /// Machines of a request that are coming and whose own job needs none: whoever knows that it is over gives them to
+    /// others before its record is gone.
     fn spare(&self, request_key: &str) -> usize {
         let book = &self.store.book;
         let waits = |job: &gust_core::ids::JobRef| {
-            book.jobs()
-                .get(job)
-                .is_some_and(|record| matches!(record.phase, JobPhase::Booked))
+            let record = book.jobs().get(job);
+            record.is_some_and(|record| matches!(record.phase, JobPhase::Booked)) && self.seen.waits(job.id.0)
         };
         let booting = book
             .machines()

@@ -211,6 +211,11 @@ impl Seen {
         JobIx(place as u32)
     }
 
+    /// Whether a job that was heard of still waits.
+    pub fn waits(&self, id: Uuid) -> bool {
+        self.jobs.get(&id).is_some_and(|job| job.state.is_waiting())
+    }
+
     /// The place of a machine; heard of for the first time, it gets one.
     pub fn machine(&mut self, name: &str) -> MachineIx {
         let place = self.machines.get_index_of(&Named(name)).unwrap_or_else(|| {

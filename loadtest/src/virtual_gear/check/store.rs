@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet, time::Dura
 
 use gust_core::{
     ids::{JobRef, MachineName},
-    records::{Book, Change, JobPhase, Key, MachinePhase, MachineRecord, Orders},
+    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders},
 };
 
 use super::super::cover::State;
@@ -59,6 +59,9 @@ fn change(key: &str, value: Option<&[u8]>) -> Result<Option<Change>, String> {
         (Key::Machine(name), None) => Some(Change::RemoveMachine(name)),
         (Key::Operator(name), Some(value)) if name == Orders::NAME => {
             Some(Change::PutOrders(serde_json::from_slice(value).map_err(said)?))
+        }
+        (Key::Operator(name), Some(value)) if name == Format::NAME => {
+            Some(Change::PutFormat(serde_json::from_slice(value).map_err(said)?))
         }
         (Key::History(_) | Key::Operator(_), _) => None,
     })
@@ -177,7 +180,7 @@ impl Checker {
                     touched.push((job, Some(machine)));
                 }
                 Change::PutOrders(_) => self.store.ordered = Some((at, self.store.book.orders().clone())),
-                Change::PutHistory(_) => {}
+                Change::PutHistory(_) | Change::PutFormat(_) => {}
             }
             self.store.book.apply(change);
         }

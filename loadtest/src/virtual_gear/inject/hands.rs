@@ -23,6 +23,10 @@ impl HostControl for Hosts {
         Self::crash_at_poll(self, replica, polls, down, met);
     }
 
+    fn stop(&self, replica: usize, down: Duration) -> bool {
+        Self::stop(self, replica, down)
+    }
+
     fn freeze(&self, replica: usize, lasting: Duration) -> bool {
         Self::freeze(self, replica, lasting)
     }

@@ -17,6 +17,7 @@ pub(super) fn is_immediate(what: &What) -> bool {
             what,
             What::ReplicaCrash { .. }
                 | What::ReplicaCrashAtPoll { .. }
+                | What::ReplicaStop { .. }
                 | What::ReplicaFreeze { .. }
                 | What::ReplicaFreezePastLease { .. }
                 | What::LinkCut { .. }
@@ -71,6 +72,16 @@ impl Injector {
                 let note = format!("after {polls} polls, for {down_ms} ms");
                 let met = self.on_met(kind, replica, note);
                 hosts.crash_at_poll(replica, *polls, for_ms(*down_ms), met);
+            }
+            What::ReplicaStop { replica, down_ms } => {
+                let replica = self.who(*replica, aim);
+                if hosts.stop(replica, for_ms(*down_ms)) {
+                    self.met(
+                        kind,
+                        Subject::Replica(replica),
+                        format!("then down for {down_ms} ms"),
+                    );
+                }
             }
             What::ReplicaFreeze { replica, lasting_ms }
             | What::ReplicaFreezePastLease { replica, lasting_ms } => {

@@ -43,6 +43,11 @@ impl HostControl for Noted {
         met();
     }
 
+    fn stop(&self, replica: usize, _: Duration) -> bool {
+        self.note(format!("stop {replica}"));
+        true
+    }
+
     fn freeze(&self, replica: usize, _: Duration) -> bool {
         self.note(format!("freeze {replica}"));
         // As if it were down.

@@ -48,6 +48,12 @@ pub enum What {
         polls: u64,
         down_ms: u64,
     },
+    /// A replica is asked to end, as a rolling upgrade does, and is begun again so long after it has ended.
+    ReplicaStop {
+        #[serde(default)]
+        replica: Who,
+        down_ms: u64,
+    },
     /// A replica stands still for less than its lease.
     ReplicaFreeze {
         #[serde(default)]
@@ -345,7 +351,9 @@ impl What {
     /// How long it lasts, where it lasts.
     pub fn lasting_ms(&self) -> Option<u64> {
         match self {
-            Self::ReplicaCrash { down_ms, .. } | Self::ReplicaCrashAtPoll { down_ms, .. } => Some(*down_ms),
+            Self::ReplicaCrash { down_ms, .. }
+            | Self::ReplicaCrashAtPoll { down_ms, .. }
+            | Self::ReplicaStop { down_ms, .. } => Some(*down_ms),
             Self::ReplicaFreeze { lasting_ms, .. }
             | Self::ReplicaFreezePastLease { lasting_ms, .. }
             | Self::LinkCut { lasting_ms, .. }
@@ -381,6 +389,7 @@ impl What {
             Self::LinkCut { a, b, .. } | Self::LinkHalfOpen { a, b, .. } => vec![*a, *b],
             Self::ReplicaCrash { replica, .. }
             | Self::ReplicaCrashAtPoll { replica, .. }
+            | Self::ReplicaStop { replica, .. }
             | Self::ReplicaFreeze { replica, .. }
             | Self::ReplicaFreezePastLease { replica, .. }
             | Self::PortClosed { replica, .. }

@@ -72,3 +72,38 @@ async fn others_are_not_cut_off_with_it() {
     assert!(!rules.held.contains(&(US, THEM)));
     assert!(!rules.held.contains(&(Party::Replica(1), Party::Member(1))));
 }
+
+#[tokio::test]
+async fn whom_nobody_listens_to_refuses_until_somebody_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let network = Network::open();
+    network.is(US, std::process::id());
+    let relay = network.relay(THEM, target).unwrap();
+    drop(listener);
+    let refused = async {
+        while TcpStream::connect(relay).await.is_ok() {
+            sleep(LOOK).await;
+        }
+    };
+    timeout(SOON, refused).await.expect("nobody listens");
+    let listener = TcpListener::bind(target).await.unwrap();
+    network.tasks.spawn("echo", async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (mut reader, mut writer) = stream.into_split();
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        }
+    });
+    let answered = async {
+        loop {
+            if let Ok(mut stream) = TcpStream::connect(relay).await
+                && stream.write_u8(1).await.is_ok()
+                && let Ok(1) = stream.read_u8().await
+            {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    };
+    timeout(SOON, answered).await.expect("somebody listens");
+}

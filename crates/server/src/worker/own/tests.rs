@@ -220,6 +220,42 @@ async fn a_key_that_is_taken_by_a_message_that_comes_late_is_let_go() {
     assert_eq!(*bench.store.let_go.lock().unwrap(), [shard("r1")]);
 }
 
+/// Whether the session begins with what is known of a shard.
+async fn is_kept(bench: &mut Bench, term: u64, region: &str) -> bool {
+    let mut events = bench.hello(term, &[region]).await.expect("it follows");
+    bench.pass().await;
+    assert!(matches!(events.try_recv(), Ok(Event::Ready { .. })));
+    match events.try_recv() {
+        Ok(Event::Kept {
+            shard: kept,
+            capacity,
+        }) => {
+            assert_eq!(kept, shard(region));
+            // The quotas are read every half minute, and a session lasts a minute here.
+            assert!(capacity.age <= Pace::default().quotas, "{:?}", capacity.age);
+            true
+        }
+        _ => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_kept_a_shard_from_one_leader_to_the_next_says_so_at_once() {
+    let mut bench = bench();
+    assert!(!is_kept(&mut bench, 1, "r1").await);
+    assert!(is_kept(&mut bench, 2, "r1").await);
+    // In another's hands meanwhile, as far as we know.
+    assert!(!is_kept(&mut bench, 3, "r2").await);
+    assert!(!is_kept(&mut bench, 4, "r1").await);
+    assert!(is_kept(&mut bench, 5, "r1").await);
+    let membership = bench.worker.expel().await.expect("it was one");
+    bench.worker.admit(membership);
+    assert!(
+        !is_kept(&mut bench, 6, "r1").await,
+        "it was no member for a while"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hello_that_comes_late_does_not_end_the_session_that_followed_it() {
     let mut bench = bench();

@@ -189,6 +189,15 @@ fn a_job_served_by_anothers_machine_is_not_passed_over() {
 }
 
 #[test]
+fn a_machine_whose_job_is_over_serves_before_the_record_is_gone() {
+    let mut tale = Tale::begin();
+    tale.booked(3, 0).up(3, 1).booked(1, 0).booked(2, 5);
+    tale.state(3, "canceled").intended(&[(1, 1)], zone());
+    let found = tale.history.play().violation.map(|violation| violation.invariant);
+    assert_ne!(found, Some(Invariant::Rank));
+}
+
+#[test]
 fn a_running_job_that_is_disturbed_is_caught() {
     let mut tale = Tale::begin();
     tale.booked(1, 0).up(1, 1).claims(1, 1).runs(1, 1).removed(1, 1);

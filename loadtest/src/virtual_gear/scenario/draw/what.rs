@@ -29,6 +29,10 @@ impl Draw {
                 polls: self.rng.random_range(0..40),
                 down_ms: lasting_ms,
             },
+            FaultKind::ReplicaStop => What::ReplicaStop {
+                replica,
+                down_ms: lasting_ms,
+            },
             FaultKind::ReplicaFreeze => What::ReplicaFreeze {
                 replica,
                 lasting_ms: lasting_ms.min(2_500),
