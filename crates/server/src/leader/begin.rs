@@ -101,6 +101,7 @@ pub(super) fn start(
         roster: Default::default(),
         took: Default::default(),
         feed: Default::default(),
+        retires: false,
         retiring: None,
         parts,
     };

@@ -222,7 +222,7 @@ impl Leader {
                 reply,
             } => self.on_done(&machine, job, &key, reply),
             Input::Visit(visit) => self.on_visit(visit),
-            Input::Retire { reply } => self.retiring = Some(reply),
+            Input::Retire { reply } => (self.retires, self.retiring) = (true, Some(reply)),
             Input::TokenRefused { job } => self.on_token_refused(&job),
         }
         None

@@ -57,6 +57,8 @@ impl Leader {
             self.step(step);
         }
         match action {
+            // They are the successor's.
+            Action::Reserve { .. } if self.retires => {}
             Action::Reserve { source, jobs } => {
                 self.backlog.remove(&source);
                 for job in &jobs {

@@ -119,6 +119,8 @@ pub(super) struct Leader {
     pub took: Took,
     /// Those who watch.
     pub feed: Feed,
+    /// It is about to give up the lead: no job is taken in any more.
+    pub retires: bool,
     /// Who waits until others have all that this replica looked after.
     pub retiring: Option<oneshot::Sender<()>>,
 }
@@ -277,9 +279,12 @@ impl Leader {
         self.is_greeted(shard) && shard.inventory_seen && shard.capacity_read
     }
 
-    /// This replica is no member any more, and all it looked after is in the hands of others, if there are any.
+    /// This replica is no member any more, all it looked after is in the hands of others, if there are any, and what it
+    /// reserved is booked: the successor would see it only when the reservation lapses.
     pub fn is_relieved(&self) -> bool {
-        let gone = self.roster_seen && !self.roster.members.contains_key(&self.parts.replica);
+        let gone = self.reserving.is_empty()
+            && self.roster_seen
+            && !self.roster.members.contains_key(&self.parts.replica);
         gone && (self.workers.is_empty() || self.shards.values().all(|shard| self.is_served(shard)))
     }
 }
