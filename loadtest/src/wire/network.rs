@@ -5,6 +5,8 @@
 //! callers. While nobody listens where it leads to, a relay refuses connections, once one was in vain. Bytes that are held are not lost: as over a real network they arrive once the way is open again, on the
 //! same connection, if both ends still want it.
 
+mod way;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -16,14 +18,14 @@ use anyhow::{Context as _, Result};
 use gust_server::task::Tasks;
 use gust_store::conformance::etcd::loopback;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, tcp},
+    net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, watch},
     task::spawn_blocking,
     time::{Instant, sleep, sleep_until},
 };
 
 use super::callers::{self, Connections};
+use way::{Way, deliver, take};
 
 /// One that others dial, or that dials others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,9 @@ struct Rules {
     held: BTreeSet<(Party, Party)>,
     late: BTreeMap<(Party, Party), Duration>,
 }
+
+/// Where a connection begins and ends.
+type Ends = (SocketAddr, SocketAddr);
 
 /// Bytes with the moment at which they may arrive.
 type Parcel = (Instant, Vec<u8>);
@@ -158,8 +163,7 @@ struct Relay {
 
 impl Directory {
     /// Who holds the other end of a connection at this moment, or a little later.
-    async fn holder(&self, accepted: &TcpStream) -> Option<Party> {
-        let ends = (accepted.peer_addr().ok()?, accepted.local_addr().ok()?);
+    async fn holder(&self, ends: Ends) -> Option<Party> {
         let asked = Instant::now();
         let mut read = self.read.lock().await;
         if let Some((at, connections)) = &*read
@@ -225,116 +229,69 @@ impl Relay {
     }
 
     /// Who dialled. A process that was just started may do so before it is said whose it is.
-    async fn caller(&self, caller: &TcpStream) -> Option<Party> {
+    async fn caller(&self, ends: Ends) -> Option<Party> {
         let deadline = Instant::now() + KNOWN_SOON;
         while Instant::now() < deadline {
-            if let Some(party) = self.directory.holder(caller).await {
+            if let Some(party) = self.directory.holder(ends).await {
                 return Some(party);
             }
         }
         None
     }
 
-    async fn connect(mut self, caller: TcpStream) {
-        let to = self.to;
-        // Telling who dials costs more than seeing that nobody is there, and the dead are dialled often.
-        let everywhere = self.rules.borrow().held.is_empty();
-        let early = match everywhere {
-            true => self.callee().await.map(Some),
-            false => Some(None),
-        };
-        let Some(early) = early else { return };
-        // Who hung up before it could be told apart wants nothing any more.
-        let Some(from) = self.caller(&caller).await else {
+    async fn connect(self, caller: TcpStream) {
+        let (Ok(theirs), Ok(ours)) = (caller.peer_addr(), caller.local_addr()) else {
             return;
         };
-        if self.rules.borrow().held.contains(&(from, to)) {
-            if is_open(&mut self.rules, from, to).await.is_err() {
-                return;
-            }
-            // Over a real network nothing at all would arrive of what was given up meanwhile.
-            if self.directory.holder(&caller).await.is_none() {
-                return;
-            }
+        let ends = (theirs, ours);
+        // Telling who dials takes time, and while all ways are open it does not matter.
+        let at_once = self.rules.borrow().held.is_empty();
+        if !at_once && !self.may_dial(ends).await {
+            return;
         }
-        let callee = match early {
-            Some(callee) => Some(callee),
-            None => self.callee().await,
-        };
-        let Some(callee) = callee else { return };
+        let Some(callee) = self.callee().await else { return };
         for stream in [&caller, &callee] {
             let _ = stream.set_nodelay(true);
         }
+        let (tell, who) = watch::channel(None);
+        let relay = self.clone();
+        self.tasks.spawn("caller", async move {
+            tell.send_replace(relay.caller(ends).await);
+        });
         let (their_reader, their_writer) = caller.into_split();
         let (our_reader, our_writer) = callee.into_split();
-        let ways = [
-            (their_reader, our_writer, from, to),
-            (our_reader, their_writer, to, from),
-        ];
-        for (reader, writer, from, to) in ways {
-            let (parcels, arriving) = mpsc::channel(PARCELS);
-            self.tasks
-                .spawn("take", take(reader, parcels, self.rules.clone(), (from, to)));
-            self.tasks.spawn(
-                "deliver",
-                deliver(writer, arriving, self.rules.clone(), (from, to)),
-            );
-        }
-    }
-}
-
-/// Returns as soon as the way is open.
-async fn is_open(
-    rules: &mut watch::Receiver<Rules>,
-    from: Party,
-    to: Party,
-) -> Result<(), watch::error::RecvError> {
-    rules
-        .wait_for(|rules| !rules.held.contains(&(from, to)))
-        .await
-        .map(drop)
-}
-
-async fn take(
-    mut reader: tcp::OwnedReadHalf,
-    parcels: mpsc::Sender<Parcel>,
-    rules: watch::Receiver<Rules>,
-    way: (Party, Party),
-) {
-    loop {
-        let mut bytes = Vec::with_capacity(PARCEL);
-        match reader.read_buf(&mut bytes).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let late = rules.borrow().late.get(&way).copied().unwrap_or_default();
-        if parcels.send((Instant::now() + late, bytes)).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn deliver(
-    mut writer: tcp::OwnedWriteHalf,
-    mut parcels: mpsc::Receiver<Parcel>,
-    mut rules: watch::Receiver<Rules>,
-    (from, to): (Party, Party),
-) {
-    loop {
-        let parcel = parcels.recv().await;
-        if let Some((at, _)) = &parcel {
-            sleep_until(*at).await;
-        }
-        if is_open(&mut rules, from, to).await.is_err() {
-            return;
-        }
-        // The end of a connection takes the same way.
-        let Some((_, bytes)) = parcel else {
-            return;
+        let way = |back| Way {
+            rules: self.rules.clone(),
+            who: who.clone(),
+            to: self.to,
+            back,
         };
-        if writer.write_all(&bytes).await.is_err() {
-            return;
+        for (reader, writer, way) in [
+            (their_reader, our_writer, way(false)),
+            (our_reader, their_writer, way(true)),
+        ] {
+            let (parcels, arriving) = mpsc::channel(PARCELS);
+            self.tasks.spawn("take", take(reader, parcels, way.clone()));
+            self.tasks.spawn("deliver", deliver(writer, arriving, way));
         }
+    }
+
+    /// Whether who dials while ways are cut may, once its own is open. Who hung up before it could be told apart wants
+    /// nothing any more.
+    async fn may_dial(&self, ends: Ends) -> bool {
+        let Some(from) = self.caller(ends).await else {
+            return false;
+        };
+        let mut rules = self.rules.clone();
+        if !rules.borrow().held.contains(&(from, self.to)) {
+            return true;
+        }
+        let open = rules.wait_for(|rules| !rules.held.contains(&(from, self.to)));
+        if open.await.is_err() {
+            return false;
+        }
+        // Over a real network nothing at all would arrive of what was given up meanwhile.
+        self.directory.holder(ends).await.is_some()
     }
 }
 

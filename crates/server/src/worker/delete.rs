@@ -258,14 +258,16 @@ impl Session {
             return;
         };
         let later = |seconds| State::Due(Instant::now() + Duration::from_secs(seconds));
+        let is_unborn = || lock(&self.hand.unborn).contains(name);
+        let early = is_unborn();
         match hand.cloud.delete(shard, zone, name).await {
             Ok(Some(_)) => {
                 debug!(gust.machine = %name, "deletion accepted");
                 hand.deletions.set(name, State::Accepted(Instant::now()));
                 hand.look.notify_one();
             }
-            // Not there: gone, unless its creation is still under way.
-            Ok(None) if lock(&self.hand.unborn).contains(name) => hand.deletions.set(name, later(2)),
+            // Not there: gone, unless its creation is still under way, or was when this was asked: answers can be late.
+            Ok(None) if early || is_unborn() => hand.deletions.set(name, later(2)),
             Ok(None) => {
                 debug!(gust.machine = %name, "nothing to delete");
                 hand.deletions.forget(name);
