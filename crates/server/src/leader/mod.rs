@@ -7,6 +7,7 @@
 mod admin;
 mod begin;
 mod cycle;
+mod derived;
 mod effect;
 mod guard;
 mod input;

@@ -13,10 +13,7 @@ use gust_core::{
 };
 use tracing::{info, warn};
 
-use super::{
-    effect::Effect,
-    state::{Leader, Promised},
-};
+use super::{derived::Promised, effect::Effect, state::Leader};
 
 impl Leader {
     pub(super) fn on_worker(&mut self, worker: &ReplicaId, session: u64, event: Event) {

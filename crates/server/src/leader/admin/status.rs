@@ -12,7 +12,7 @@ use gust_core::{
     time::Timestamp,
 };
 
-use super::super::state::{Leader, Promised};
+use super::super::{derived::Promised, state::Leader};
 
 /// What the leader knows of itself and of the whole.
 #[derive(Clone, Debug, Default, PartialEq)]
