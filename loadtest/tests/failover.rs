@@ -1,4 +1,4 @@
-//! A leader lost with a small backlog (hand-overs are in the test of upgrades); `gust-loadtest failover` does all ways a hundred times.
+//! Leaders lost with a small backlog (hand-overs are in the test of upgrades); `gust-loadtest failover` does all ways a hundred times.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use gust_loadtest::wire::{Cause, FailoverOptions, failover};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_leader_is_followed_by_another_and_nothing_is_lost_or_doubled() {
     let dir = tempfile::tempdir().expect("a directory");
-    let causes = vec![Cause::Process];
+    let causes = vec![Cause::Host, Cause::Process];
     let options = FailoverOptions {
         causes: causes.clone(),
         count: causes.len(),
@@ -22,4 +22,11 @@ async fn a_lost_leader_is_followed_by_another_and_nothing_is_lost_or_doubled() {
         // How long a gap is depends on what else the machine does: the command measures it.
         assert_eq!(run.rows[&cause].gaps.len(), 1, "{}", cause.name());
     }
+    // Supervisor and replica died together: nobody but a peer could end that lease before it lapsed.
+    let by_a_peer = (0..3).any(|nth| {
+        let log = dir.path().join(format!("r{nth}/gust.log"));
+        let log = std::fs::read_to_string(log).expect("its log");
+        log.contains("its process is dead, and its lease is ended")
+    });
+    assert!(by_a_peer, "a follower sees its redial refused");
 }
