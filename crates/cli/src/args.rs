@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::admin::args::AdminCommand;
+use crate::{admin::args::AdminCommand, explain::ExplainArgs, lint::LintArgs};
 
 /// One machine per CI job, just in time.
 ///
@@ -23,6 +23,10 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     #[command(flatten)]
     Admin(AdminCommand),
+    /// Show which machine a request gets, at which price, and why no other
+    Explain(ExplainArgs),
+    /// Show which machine each step of a pipeline gets, or what is wrong with its tags
+    Lint(LintArgs),
     /// Show gust at work on this computer: no accounts, nothing leaves loopback
     Demo(DemoArgs),
 }
@@ -79,7 +83,7 @@ mod tests {
         insta::assert_snapshot!("help", command.render_long_help());
         let commands = [
             "serve", "status", "jobs", "job", "machines", "cancel", "pause", "resume", "cordon", "drain",
-            "uncordon", "demo",
+            "uncordon", "explain", "lint", "demo",
         ];
         for name in commands {
             let sub = command.find_subcommand_mut(name).expect("a command");

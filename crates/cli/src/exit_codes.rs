@@ -15,6 +15,8 @@ pub const LISTEN: u8 = 4;
 pub const STORE: u8 = 5;
 /// A running gust could not be reached, or refused.
 pub const ADMIN: u8 = 6;
+/// No machine can be what was asked for.
+pub const REQUEST: u8 = 7;
 /// A demo's job ended otherwise than expected.
 pub const DEMO_UNEXPECTED: u8 = 10;
 /// A demo's machine was left behind.
@@ -25,7 +27,7 @@ pub const DEMO_PROGRAM: u8 = 12;
 pub const INTERRUPTED: u8 = 130;
 
 /// Every code with its meaning, for the documentation.
-pub const TABLE: [(u8, &str); 11] = [
+pub const TABLE: [(u8, &str); 12] = [
     (SUCCESS, "done"),
     (FAILED, "gust failed in a way it has no better word for"),
     (USAGE, "the command line is wrong"),
@@ -36,6 +38,10 @@ pub const TABLE: [(u8, &str); 11] = [
     (LISTEN, "an address could not be bound"),
     (STORE, "the store could not be opened, read or written"),
     (ADMIN, "a running gust could not be reached, or refused"),
+    (
+        REQUEST,
+        "`gust explain`, `gust lint`: no machine can be what is asked for",
+    ),
     (
         DEMO_UNEXPECTED,
         "`gust demo`: a job ended otherwise than expected",

@@ -8,10 +8,13 @@ mod admin;
 mod args;
 mod demo;
 pub mod exit_codes;
+mod explain;
 mod failure;
+mod lint;
 mod output;
 mod serve;
 mod supervise;
+mod table;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Admin(command) => admin::run(command),
+        Command::Explain(args) => explain::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::from(exit_codes::SUCCESS)),
     }
 }

@@ -1,5 +1,7 @@
 //! From a job's tags to its plan: the request grammar, the catalog, and what the operator configured.
 
+mod explain;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -16,6 +18,8 @@ use gust_core::{
     shape::{BootDisk, STACK_LABEL, Shape},
     snapshot::Planned,
 };
+
+pub use explain::Explained;
 
 use crate::{
     config::{self, Config, Project},

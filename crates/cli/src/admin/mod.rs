@@ -4,7 +4,6 @@ pub(crate) mod args;
 mod client;
 mod json;
 mod show;
-mod table;
 mod watch;
 
 use std::{future::Future, io::Write as _, process::ExitCode};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use gust_core::time::{Timestamp, human};
 use gust_proto::v1::{self, place::Place as PlaceKind};
 
-use super::table::table;
+use crate::table::table;
 
 fn stamp(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     at.map(|at| Timestamp(at.seconds * 1000 + i64::from(at.nanos) / 1_000_000))

@@ -1,5 +1,7 @@
 //! Which sizes of one family satisfy a request: predefined and custom types, named ones, local SSD.
 
+use std::fmt;
+
 use super::types::LocalSsds;
 use crate::catalog::{Catalog, Family, LocalSsd, Predefined};
 use crate::ids::MachineTypeName;
@@ -30,6 +32,24 @@ pub enum RuledOut {
     Memory,
     /// It has the size, but not with so many local SSDs.
     LocalSsdCount,
+}
+
+impl fmt::Display for RuledOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAsked => "not asked for",
+            Self::NotAllowed => "not allowed by the operator",
+            Self::Arch => "another architecture",
+            Self::NoPlace => "in none of the regions and zones that may be used",
+            Self::Model => "not sold in that way (Spot or on demand)",
+            Self::DiskType => "takes no such boot disk",
+            Self::NoLocalSsd => "has no local SSD",
+            Self::SharedCore => "shares a core with others",
+            Self::Cpu => "has no size with that many vCPUs",
+            Self::Memory => "has the vCPUs, but never with that much memory",
+            Self::LocalSsdCount => "has the size, but not with so many local SSDs",
+        })
+    }
 }
 
 /// A size of a family that satisfies a request.

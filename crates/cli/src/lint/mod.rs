@@ -1,0 +1,183 @@
+//! `gust lint`: which machine each step of a pipeline gets and what it costs, or what is wrong with its tags.
+
+mod report;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use gust_core::offer::Offer;
+use gust_server::planner::Planner;
+
+use self::steps::Step;
+use crate::{exit_codes, explain, failure::Failure};
+
+/// A pipeline file.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LintArgs {
+    /// The pipeline file, `-` for stdin
+    #[arg(default_value = ".buildkite/pipeline.yml")]
+    file: PathBuf,
+    /// Judge by this operator's configuration: policy, regions, defaults. Otherwise by all regions that gust knows
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Judge only steps of this queue; may be given several times
+    #[arg(long, value_name = "QUEUE")]
+    queue: Vec<String>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is said of a step.
+#[derive(Clone, Debug)]
+enum Said {
+    /// Its machine.
+    Machine(Box<Offer>),
+    /// It cannot run, or not as it should; one problem a line.
+    Wrong(Vec<Problem>),
+    /// It depends on what is known only when the pipeline is uploaded.
+    Unknown(String),
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq)]
+struct Problem {
+    line: usize,
+    column: usize,
+    text: String,
+}
+
+/// A step with what is said of it.
+#[derive(Clone, Debug)]
+struct Judged {
+    step: Step,
+    said: Said,
+    /// Advice.
+    advice: Option<String>,
+}
+
+/// All of a file.
+#[derive(Clone, Debug, Default)]
+struct Verdict {
+    judged: Vec<Judged>,
+    /// Steps of other queues.
+    elsewhere: usize,
+}
+
+impl Verdict {
+    fn is_good(&self) -> bool {
+        !self
+            .judged
+            .iter()
+            .any(|judged| matches!(judged.said, Said::Wrong(_)))
+    }
+}
+
+/// Judges one file.
+pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
+    let refused = |error: anyhow::Error| Failure::new(exit_codes::CONFIG, error);
+    let (planner, prefix) = explain::planner(args.config.as_ref())?;
+    let text = read(&args.file).map_err(refused)?;
+    let file = args.file.display().to_string();
+    let verdict = judge(&text, &planner, &prefix, &args.queue)
+        .with_context(|| format!("{file} is no pipeline"))
+        .map_err(refused)?;
+    explain::print(&match args.json {
+        true => report::json(&verdict, &file),
+        false => report::text(&verdict, &file),
+    })?;
+    Ok(ExitCode::from(match verdict.is_good() {
+        true => exit_codes::SUCCESS,
+        false => exit_codes::REQUEST,
+    }))
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().read_to_string(&mut text);
+        read.context("stdin cannot be read")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+fn judge(text: &str, planner: &Planner, prefix: &str, queues: &[String]) -> anyhow::Result<Verdict> {
+    let root = yaml::read(text)?.context("it is empty")?;
+    let steps = steps::of(&root).context("it has no list of `steps`")?;
+    let mut verdict = Verdict::default();
+    for step in steps {
+        let queue = step.tag("queue").unwrap_or("default");
+        if !queues.is_empty() && !queues.iter().any(|name| name == queue) {
+            verdict.elsewhere += 1;
+            continue;
+        }
+        verdict.judged.push(judge_step(step, planner, prefix));
+    }
+    Ok(verdict)
+}
+
+fn judge_step(step: Step, planner: &Planner, prefix: &str) -> Judged {
+    if let Some(tag) = step.variable() {
+        let said = Said::Unknown(format!(
+            "`{}` is known only when the pipeline is uploaded",
+            tag.rule
+        ));
+        return Judged {
+            step,
+            said,
+            advice: None,
+        };
+    }
+    let rules: Vec<String> = step.tags.iter().map(|tag| tag.rule.clone()).collect();
+    let said = match planner.explain(&rules) {
+        Ok(explained) => match explained.offers.into_iter().next() {
+            Some(offer) => Said::Machine(Box::new(offer)),
+            None => Said::Wrong(Vec::new()),
+        },
+        Err(why) => Said::Wrong(problems(&step, &why)),
+    };
+    let spot = step.tag(&format!("{prefix}spot"));
+    let reclaimed = matches!(spot, Some("true" | "prefer")) && matches!(said, Said::Machine(_));
+    let advice = (reclaimed && !step.retries_lost).then(|| RETRY.to_owned());
+    Judged { step, said, advice }
+}
+
+/// What a step on Spot should have.
+const RETRY: &str = "Spot machines are reclaimed now and then, and nothing runs this step again. Add:\n    retry:\n      \
+                     automatic:\n        - exit_status: -1   # the machine was lost\n          limit: 2\n        - \
+                     signal_reason: agent_stop   # the machine was about to be reclaimed\n          limit: 2";
+
+/// The lines of a complaint, each at the tag it speaks of, or at the step.
+fn problems(step: &Step, why: &str) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for text in why.lines() {
+        match problems.last_mut() {
+            // What follows a coded line belongs to it.
+            Some(last) if !text.starts_with("GUST") => {
+                last.text.push_str("\n    ");
+                last.text.push_str(text);
+            }
+            _ => {
+                let rule = text.split('`').nth(1);
+                let tag = step.tags.iter().find(|tag| Some(tag.rule.as_str()) == rule);
+                let (line, column) = tag.map_or((step.line, step.column), |tag| (tag.line, tag.column));
+                problems.push(Problem {
+                    line,
+                    column,
+                    text: text.to_owned(),
+                });
+            }
+        }
+    }
+    problems
+}

@@ -1,0 +1,83 @@
+use super::*;
+
+const PIPELINE: &str = r#"agents: { queue: gust, cpu: 4 }
+defaults: &retry
+  retry: { automatic: [{ exit_status: -1, limit: 2 }] }
+steps:
+  - label: ":rust: build"
+    command: cargo build --release
+    agents: { queue: gust, cpu: 16, memory: 64, region: us-central1 }
+  - command: cargo test
+  - wait
+  - group: "more"
+    steps:
+      - label: typo
+        command: x
+        agents:
+          queue: gust
+          cpu: sixteen
+          memori: 64
+      - label: too much
+        command: x
+        agents:
+          - queue=gust
+          - cpu=1
+          - memory=700
+  - label: reclaimed
+    command: x
+    agents: { queue: gust, cpu: 8, spot: prefer, region: us-east4 }
+  - label: reclaimed and run again
+    command: x
+    <<: *retry
+    agents: { queue: gust, cpu: 8, spot: prefer, region: us-east4 }
+  - label: later
+    command: x
+    agents: { queue: gust, cpu: "$CPUS" }
+  - label: elsewhere
+    command: x
+    agents: { queue: macos }
+  - block: go on?
+"#;
+
+fn verdict(text: &str) -> anyhow::Result<Verdict> {
+    let planner = Planner::anywhere().expect("the catalog is a good one");
+    judge(text, &planner, "", &["gust".to_owned()])
+}
+
+#[test]
+fn each_step_gets_its_machine_or_what_is_wrong_with_its_place() {
+    let verdict = verdict(PIPELINE).expect("a pipeline");
+    insta::assert_snapshot!("text", report::text(&verdict, "pipeline.yml"));
+    assert!(!verdict.is_good());
+}
+
+#[test]
+fn programs_read_the_same() {
+    let one = "steps: [{ command: x, agents: { queue: gust, cpu: 0 } }]";
+    let verdict = verdict(one).expect("a pipeline");
+    insta::assert_snapshot!("json", report::json(&verdict, "pipeline.yml"));
+}
+
+#[test]
+fn what_is_no_pipeline_says_where() {
+    for (text, says) in [
+        ("", "empty"),
+        ("steps: 4", "no list of `steps`"),
+        ("steps:\n  - a: [1\n  - b: 2\n", "3:"),
+        ("a: *nothing", "1:"),
+    ] {
+        let error = verdict(text).expect_err(text);
+        assert!(format!("{error:#}").contains(says), "{error:#}");
+    }
+}
+
+#[test]
+fn a_file_that_repeats_itself_through_aliases_ends() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let before = format!("*a{}, ", n - 1).repeat(10);
+        text.push_str(&format!("a{n}: &a{n} [{before}]\n"));
+    }
+    let error = verdict(&text).expect_err("too much");
+    assert!(format!("{error:#}").contains("more than"), "{error:#}");
+}

@@ -1,0 +1,69 @@
+//! What a request comes to, whole: for people who ask before they run it.
+
+use gust_core::{
+    catalog::FamilyName,
+    ids::{ProjectId, StackName},
+    offer::{Offer, Placement, PlacementError, RuledOut, Site, offers_or_why, ruled_out},
+    request::{Policy, Request},
+};
+
+use super::Planner;
+
+/// A request with every way to satisfy it.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The tags as they were read, defaults filled in.
+    pub request: Request,
+    /// All offers, best first; at least one.
+    pub offers: Vec<Offer>,
+    /// Families without an offer, and why.
+    pub ruled_out: Vec<(FamilyName, RuledOut)>,
+}
+
+impl Planner {
+    /// A planner without an operator: default policy, all regions of the catalog. It explains; what it plans has no image.
+    ///
+    /// # Errors
+    /// [`PlacementError`] if the catalog contradicts itself.
+    pub fn anywhere() -> Result<Self, PlacementError> {
+        let catalog = gust_core::catalog::Catalog::builtin();
+        let policy = Policy::default();
+        let regions = catalog.regions().keys();
+        let site = Site {
+            project: ProjectId::from("any"),
+            regions: regions.map(|region| (region.clone(), Vec::new())).collect(),
+        };
+        let placement = Placement::new(&catalog, &[site], &policy)?;
+        Ok(Self {
+            stack: StackName::new("gust").expect("it is a good name"),
+            catalog,
+            policy,
+            placement,
+            projects: Default::default(),
+            defaults: Vec::new(),
+            max_run_seconds: 0,
+            metadata: Default::default(),
+            made: Default::default(),
+        })
+    }
+
+    /// Reads tags (`cpu=16`) and finds all that satisfies them.
+    ///
+    /// # Errors
+    /// What is wrong with the tags, or why nothing satisfies them and what would: the text that a developer sees in Buildkite.
+    pub fn explain(&self, rules: &[String]) -> Result<Explained, String> {
+        let rules = self.with_defaults(rules);
+        let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
+        let offers = offers_or_why(&request, &self.catalog, &self.placement)
+            .map_err(|impossible| impossible.render())?;
+        let ruled_out = ruled_out(&request, &self.catalog, &self.placement);
+        Ok(Explained {
+            offers,
+            ruled_out: ruled_out
+                .into_iter()
+                .map(|(family, why)| (family.clone(), why))
+                .collect(),
+            request,
+        })
+    }
+}
