@@ -3,7 +3,10 @@
 mod json;
 mod text;
 
-pub(crate) use self::{json::offer as offer_json, text::sold};
+pub(crate) use self::{
+    json::offer as offer_json,
+    text::{is_borrowed, sold},
+};
 
 use std::{
     io::Write as _,

@@ -39,6 +39,12 @@ fn what_no_machine_can_be_says_what_could() {
 }
 
 #[test]
+fn a_price_that_stands_in_is_marked() {
+    let text = explained(&["machine-type=e2-standard-4", "region=europe-west4"]);
+    insta::assert_snapshot!("borrowed", text.expect("there is one"));
+}
+
+#[test]
 fn programs_read_the_same() {
     let planner = Planner::anywhere().expect("the catalog is a good one");
     let rules = ["machine-type=e2-standard-4", "region=europe-west4"].map(str::to_owned);

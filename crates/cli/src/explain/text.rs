@@ -45,6 +45,12 @@ pub(super) fn explained(explained: &Explained, catalog: &Catalog, limit: usize) 
     for (why, families) in by_reason.iter().rev() {
         text.push_str(&format!("  {}: {why}\n", families.join(", ")));
     }
+    if let Some(offer) = offers.iter().take(limit).find(|offer| is_borrowed(offer)) {
+        text.push_str(&format!(
+            "\n* No price is known there: that of {} stands in.\n",
+            offer.priced_as
+        ));
+    }
     if let Some(line) = offers.first().and_then(|best| priced(best, catalog)) {
         text.push_str(&line);
     }
@@ -66,7 +72,11 @@ fn row((nth, offer): (usize, &Offer)) -> Vec<String> {
         offer.local_ssds.count.to_string(),
         format!("{} GiB {}", offer.disk.size.0, offer.disk.disk_type),
         regions(offer),
-        format!("{:.4}", offer.price.0 as f64 / 1e6),
+        format!(
+            "{:.4}{}",
+            offer.price.0 as f64 / 1e6,
+            if is_borrowed(offer) { "*" } else { "" }
+        ),
         format!("{:.4}", offer.preference.job_cost_nano_usd as f64 / 1e9),
     ]
 }
@@ -99,6 +109,14 @@ fn regions(offer: &Offer) -> String {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
     }
+}
+
+/// The machine's price is that of another region, for want of one of its own.
+pub(crate) fn is_borrowed(offer: &Offer) -> bool {
+    offer
+        .places
+        .iter()
+        .all(|place| place.shard.region != offer.priced_as)
 }
 
 /// Of which day the price of the best offer is, and where it was read.

@@ -4,7 +4,7 @@ use gust_core::offer::Offer;
 use serde_json::{Value, json};
 
 use super::{Judged, Said, Verdict};
-use crate::explain::{offer_json, sold};
+use crate::explain::{is_borrowed, offer_json, sold};
 
 /// For people: one line a step, or one a problem, each beginning with its place.
 pub(super) fn text(verdict: &Verdict, file: &str) -> String {
@@ -61,8 +61,13 @@ fn cost(said: &Said) -> Option<u64> {
 
 fn machine(offer: &Offer) -> String {
     let region = offer.places.first().map(|place| place.shard.region.as_str());
+    let borrowed = if is_borrowed(offer) {
+        format!(" (by prices of {})", offer.priced_as)
+    } else {
+        String::new()
+    };
     format!(
-        "{} {} in {}, ${:.4}/h, about ${:.4} for ten minutes",
+        "{} {} in {}, ${:.4}/h, about ${:.4} for ten minutes{borrowed}",
         offer.machine_type,
         sold(offer.model),
         region.unwrap_or("no region"),
