@@ -60,7 +60,11 @@ fn cost(said: &Said) -> Option<u64> {
 }
 
 fn machine(offer: &Offer) -> String {
-    let region = offer.places.first().map(|place| place.shard.region.as_str());
+    // Of several regions at one price, the one whose price it is.
+    let regions = || offer.places.iter().map(|place| &place.shard.region);
+    let region = regions()
+        .find(|region| **region == offer.priced_as)
+        .or_else(|| regions().next());
     let borrowed = if is_borrowed(offer) {
         format!(" (by prices of {})", offer.priced_as)
     } else {
@@ -70,7 +74,7 @@ fn machine(offer: &Offer) -> String {
         "{} {} in {}, ${:.4}/h, about ${:.4} for ten minutes{borrowed}",
         offer.machine_type,
         sold(offer.model),
-        region.unwrap_or("no region"),
+        region.map_or("no region", |region| region.as_str()),
         offer.price.0 as f64 / 1e6,
         offer.preference.job_cost_nano_usd as f64 / 1e9
     )
