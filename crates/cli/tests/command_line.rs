@@ -131,5 +131,23 @@ fn a_wrong_command_line_ends_with_2() {
     let world = tempfile::tempdir().unwrap();
     let both = ["demo", "--mix", "a.csv", "--pipeline", "b.yml"];
     assert_eq!(gust(world.path(), &both).status.code(), Some(2));
-    assert_eq!(gust(world.path(), &["explain"]).status.code(), Some(2));
+    assert_eq!(gust(world.path(), &["explian"]).status.code(), Some(2));
+    assert_eq!(gust(world.path(), &["explain", "16"]).status.code(), Some(2));
+}
+
+#[test]
+fn what_cannot_be_had_ends_with_7_and_what_cannot_be_read_with_3() {
+    let world = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| gust(world.path(), args).status.code();
+    assert_eq!(code(&["explain", "cpu=16"]), Some(0));
+    assert_eq!(code(&["explain", "--cpu", "1", "--memory", "700"]), Some(7));
+    assert_eq!(code(&["explain", "--config", "nowhere.toml"]), Some(3));
+    let lint = |text: &str| {
+        fs::write(world.path().join("pipeline.yml"), text).unwrap();
+        code(&["lint", "pipeline.yml", "--json"])
+    };
+    assert_eq!(lint("steps: [{ command: x, agents: { cpu: 4 } }]"), Some(0));
+    assert_eq!(lint("steps: [{ command: x, agents: { cpu: many } }]"), Some(7));
+    assert_eq!(lint("steps: 4"), Some(3));
+    assert_eq!(code(&["lint", "nowhere.yml"]), Some(3));
 }
