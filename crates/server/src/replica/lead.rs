@@ -79,7 +79,12 @@ impl Replica {
                         end = said,
                         "cannot lead; this replica works for others until it is upgraded"
                     );
-                    ABSTAIN
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return End::Stopped,
+                        () = self.abstain() => {}
+                    }
+                    Duration::ZERO
                 }
                 End::Damaged(_) => {
                     error!(end = said, "cannot lead");
@@ -170,6 +175,23 @@ impl Replica {
             }
         }
         tokio::time::sleep_until(look).await;
+    }
+
+    /// Leaves leading to others for a while, and follows whoever does: what reaches this replica is still passed on.
+    async fn abstain(&self) {
+        let end = tokio::time::Instant::now() + ABSTAIN;
+        while tokio::time::Instant::now() < end {
+            if let Ok(Ok(roster)) = timeout(self.timing.call, self.store().roster()).await {
+                let leader = roster.leader;
+                self.tell(
+                    leader.map_or(Leadership::Unknown, |(leader, term)| Leadership::Following {
+                        leader,
+                        term,
+                    }),
+                );
+            }
+            tokio::time::sleep(self.timing.look).await;
+        }
     }
 
     fn leader_parts(&self, held: &Held) -> leader::Leading {
