@@ -8,7 +8,7 @@ use crate::{
     quota::Footprint,
     records::{
         Book, Call, Change, DeleteCause, Failures, HistoryRecord, JobPhase, JobRecord, MachinePhase,
-        MachineRecord, Outcome,
+        MachineRecord, Outcome, SpentRecord,
     },
     shape::Price,
     time::Timestamp,
@@ -28,15 +28,17 @@ pub fn booked(book: &Book, source: &SourceName, jobs: &[ListedJob], now: Timesta
             )
         })
         .filter(|(job, _)| !book.jobs().contains_key(job))
-        .map(|(job, listed)| {
-            Change::PutJob(JobRecord {
+        .flat_map(|(job, listed)| {
+            let back = book.spent().knows(&job).then(|| Change::RemoveSpent(job.clone()));
+            let put = Change::PutJob(JobRecord {
+                attempts: book.spent().attempts(&job),
                 job,
                 facts: listed.facts.clone(),
                 booked_at: now,
-                attempts: 0,
                 failures: Failures::default(),
                 phase: JobPhase::Booked,
-            })
+            });
+            [Some(put), back].into_iter().flatten()
         })
         .collect();
     Step {
@@ -105,11 +107,30 @@ fn close(book: &Book, job: &JobRef, outcome: &Outcome, now: Timestamp) -> Option
         attempts: book.last_attempt(record),
         outcome: outcome.clone(),
     };
-    let changes = vec![Change::RemoveJob(job.clone()), Change::PutHistory(history)];
+    // What keeps names from being used again comes first: no prefix of these changes forgets it.
+    let mut changes = spent(book, record, outcome, now);
+    changes.extend([Change::RemoveJob(job.clone()), Change::PutHistory(history)]);
     Some(Step {
         phase: CommitPhase::Ended,
         changes,
     })
+}
+
+// Only a job that was seen at its end never comes back. One that we finished may have been unknown to Buildkite for
+// a while instead.
+fn spent(book: &Book, record: &JobRecord, outcome: &Outcome, now: Timestamp) -> Vec<Change> {
+    let attempts = book.last_attempt(record);
+    if attempts == 0 || matches!(outcome, Outcome::Ran | Outcome::Canceled) {
+        return Vec::new();
+    }
+    let outlived = book.spent().outlived(now).filter(|job| **job != record.job);
+    let mut changes: Vec<Change> = outlived.cloned().map(Change::RemoveSpent).collect();
+    changes.push(Change::PutSpent(SpentRecord {
+        job: record.job.clone(),
+        attempts,
+        ended_at: now,
+    }));
+    changes
 }
 
 fn delete(

@@ -1,5 +1,7 @@
 //! Facts told twice, late or in part; what becomes of machines and failures.
 
+mod spent;
+
 use super::{done, gone, record, refused, seen_at, settled};
 use crate::{
     decide::{

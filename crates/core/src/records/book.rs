@@ -1,80 +1,15 @@
-//! All records in memory, changed only by the same [`Change`]s that are committed to the store.
+//! All records in memory, changed only by the same changes that are committed to the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use super::{
-    BatchRecord, Format, HistoryRecord, JobRecord, Key, MachineRecord, Orders, TooNew, format::encode,
-};
+use super::{BatchRecord, Change, Format, JobRecord, Key, MachineRecord, Orders, Spent, TooNew};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
-    ports::CommitPhase,
     quota::Footprint,
     time::Timestamp,
 };
-
-/// Changes that belong together, and what they are about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// What the commit journal will say.
-    pub phase: CommitPhase,
-    /// The changes, in an order of which every prefix leaves records that a successor can go on from.
-    pub changes: Vec<Change>,
-}
-
-/// One change of one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Write a job.
-    PutJob(JobRecord),
-    /// Remove a job.
-    RemoveJob(JobRef),
-    /// Write a batch.
-    PutBatch(Box<BatchRecord>),
-    /// Remove a batch.
-    RemoveBatch(BatchId),
-    /// Write a machine.
-    PutMachine(Box<MachineRecord>),
-    /// Remove a machine.
-    RemoveMachine(MachineName),
-    /// Add a summary.
-    PutHistory(HistoryRecord),
-    /// Write the operator's standing orders.
-    PutOrders(Box<Orders>),
-    /// Write which builds can read the records.
-    PutFormat(Format),
-}
-
-impl Change {
-    /// The key it touches.
-    pub fn key(&self) -> Key {
-        match self {
-            Self::PutJob(record) => Key::Job(record.job.clone()),
-            Self::RemoveJob(job) => Key::Job(job.clone()),
-            Self::PutBatch(record) => Key::Batch(record.id),
-            Self::RemoveBatch(id) => Key::Batch(*id),
-            Self::PutMachine(record) => Key::Machine(record.name.clone()),
-            Self::RemoveMachine(name) => Key::Machine(name.clone()),
-            Self::PutHistory(record) => Key::History(record.job.clone()),
-            Self::PutOrders(_) => Key::Operator(Orders::NAME.to_owned()),
-            Self::PutFormat(_) => Key::Operator(Format::NAME.to_owned()),
-        }
-    }
-
-    /// The value to write, or nothing for a removal.
-    pub fn value(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::PutJob(record) => Some(encode(record)),
-            Self::PutBatch(record) => Some(encode(record)),
-            Self::PutMachine(record) => Some(encode(record)),
-            Self::PutHistory(record) => Some(encode(record)),
-            Self::PutOrders(record) => Some(encode(record)),
-            Self::PutFormat(record) => Some(encode(record)),
-            Self::RemoveJob(_) | Self::RemoveBatch(_) | Self::RemoveMachine(_) => None,
-        }
-    }
-}
 
 /// A record that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +46,7 @@ pub struct Book {
     made_for: BTreeMap<JobRef, BTreeSet<MachineName>>,
     members: BTreeMap<MachineName, BatchId>,
     footprints: BTreeMap<Footprint, u64>,
+    spent: Spent,
     orders: Orders,
     format: Option<Format>,
 }
@@ -148,6 +84,7 @@ impl Book {
                 Key::Job(_) => book.apply(&Change::PutJob(decode(key, value)?)),
                 Key::Batch(_) => book.apply(&Change::PutBatch(decode(key, value)?)),
                 Key::Machine(_) => book.apply(&Change::PutMachine(decode(key, value)?)),
+                Key::Spent(_) => book.apply(&Change::PutSpent(decode(key, value)?)),
                 Key::Operator(name) if name == Orders::NAME => {
                     book.apply(&Change::PutOrders(decode(key, value)?));
                 }
@@ -171,6 +108,8 @@ impl Book {
             Change::PutMachine(record) => self.put_machine(record),
             Change::RemoveMachine(name) => self.remove_machine(name),
             Change::PutHistory(_) => {}
+            Change::PutSpent(record) => self.spent.put(record),
+            Change::RemoveSpent(job) => self.spent.remove(job),
             Change::PutOrders(orders) => self.orders = (**orders).clone(),
             Change::PutFormat(format) => self.format = Some(*format),
         }
@@ -281,6 +220,11 @@ impl Book {
     /// The batch whose outcome for this machine is not known yet.
     pub fn batch_of(&self, name: &MachineName) -> Option<&BatchRecord> {
         self.members.get(name).and_then(|id| self.batches.get(id))
+    }
+
+    /// Attempts used up for jobs that left.
+    pub fn spent(&self) -> &Spent {
+        &self.spent
     }
 
     /// What the operator ordered.

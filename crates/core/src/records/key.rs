@@ -17,6 +17,8 @@ pub enum Key {
     Machine(MachineName),
     /// `history/<source>/<uuid>`
     History(JobRef),
+    /// `spent/<source>/<uuid>`
+    Spent(JobRef),
     /// `operator/<name>`
     Operator(String),
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Key {
             Self::Batch(id) => write!(f, "batches/{id}"),
             Self::Machine(name) => write!(f, "machines/{name}"),
             Self::History(job) => write!(f, "history/{job}"),
+            Self::Spent(job) => write!(f, "spent/{job}"),
             Self::Operator(name) => write!(f, "operator/{name}"),
         }
     }
@@ -55,6 +58,7 @@ impl FromStr for Key {
         match kind {
             "jobs" => job(rest).map(Self::Job),
             "history" => job(rest).map(Self::History),
+            "spent" => job(rest).map(Self::Spent),
             "batches" => Uuid::parse_str(rest)
                 .map(|id| Self::Batch(BatchId(id)))
                 .map_err(|_| bad()),

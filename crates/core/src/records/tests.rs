@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     BatchRecord, Book, Call, Change, Claim, DeleteCause, Failures, HistoryRecord, JobFacts, JobPhase,
-    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome,
+    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome, SpentRecord,
 };
 use crate::{
     decide::tests::{
@@ -275,7 +275,8 @@ proptest! {
     fn keys_come_back(job in job_ref(), batch in any::<u128>(), name in "[a-z0-9-]{1,40}") {
         let keys = [
             Key::Job(job.clone()),
-            Key::History(job),
+            Key::History(job.clone()),
+            Key::Spent(job),
             Key::Batch(BatchId(Uuid::from_u128(batch))),
             Key::Machine(name.as_str().into()),
             Key::Operator(name),
@@ -438,7 +439,12 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
         },
         name,
     };
-    insta::assert_snapshot!([pretty(&job), pretty(&batch), pretty(&machine)].join("\n"));
+    let spent = SpentRecord {
+        job: job.job.clone(),
+        attempts: 2,
+        ended_at: START,
+    };
+    insta::assert_snapshot!([pretty(&job), pretty(&batch), pretty(&machine), pretty(&spent)].join("\n"));
 }
 
 fn pretty(record: &impl Serialize) -> String {

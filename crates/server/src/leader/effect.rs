@@ -176,7 +176,8 @@ async fn pause_after<T>(answer: &Result<T, SourceError>) {
         let wait = match error.remedy {
             Remedy::RetryLater(wait) => wait.max(Duration::from_millis(200)),
             Remedy::Unclear => Duration::from_millis(500),
-            Remedy::Gone => Duration::ZERO,
+            // Whether it is gone is seen from what its state is said to be, which takes about as long.
+            Remedy::Gone => Duration::from_secs(2),
             Remedy::Unauthorized | Remedy::Refused => Duration::from_secs(15),
         };
         tokio::time::sleep(wait).await;

@@ -190,9 +190,11 @@ impl Leader {
         };
         let over = match answer {
             Ok(FinishOutcome::Finished | FinishOutcome::AlreadyOver) => true,
+            // Not even if the job is said to be unknown: one answer is not believed, and the same is said when our
+            // stack is not registered. What is read of its state decides.
             Err(error) => {
                 report(&job.source, &error);
-                error.remedy == Remedy::Gone
+                false
             }
         };
         if over {

@@ -166,8 +166,12 @@ impl Leader {
                     self.since.entry(record.name.clone()).or_insert_with(Instant::now);
                 }
                 Change::RemoveBatch(batch) => self.born(*batch),
-                Change::PutBatch(_) | Change::PutHistory(_) | Change::PutOrders(_) | Change::PutFormat(_) => {
-                }
+                Change::PutBatch(_)
+                | Change::PutHistory(_)
+                | Change::PutSpent(_)
+                | Change::RemoveSpent(_)
+                | Change::PutOrders(_)
+                | Change::PutFormat(_) => {}
             }
         }
         self.claims = None;

@@ -85,6 +85,8 @@ impl Checker {
             | Change::RemoveBatch(_)
             | Change::RemoveMachine(_)
             | Change::PutHistory(_)
+            | Change::PutSpent(_)
+            | Change::RemoveSpent(_)
             | Change::PutOrders(_)
             | Change::PutFormat(_) => {}
         }

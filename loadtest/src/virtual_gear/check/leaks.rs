@@ -41,6 +41,8 @@ impl Checker {
             | Change::PutBatch(_)
             | Change::RemoveBatch(_)
             | Change::PutHistory(_)
+            | Change::PutSpent(_)
+            | Change::RemoveSpent(_)
             | Change::PutOrders(_)
             | Change::PutFormat(_) => {}
         }

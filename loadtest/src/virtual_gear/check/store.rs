@@ -57,6 +57,8 @@ fn change(key: &str, value: Option<&[u8]>) -> Result<Option<Change>, String> {
             Some(Change::PutMachine(serde_json::from_slice(value).map_err(said)?))
         }
         (Key::Machine(name), None) => Some(Change::RemoveMachine(name)),
+        (Key::Spent(_), Some(value)) => Some(Change::PutSpent(serde_json::from_slice(value).map_err(said)?)),
+        (Key::Spent(job), None) => Some(Change::RemoveSpent(job)),
         (Key::Operator(name), Some(value)) if name == Orders::NAME => {
             Some(Change::PutOrders(serde_json::from_slice(value).map_err(said)?))
         }
@@ -180,7 +182,10 @@ impl Checker {
                     touched.push((job, Some(machine)));
                 }
                 Change::PutOrders(_) => self.store.ordered = Some((at, self.store.book.orders().clone())),
-                Change::PutHistory(_) | Change::PutFormat(_) => {}
+                Change::PutHistory(_)
+                | Change::PutSpent(_)
+                | Change::RemoveSpent(_)
+                | Change::PutFormat(_) => {}
             }
             self.store.book.apply(change);
         }

@@ -116,7 +116,11 @@ impl Feed {
                         .extend(batch.members.iter().map(|member| member.name.clone()));
                 }
                 // Its members have become machines, or attempts that ended: these have changes of their own.
-                Change::RemoveBatch(_) | Change::PutOrders(_) | Change::PutFormat(_) => {}
+                Change::RemoveBatch(_)
+                | Change::PutSpent(_)
+                | Change::RemoveSpent(_)
+                | Change::PutOrders(_)
+                | Change::PutFormat(_) => {}
                 Change::PutHistory(record) => {
                     self.ended.insert(record.job.clone(), record.clone());
                 }
