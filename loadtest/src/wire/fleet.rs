@@ -26,6 +26,8 @@ use super::{
 /// Name of the stack, and so where its keys are.
 pub(super) const STACK: &str = "chaos";
 /// Ports of each replica, on its own address.
+/// As in `deploy/etcd`: zones of one region are about a millisecond apart.
+const ETCD: [&str; 2] = ["--heartbeat-interval=50", "--election-timeout=500"];
 const MACHINES: u16 = 7070;
 const PEERS: u16 = 7071;
 const ADMIN: u16 = 7072;
@@ -72,7 +74,7 @@ impl Fleet {
     pub fn start(programs: &Programs, dir: &Path, fakes: &Fakes, muster: &Muster) -> Result<Self> {
         let network = Network::open();
         let mut missing = None;
-        let etcd = Servers::behind(muster.members, &[], |nth, listens| {
+        let etcd = Servers::behind(muster.members, &ETCD, |nth, listens| {
             let relay = network.relay(Party::Member(nth), listens);
             relay.unwrap_or_else(|error| {
                 missing = Some(error);

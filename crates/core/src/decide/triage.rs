@@ -69,7 +69,9 @@ fn needs_renewal(view: &JobView<'_>, now: Timestamp, half: Duration) -> bool {
         Some(JobState::Scheduled) => false,
         Some(state) if state.is_taken() || state.is_over() => true,
         Some(JobState::Held(_) | JobState::Unknown(_)) => true,
-        Some(_) | None => view.seen.reservation_lost,
+        // Not read yet in this term: it may run already.
+        None => true,
+        Some(_) => view.seen.reservation_lost,
     };
     waiting
         && !theirs

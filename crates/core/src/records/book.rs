@@ -268,6 +268,14 @@ impl Book {
         footprints
     }
 
+    /// The last moment that any record tells of: about when somebody last decided something. By that replica's clock.
+    pub fn latest(&self) -> Option<Timestamp> {
+        let jobs = self.jobs.values().map(JobRecord::latest);
+        let batches = self.batches.values().map(|batch| batch.created_at);
+        let machines = self.machines.values().map(MachineRecord::latest);
+        jobs.chain(batches).chain(machines).max()
+    }
+
     /// The highest attempt number ever used for a job, as far as records tell.
     pub fn last_attempt(&self, job: &JobRecord) -> u32 {
         self.made_for(&job.job)

@@ -80,3 +80,13 @@ pub struct JobRecord {
     #[serde(flatten)]
     pub phase: JobPhase,
 }
+
+impl JobRecord {
+    /// The last moment that it tells of.
+    pub(super) fn latest(&self) -> Timestamp {
+        match self.phase {
+            JobPhase::Claimed { at, .. } => at.max(self.booked_at),
+            JobPhase::Booked | JobPhase::Refusing { .. } => self.booked_at,
+        }
+    }
+}

@@ -143,6 +143,16 @@ impl MachineRecord {
         }
     }
 
+    /// The last moment that it tells of.
+    pub(super) fn latest(&self) -> Timestamp {
+        let phase = match &self.phase {
+            MachinePhase::Booting => self.created_at,
+            MachinePhase::Claimed(claim) => claim.at,
+            MachinePhase::Deleting { since, .. } => *since,
+        };
+        phase.max(self.created_at)
+    }
+
     /// True while it is being deleted.
     pub fn is_deleting(&self) -> bool {
         matches!(self.phase, MachinePhase::Deleting { .. })

@@ -447,6 +447,33 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
     insta::assert_snapshot!([pretty(&job), pretty(&batch), pretty(&machine), pretty(&spent)].join("\n"));
 }
 
+#[test]
+fn the_latest_moment_is_that_of_what_was_recorded_last() {
+    let at = |seconds: i64| Timestamp(START.0 + seconds * 1000);
+    let mut book = Book::default();
+    assert_eq!(book.latest(), None);
+    let mut job = JobRecord {
+        job: job(1),
+        facts: facts("small", START),
+        booked_at: at(1),
+        attempts: 0,
+        failures: Failures::default(),
+        phase: JobPhase::Booked,
+    };
+    book.apply(&Change::PutJob(job.clone()));
+    assert_eq!(book.latest(), Some(at(1)));
+    job.phase = JobPhase::Claimed {
+        machine: MachineName::new("gust-x-1"),
+        at: at(2),
+    };
+    book.apply(&Change::PutJob(job));
+    assert_eq!(book.latest(), Some(at(2)));
+    let mut later = batch(0);
+    later.created_at = at(3);
+    book.apply(&Change::PutBatch(Box::new(later)));
+    assert_eq!(book.latest(), Some(at(3)));
+}
+
 fn pretty(record: &impl Serialize) -> String {
     serde_json::to_string_pretty(record).expect("writable")
 }

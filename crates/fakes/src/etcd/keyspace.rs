@@ -196,15 +196,22 @@ impl Keyspace {
         };
         let mut kvs = Vec::new();
         let mut count = 0;
+        let mut more = false;
+        // As etcd does it: the count is of all keys, the limit of those that are left by the filter.
         for (key, kv) in found {
             count += 1;
+            if kv.mod_revision < request.min_mod_revision {
+                continue;
+            }
             if kvs.len() < limit {
                 kvs.push(kv.with_key(key, request.keys_only));
+            } else {
+                more = true;
             }
         }
         RangeResponse {
             revision: self.revision,
-            more: !request.count_only && count > kvs.len(),
+            more: more && !request.count_only,
             kvs,
             count,
         }

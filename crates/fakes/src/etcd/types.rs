@@ -68,6 +68,8 @@ pub struct RangeRequest {
     pub limit: usize,
     /// At which revision; 0 for the present one.
     pub revision: u64,
+    /// Only what was changed at this revision or later; 0 for all.
+    pub min_mod_revision: u64,
     /// Without values.
     pub keys_only: bool,
     /// Only their number.
@@ -81,6 +83,7 @@ impl RangeRequest {
             keys,
             limit: 0,
             revision: 0,
+            min_mod_revision: 0,
             keys_only: false,
             count_only: false,
         }

@@ -7,6 +7,7 @@ use gust_core::{
     ids::Term,
     ports::{CommitPhase, Store},
     records::{Book, Change, Format, Unreadable},
+    time::Timestamp,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -18,7 +19,7 @@ use super::{
     input::Input,
     notes::Notes,
     poll,
-    state::{Ask, Leader, ShardState},
+    state::{Ask, FRESH, Leader, ShardState},
     tokens::Issuer,
     workers,
 };
@@ -35,6 +36,11 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Book, End> {
         Unreadable::Damaged(damage) => End::Damaged(damage),
         Unreadable::TooNew(format) => End::TooNew(format),
     })
+}
+
+/// Whether another leader decided until shortly before.
+fn follows(book: &Book, now: Timestamp) -> bool {
+    book.latest().is_some_and(|latest| now.since(latest) < FRESH)
 }
 
 /// Builds the leader and starts the tasks that feed it.
@@ -69,6 +75,7 @@ pub(super) fn start(
         config,
         begun: Instant::now(),
         began: parts.clock.now(),
+        follows: follows(&book, parts.clock.now()),
         since: book
             .machines()
             .keys()

@@ -47,6 +47,8 @@ pub enum End {
 
 /// Most inputs folded in before the next commit.
 const BURST: usize = 2048;
+/// While records cannot be written, this is said so often.
+const TELL: Duration = Duration::from_secs(5);
 
 /// Leads until `tasks` is cancelled, the lease is lost, or another replica took over. All tasks it started have
 /// ended when it returns, and no effect leaves after that.
@@ -236,11 +238,13 @@ impl Leader {
         }
         let commit = self.gather();
         let begun = Instant::now();
+        // Never long: etcd elects a leader within a second or two, and nothing is placed until this is written.
         let mut backoff = Backoff::new(
-            Duration::from_millis(100),
-            Duration::from_secs(5),
+            Duration::from_millis(50),
+            Duration::from_millis(250),
             &self.parts.dice,
         );
+        let mut told = None::<Instant>;
         loop {
             match self.parts.store.commit(&commit).await {
                 Ok(_) => {
@@ -251,10 +255,13 @@ impl Leader {
                 Err(fenced @ CommitError::Fenced { .. }) => return Err(End::Deposed(fenced.to_string())),
                 Err(problem) => {
                     metrics::counter!("gust_store_commit_failures_total").increment(1);
-                    error!(
-                        error = crate::error_chain(&problem),
-                        "records cannot be written; gust decides nothing until they can"
-                    );
+                    if told.is_none_or(|told| told.elapsed() >= TELL) {
+                        told = Some(Instant::now());
+                        error!(
+                            error = crate::error_chain(&problem),
+                            "records cannot be written; gust decides nothing until they can"
+                        );
+                    }
                     tokio::time::sleep(backoff.step()).await;
                 }
             }

@@ -81,6 +81,8 @@ pub(super) struct Leader {
     pub config: String,
     pub begun: Instant,
     pub began: Timestamp,
+    /// Another leader decided until shortly before.
+    pub follows: bool,
     /// Since when machines are known that came to be in this term.
     pub since: BTreeMap<MachineName, Instant>,
     pub term: Term,
@@ -132,6 +134,8 @@ pub(super) struct Took {
     pub commit: Duration,
 }
 
+/// Whoever led so short a time ago had read the states of jobs then: they are about as old as they always are.
+pub(super) const FRESH: Duration = Duration::from_secs(15);
 /// What the leader waits for at most, before it decides with the shards it has.
 const GRACE: Duration = Duration::from_secs(10);
 /// The same for shards whose workers have not even answered, once others are served: a replica that has just died, or
@@ -226,15 +230,15 @@ impl Leader {
     }
 
     /// What has not been loaded since this term began; nothing is decided before it is empty. Shards of which
-    /// nothing is heard for a while stay out, so that one region does not hold up the others.
+    /// nothing is heard for a while stay out, so that one region does not hold up the others. Who follows at once upon
+    /// another leader does not wait for Buildkite at first: with a long queue its answers take seconds, and the worst
+    /// that comes of it is a machine for a job that has just been cancelled.
     pub fn missing(&self) -> Vec<String> {
-        let sources = self
-            .parts
-            .sources
-            .keys()
-            .filter(|name| !self.registered.contains(*name));
         let waited = self.begun.elapsed();
         let patient = waited < GRACE;
+        let follows = self.follows && patient;
+        let sources = self.parts.sources.keys();
+        let sources = sources.filter(|name| !follows && !self.registered.contains(*name));
         let some_served = self.shards.values().any(|shard| self.is_served(shard));
         let roster = (patient && !self.roster_seen).then(|| "the roster of replicas".to_owned());
         let shards = self
@@ -242,7 +246,7 @@ impl Leader {
             .iter()
             .filter(|(_, shard)| patient && !self.is_served(shard))
             .filter(|(_, shard)| waited < GREET || !some_served || self.is_greeted(shard));
-        let states = self.known.iter().filter(|(_, known)| !known.loaded);
+        let states = self.known.iter().filter(|(_, known)| !follows && !known.loaded);
         sources
             .map(|name| format!("registration at source {name}"))
             .chain(roster)

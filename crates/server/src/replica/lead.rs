@@ -1,9 +1,9 @@
 //! The candidate: campaigns for as long as it lives, and leads while it is elected.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::ports::{Candidacy, Lease, Member, Revision, Roster, StoreError};
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 use tracing::{error, info, warn};
 
 use super::{Held, Leadership, Replica, held, notice::Notice, warm};
@@ -103,6 +103,14 @@ impl Replica {
     async fn stand(&self, lease: Lease, held: &Held, tasks: &Tasks, backoff: &mut Backoff) -> End {
         let mut said = false;
         let mut notice = Notice::default();
+        let (standing, leaving) = (tasks.child(), Arc::new(Notify::new()));
+        let stand_by = warm::StandBy {
+            store: self.parts.store.clone(),
+            planner: self.parts.planner.clone(),
+            dice: self.parts.dice.clone(),
+            leaving: Arc::clone(&leaving),
+        };
+        standing.spawn("stand-by", stand_by.stay());
         loop {
             let roster = timeout(self.timing.call, self.store().roster()).await;
             let roster = roster.ok().and_then(Result::ok);
@@ -122,7 +130,7 @@ impl Replica {
                     .leader
                     .map(|(leader, term)| Leadership::Following { leader, term });
                 self.tell(other.unwrap_or_default());
-                self.vacancy(roster.revision, tasks).await;
+                self.vacancy(roster.revision, &leaving).await;
                 continue;
             }
             match self.try_once(lease).await {
@@ -130,12 +138,13 @@ impl Replica {
                     *backoff = self.backoff();
                     metrics::counter!("gust_elections_won_total").increment(1);
                     self.tell(Leadership::Leading { term });
+                    standing.stop().await;
                     return leader::lead(self.leader_parts(held), term, &self.handle, tasks).await;
                 }
                 Ok(Candidacy::Held { leader, term }) => {
                     *backoff = self.backoff();
                     self.tell(Leadership::Following { leader, term });
-                    self.vacancy(Revision(term.0), tasks).await;
+                    self.vacancy(Revision(term.0), &leaving).await;
                 }
                 Err(error) => {
                     warn!(error = crate::error_chain(&error), "cannot campaign; tried again");
@@ -157,18 +166,16 @@ impl Replica {
     }
 
     // Until the leader's key may be free. A watch that stays silent is not trusted for long.
-    async fn vacancy(&self, seen: Revision, tasks: &Tasks) {
+    async fn vacancy(&self, seen: Revision, leaving: &Notify) {
         let look = tokio::time::Instant::now() + self.timing.trusted();
         let mut since = seen;
-        let mut is_warm = false;
         while let Ok(Ok(())) = tokio::time::timeout_at(look, self.store().roster_changed(since)).await {
             match timeout(self.timing.call, self.store().roster()).await {
                 Ok(Ok(roster)) if roster.leader.is_none() => return,
                 Ok(Ok(roster)) => {
                     since = roster.revision;
-                    if is_leaving(&roster) && !std::mem::replace(&mut is_warm, true) {
-                        let warm = warm::warm(self.parts.store.clone(), self.parts.planner.clone());
-                        tasks.spawn("warm", warm);
+                    if is_leaving(&roster) {
+                        leaving.notify_one();
                     }
                 }
                 Ok(Err(_)) | Err(_) => break,
@@ -217,7 +224,7 @@ impl Replica {
     fn backoff(&self) -> Backoff {
         Backoff::new(
             Duration::from_millis(100),
-            Duration::from_secs(2),
+            Duration::from_millis(500),
             &self.parts.dice,
         )
     }

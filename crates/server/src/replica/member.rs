@@ -30,7 +30,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Joins, stays a member, and joins again whenever the membership was lost, for ever.
     pub async fn stay(self) {
-        let backoff = || Backoff::new(Duration::from_millis(100), Duration::from_secs(2), &self.dice);
+        let backoff = || Backoff::new(Duration::from_millis(100), Duration::from_millis(500), &self.dice);
         let mut waits = backoff();
         loop {
             let (lease, held) = held::grant(&*self.store, &self.clock, self.timing, &mut waits).await;

@@ -166,6 +166,8 @@ impl Servers {
             .args(["--listen-peer-urls", &listens])
             .args(["--initial-advertise-peer-urls", &peer(&self.members[nth])])
             .args(["--initial-cluster", &cluster.join(",")])
+            // Off by default in 3.4: a member that comes back from a cut would force an election on the others.
+            .arg("--pre-vote=true")
             .args(["--logger", "zap", "--log-outputs", "stderr"])
             .args(&self.flags)
             .stdin(Stdio::null())

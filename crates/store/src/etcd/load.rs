@@ -4,6 +4,7 @@ use gust_core::ports::{Loaded, Revision, StoreError};
 
 use super::{
     EtcdStore, failed,
+    onto::Snapshot,
     wire::{EtcdError, Found, KeyValue, Keys, Range},
 };
 
@@ -17,42 +18,64 @@ pub(super) struct Seen {
 }
 
 impl EtcdStore {
-    /// All records but history, at one revision. Begins again when that is compacted in between.
+    /// All records but history, at one revision.
     pub(super) async fn read_all(&self) -> Result<Loaded, StoreError> {
+        let mut last = self.loaded.lock().await;
+        let snapshot = self.read_snapshot(last.as_ref()).await;
+        let snapshot = snapshot.map_err(|error| failed("loading the records", error))?;
+        let loaded = self.told(&snapshot);
+        *last = Some(snapshot);
+        Ok(loaded)
+    }
+
+    async fn read_snapshot(&self, before: Option<&Snapshot>) -> Result<Snapshot, EtcdError> {
+        if let Some(before) = before
+            && let Some(snapshot) = self.read_changes(before).await?
+        {
+            return Ok(snapshot);
+        }
         let mut outcome = self.read_at_one_revision().await;
+        // Begins again when the revision is compacted between two pages.
         for _ in 1..self.config.tries {
             match outcome {
                 Err(EtcdError::Compacted { .. }) => outcome = self.read_at_one_revision().await,
                 _ => break,
             }
         }
-        outcome.map_err(|error| failed("loading the records", error))
+        outcome
     }
 
-    async fn read_at_one_revision(&self) -> Result<Loaded, EtcdError> {
-        let mut revision = 0;
-        let mut commits = 0;
-        let mut records = Vec::new();
+    fn told(&self, snapshot: &Snapshot) -> Loaded {
+        let revision = Revision(snapshot.revision);
+        let commits = snapshot.keys.get(&self.layout.commits());
+        self.saw(Seen {
+            revision,
+            commits: commits.map_or(0, |(modified, _)| *modified),
+        });
+        let records = snapshot.keys.iter();
+        let records = records
+            .filter(|(key, _)| self.layout.is_record(key))
+            .map(|(key, (_, value))| (self.layout.below(key).to_owned(), value.to_vec()))
+            .collect();
+        Loaded { revision, records }
+    }
+
+    async fn read_at_one_revision(&self) -> Result<Snapshot, EtcdError> {
+        let mut snapshot = Snapshot::default();
         for keys in self.layout.records() {
             let mut next = Some(keys);
             while let Some(keys) = next {
-                let page = self.page(keys.clone(), revision, self.config.page).await?;
-                if revision == 0 {
-                    revision = page.revision;
+                let page = self
+                    .page(keys.clone(), snapshot.revision, self.config.page)
+                    .await?;
+                if snapshot.revision == 0 {
+                    snapshot.revision = page.revision;
                 }
                 next = rest(keys, &page).filter(|_| !gust_core::mutant!("records-half-loaded"));
-                for kv in page.kvs {
-                    if self.layout.is_record(&kv.key) {
-                        records.push(self.named(kv));
-                    } else if kv.key == self.layout.commits() {
-                        commits = kv.mod_revision;
-                    }
-                }
+                page.kvs.into_iter().for_each(|kv| snapshot.put(kv));
             }
         }
-        let revision = Revision(revision);
-        self.saw(Seen { revision, commits });
-        Ok(Loaded { revision, records })
+        Ok(snapshot)
     }
 
     /// Up to `limit` summaries above `after`. Pages may be of different revisions.
@@ -81,10 +104,9 @@ impl EtcdStore {
 
     async fn page(&self, keys: Keys, revision: u64, limit: usize) -> Result<Found, EtcdError> {
         let range = Range {
-            keys,
             limit,
             revision,
-            keys_only: false,
+            ..Range::all(keys)
         };
         self.again(|| self.etcd.range(range.clone())).await
     }

@@ -40,6 +40,7 @@ mod layout;
 mod load;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod onto;
 mod onward;
 mod pack;
 mod presence;
@@ -109,6 +110,8 @@ pub struct EtcdStore {
     /// Held while a commit is written: commits take their turns.
     chain: tokio::sync::Mutex<Option<Chain>>,
     seen: Mutex<Option<Seen>>,
+    /// What was loaded last. Held while a load is under way: one that comes meanwhile reads only what is new then.
+    loaded: tokio::sync::Mutex<Option<onto::Snapshot>>,
     /// Where commits leave their lines, with the name of who campaigned last.
     journal: Option<Mutex<Journal>>,
     candidate: Mutex<Option<ReplicaId>>,
@@ -123,6 +126,7 @@ impl EtcdStore {
             config,
             chain: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
+            loaded: tokio::sync::Mutex::default(),
             journal: None,
             candidate: Mutex::default(),
         }

@@ -87,6 +87,7 @@ fn range_request(range: &Range) -> fake::RangeRequest {
         keys: keys(&range.keys),
         limit: range.limit,
         revision: range.revision,
+        min_mod_revision: range.min_mod_revision,
         keys_only: range.keys_only,
         count_only: false,
     }

@@ -74,6 +74,8 @@ pub struct Range {
     pub limit: usize,
     /// At which revision; 0 for the present one.
     pub revision: u64,
+    /// Only what was changed at this revision or later; 0 for all. The count is of all nevertheless.
+    pub min_mod_revision: u64,
     /// Without values.
     pub keys_only: bool,
 }
@@ -85,6 +87,7 @@ impl Range {
             keys,
             limit: 0,
             revision: 0,
+            min_mod_revision: 0,
             keys_only: false,
         }
     }

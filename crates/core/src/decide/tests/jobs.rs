@@ -51,6 +51,20 @@ fn an_unknown_reservation_is_renewed_at_once() {
 }
 
 #[test]
+fn a_new_leader_places_a_job_whose_state_it_has_not_read_and_renews_it_once_it_has() {
+    let mut world = World::small();
+    world.job(1, "small");
+    world.seen(1).state = None;
+    world.seen(1).reserved_until = None;
+    assert_eq!(
+        world.pass(),
+        ["create small in r1-a: m1.1", "1: creating small in r1"]
+    );
+    world.state(1, JobState::Reserved);
+    assert_eq!(world.pass()[0], "renew 1");
+}
+
+#[test]
 fn a_job_that_another_stack_reserved_waits_and_its_machine_goes() {
     let mut world = World::small();
     world.job(1, "small");

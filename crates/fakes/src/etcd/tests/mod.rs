@@ -108,6 +108,7 @@ fn a_range_is_read_in_pages_at_one_revision() {
             keys: Keys::interval(from, "l"),
             limit: 3,
             revision,
+            min_mod_revision: 0,
             keys_only: false,
             count_only: false,
         };
@@ -297,4 +298,21 @@ fn malformed_transactions_are_refused_whole() {
         failure: vec![put("a", "2"), put_leased("b", "1", 7)],
     };
     assert!(model.txn(&txn).unwrap().succeeded);
+}
+
+#[test]
+fn a_range_can_be_of_what_has_changed_since() {
+    let mut model = Model::default();
+    for n in 0..4 {
+        act(&mut model, vec![put(&format!("k{n}"), "old")]);
+    }
+    let since = act(&mut model, vec![put("k1", "new"), put("k3", "new")]);
+    let mut request = RangeRequest::all(Keys::interval("k", "l"));
+    request.min_mod_revision = since;
+    let changed = model.range(&request).unwrap();
+    assert_eq!((names(&changed), changed.more), (vec!["k1", "k3"], false));
+    assert_eq!(changed.count, 4, "the count is of all");
+    request.limit = 1;
+    let changed = model.range(&request).unwrap();
+    assert_eq!((names(&changed), changed.more), (vec!["k1"], true));
 }

@@ -22,7 +22,8 @@ pub(super) fn text(key: &[u8]) -> Result<String, EtcdError> {
 pub(super) fn range(range: &Range) -> (String, GetOptions) {
     let mut options = GetOptions::new()
         .with_limit(i64::try_from(range.limit).unwrap_or(i64::MAX))
-        .with_revision(signed(range.revision));
+        .with_revision(signed(range.revision))
+        .with_min_mod_revision(signed(range.min_mod_revision));
     if let Some(end) = &range.keys.end {
         options = options.with_range(end.as_str());
     }

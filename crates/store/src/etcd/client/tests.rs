@@ -264,3 +264,26 @@ async fn a_slow_etcd_is_unclear_and_works_again_once_it_is_fast() {
     until(|| store.commit(&next)).await;
     assert_eq!(store.load().await.expect("it is fast").records.len(), 3);
 }
+
+#[tokio::test]
+async fn what_has_changed_since_can_be_read_alone() {
+    let real = Real::start(1);
+    let way = cluster(real.endpoints());
+    let mut admin = real.admin().await;
+    for key in ["k1", "k2", "k3", "k2", "k3"] {
+        admin.put(key, "v", None).await.expect("etcd runs");
+    }
+    let mut range = Range {
+        min_mod_revision: 5,
+        ..Range::all(Keys::interval("k", "l"))
+    };
+    let names = |found: &Found| found.kvs.iter().map(|kv| kv.key.clone()).collect::<Vec<_>>();
+    let found = way.range(range.clone()).await.expect("etcd runs");
+    assert_eq!(
+        (names(&found), found.more, found.count),
+        (vec!["k2".into(), "k3".into()], false, 3)
+    );
+    range.limit = 1;
+    let found = way.range(range).await.expect("etcd runs");
+    assert_eq!((names(&found), found.more), (vec!["k2".into()], true));
+}

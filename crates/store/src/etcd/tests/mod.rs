@@ -1,5 +1,6 @@
 mod bed;
 mod faults;
+mod onto;
 
 use std::time::Duration;
 
