@@ -16,6 +16,8 @@ use super::{
 
 /// Most jobs in one call to Buildkite.
 pub(super) const CALL_LIMIT: usize = 1000;
+/// How long a job is reserved at most before it is booked.
+const FIRST_HOLD: Duration = Duration::from_secs(30);
 
 pub(super) enum Effect {
     Reserve {
@@ -79,7 +81,7 @@ impl Leader {
         };
         for asked in jobs.chunks(CALL_LIMIT).map(<[_]>::to_vec) {
             let (part, inputs, at) = (part.clone(), self.inputs.clone(), self.now());
-            let lasting = self.parts.settings.reservation;
+            let lasting = self.first_hold();
             self.tasks.spawn("reserve", async move {
                 let ids: Vec<JobId> = asked.iter().map(|job| job.id).collect();
                 let answer = part.source.reserve(&ids, lasting).await;
@@ -94,6 +96,12 @@ impl Leader {
                     .await;
             });
         }
+    }
+
+    /// How long a job is reserved before it is booked. Short: should this replica die in between, nobody knows that the
+    /// job is ours, and it is listed again only when this is over. Once it is booked the next pass prolongs it.
+    pub(super) fn first_hold(&self) -> Duration {
+        FIRST_HOLD.min(self.parts.settings.reservation)
     }
 
     fn renew(&mut self, source: &SourceName, jobs: &[JobId]) {

@@ -79,7 +79,8 @@ impl Leader {
         if !step.changes.is_empty() {
             self.step(step);
         }
-        self.on_renewed(source, ours.iter().map(|job| job.id), at);
+        let until = at.after(self.first_hold());
+        self.on_renewed(source, ours.iter().map(|job| job.id), until);
         for job in ours {
             if let Some(known) = self.known.get_mut(&JobRef {
                 source: source.clone(),
@@ -92,8 +93,7 @@ impl Leader {
         }
     }
 
-    fn on_renewed(&mut self, source: &SourceName, jobs: impl Iterator<Item = JobId>, at: Timestamp) {
-        let until = at.after(self.parts.settings.reservation);
+    fn on_renewed(&mut self, source: &SourceName, jobs: impl Iterator<Item = JobId>, until: Timestamp) {
         for id in jobs {
             if let Some(known) = self.known.get_mut(&JobRef {
                 source: source.clone(),
@@ -115,7 +115,8 @@ impl Leader {
     ) {
         match answer {
             Ok(answer) => {
-                self.on_renewed(source, answer.reserved.into_iter(), at);
+                let until = at.after(self.parts.settings.reservation);
+                self.on_renewed(source, answer.reserved.into_iter(), until);
                 for id in answer.not_reserved {
                     if let Some(known) = self.known.get_mut(&JobRef {
                         source: source.clone(),

@@ -44,7 +44,8 @@ impl Session {
     /// Runs one batch to its end and tells it. The same batch may be run again by a later session: its names
     /// and its request id are recorded, so the cloud answers with the same operation.
     pub(super) async fn create(self, cloud: Arc<dyn Cloud>, batch: Box<BatchRecord>, asked: Asked) {
-        self.owned(&batch.shard()).await;
+        let shard = batch.shard();
+        self.owned(&shard).await;
         let creation = Creation::from(&*batch);
         let settled = |fates| Event::Settled {
             batch: batch.id,
@@ -56,8 +57,13 @@ impl Session {
             // Whether or not it was asked for, nothing of it is under way any more.
             settled(self.fates(&*cloud, None, &creation).await)
         } else {
-            match self.call(&*cloud, &creation, asked).await {
+            let called = match self.worker.taken(&shard, self.membership.lease, batch.id) {
+                Some(operation) => Called::Taken(operation),
+                None => self.call(&*cloud, &creation, asked).await,
+            };
+            match called {
                 Called::Taken(operation) => {
+                    self.worker.took(&shard, batch.id, &operation);
                     self.tell(Event::Accepted { batch: batch.id }).await;
                     self.follow(&*cloud, &operation).await;
                     settled(self.fates(&*cloud, Some(&operation), &creation).await)
@@ -70,8 +76,8 @@ impl Session {
                 Called::Over => settled(self.fates(&*cloud, None, &creation).await),
             }
         };
-        if let Some(shard) = self.hand.shards.get(&batch.shard()) {
-            shard.deletions.born(&creation.names);
+        if let Some(hand) = self.hand.shards.get(&shard) {
+            hand.deletions.born(&creation.names);
         }
         {
             let mut unborn = lock(&self.hand.unborn);
@@ -81,6 +87,7 @@ impl Session {
         }
         lock(&self.hand.creating).remove(&batch.id);
         self.tell(event).await;
+        self.worker.settled(&shard, batch.id);
     }
 
     // Repeated under the same request id while the outcome is unknown. A refusal is final for this batch, if the

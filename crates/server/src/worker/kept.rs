@@ -1,9 +1,11 @@
 //! What a worker knows of a shard beyond one session: a leader that follows another need not wait until Google has told
 //! everything anew, where nobody else could have acted meanwhile.
 
+use std::collections::BTreeMap;
+
 use gust_core::{
-    ids::Shard,
-    ports::{Capacity, LeaseId, Quota},
+    ids::{BatchId, Shard},
+    ports::{Capacity, LeaseId, OperationRef, Quota},
     time::Timestamp,
 };
 use tokio::time::Instant;
@@ -19,6 +21,8 @@ pub(super) struct Kept {
     listed: bool,
     /// The quotas as they were read last, and when.
     measured: Option<(Vec<Quota>, Timestamp, Instant)>,
+    /// Calls that Google took, and whose outcome no leader was told yet.
+    operations: BTreeMap<BatchId, OperationRef>,
 }
 
 impl Worker {
@@ -28,6 +32,7 @@ impl Worker {
             lease,
             listed: false,
             measured: None,
+            operations: BTreeMap::new(),
         };
         lock(&self.state).kept.insert(shard.clone(), kept);
     }
@@ -50,6 +55,27 @@ impl Worker {
     pub(super) fn measured(&self, shard: &Shard, quotas: &[Quota], read_at: Timestamp, begun: Instant) {
         if let Some(kept) = lock(&self.state).kept.get_mut(shard) {
             kept.measured = Some((quotas.to_vec(), read_at, begun));
+        }
+    }
+
+    /// Google took a batch's call: a leader that asks for it again need not have it repeated.
+    pub(super) fn took(&self, shard: &Shard, batch: BatchId, operation: &OperationRef) {
+        if let Some(kept) = lock(&self.state).kept.get_mut(shard) {
+            kept.operations.insert(batch, operation.clone());
+        }
+    }
+
+    /// The operation of a call that Google took from us, while the shard has been ours ever since.
+    pub(super) fn taken(&self, shard: &Shard, lease: LeaseId, batch: BatchId) -> Option<OperationRef> {
+        let followed = lock(&self.state);
+        let kept = followed.kept.get(shard).filter(|kept| kept.lease == lease)?;
+        kept.operations.get(&batch).cloned()
+    }
+
+    /// A leader was told what became of a batch.
+    pub(super) fn settled(&self, shard: &Shard, batch: BatchId) {
+        if let Some(kept) = lock(&self.state).kept.get_mut(shard) {
+            kept.operations.remove(&batch);
         }
     }
 

@@ -1,8 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use gust_core::{
     ids::{ReplicaId, Term},
     ports::{Command, Event, Hello, LinkError, Store},
+    records::BatchRecord,
     tenure::Timing,
     time::Timestamp,
 };
@@ -12,7 +13,7 @@ use super::{super::Pace, *};
 use crate::{
     clock::Clock,
     task::{Dice, Tasks},
-    testing::{CountingCloud, ToldStore},
+    testing::{CountingCloud, ToldStore, batch},
 };
 
 struct Bench {
@@ -267,4 +268,44 @@ async fn a_hello_that_comes_late_does_not_end_the_session_that_followed_it() {
     // A new term counts anew.
     let newer = bench.hello_of(2, 1, &["r1"]).await.unwrap();
     assert!(later.is_closed() && !newer.is_closed());
+}
+
+/// What the session was told of batches, after it was asked to go on with this one.
+async fn resumed(bench: &mut Bench, term: u64, batch: &BatchRecord) -> Vec<Event> {
+    let mut events = bench.hello(term, &["r1"]).await.expect("it follows");
+    bench.command(Command::Resume(Box::new(batch.clone()))).await;
+    bench.pass().await;
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    told.filter(|event| matches!(event, Event::Accepted { .. } | Event::Settled { .. }))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_google_took_is_not_repeated_for_the_next_leader() {
+    let mut bench = bench();
+    let batch = batch();
+    bench.cloud.goes_on.store(true, Ordering::Relaxed);
+    assert_eq!(resumed(&mut bench, 2, &batch).await.len(), 1, "it was accepted");
+    bench.cloud.goes_on.store(false, Ordering::Relaxed);
+    let told = resumed(&mut bench, 3, &batch).await;
+    assert!(
+        matches!(told[..], [Event::Accepted { .. }, Event::Settled { .. }]),
+        "{told:?}"
+    );
+    assert_eq!(bench.cloud.creates.load(Ordering::Relaxed), 1);
+    // Who asks again after that was told nothing: the call is repeated, and Google knows it.
+    resumed(&mut bench, 4, &batch).await;
+    assert_eq!(bench.cloud.creates.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_before_the_shard_was_in_other_hands_is_asked_for_again() {
+    let mut bench = bench();
+    let batch = batch();
+    bench.cloud.goes_on.store(true, Ordering::Relaxed);
+    resumed(&mut bench, 2, &batch).await;
+    let membership = bench.worker.expel().await.expect("it was one");
+    bench.worker.admit(membership);
+    resumed(&mut bench, 3, &batch).await;
+    assert_eq!(bench.cloud.creates.load(Ordering::Relaxed), 2);
 }
