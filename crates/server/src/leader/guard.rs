@@ -21,37 +21,32 @@ pub(super) struct Guarded {
 #[async_trait]
 impl Source for Guarded {
     async fn register(&self) -> Result<(), SourceError> {
-        self.held.permit().await;
-        self.source.register().await
+        self.held.within(self.source.register()).await
     }
 
     async fn list(&self, queue: &QueueKey, cursor: Option<&str>) -> Result<Listing, SourceError> {
-        self.held.permit().await;
-        self.source.list(queue, cursor).await
+        self.held.within(self.source.list(queue, cursor)).await
     }
 
     async fn reserve(&self, jobs: &[JobId], lasting: Duration) -> Result<Reserved, SourceError> {
-        self.held.permit().await;
-        self.source.reserve(jobs, lasting).await
+        self.held.within(self.source.reserve(jobs, lasting)).await
     }
 
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
-        self.held.permit().await;
-        self.source.states(jobs).await
+        self.held.within(self.source.states(jobs)).await
     }
 
     async fn finish(&self, job: JobId, finish: &Finish) -> Result<FinishOutcome, SourceError> {
-        self.held.permit().await;
-        self.source.finish(job, finish).await
+        self.held.within(self.source.finish(job, finish)).await
     }
 
     async fn notify(&self, notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError> {
-        self.held.permit().await;
-        self.source.notify(notes).await
+        self.held.within(self.source.notify(notes)).await
     }
 
     async fn acquisition_tokens(&self, jobs: &[JobId], lifetime: Duration) -> Result<Tokens, SourceError> {
-        self.held.permit().await;
-        self.source.acquisition_tokens(jobs, lifetime).await
+        self.held
+            .within(self.source.acquisition_tokens(jobs, lifetime))
+            .await
     }
 }

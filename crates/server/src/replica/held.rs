@@ -1,6 +1,7 @@
 //! A lease that is held: shared by all that may act only while it is.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -82,6 +83,23 @@ impl Held {
                 return;
             }
             moved.await;
+        }
+    }
+
+    /// Goes on with a call only while the lease is valid. A permit at the beginning is not enough: a call can stand in line
+    /// for its turn, and a process can stand still, until long after.
+    pub async fn within<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        if mutant!("owner-never-stops") {
+            return call.await;
+        }
+        loop {
+            self.permit().await;
+            tokio::select! {
+                biased;
+                () = self.lapsed() => {}
+                reply = &mut call => return reply,
+            }
         }
     }
 

@@ -63,8 +63,7 @@ pub(super) struct Owned {
 #[async_trait]
 impl Cloud for Owned {
     async fn create(&self, creation: &Creation) -> Result<OperationRef, CloudError> {
-        self.held.permit().await;
-        self.cloud.create(creation).await
+        self.held.within(self.cloud.create(creation)).await
     }
 
     async fn operation(
@@ -72,8 +71,7 @@ impl Cloud for Owned {
         operation: &OperationRef,
         patience: Duration,
     ) -> Result<OperationState, CloudError> {
-        self.held.permit().await;
-        self.cloud.operation(operation, patience).await
+        self.held.within(self.cloud.operation(operation, patience)).await
     }
 
     async fn fates(
@@ -81,8 +79,7 @@ impl Cloud for Owned {
         operation: Option<&OperationRef>,
         creation: &Creation,
     ) -> Result<Vec<(MachineName, MemberFate)>, CloudError> {
-        self.held.permit().await;
-        self.cloud.fates(operation, creation).await
+        self.held.within(self.cloud.fates(operation, creation)).await
     }
 
     async fn list(
@@ -91,8 +88,7 @@ impl Cloud for Owned {
         zone: &Zone,
         page: Option<&str>,
     ) -> Result<InstancePage, CloudError> {
-        self.held.permit().await;
-        self.cloud.list(project, zone, page).await
+        self.held.within(self.cloud.list(project, zone, page)).await
     }
 
     async fn get(
@@ -101,8 +97,7 @@ impl Cloud for Owned {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<Instance>, CloudError> {
-        self.held.permit().await;
-        self.cloud.get(project, zone, name).await
+        self.held.within(self.cloud.get(project, zone, name)).await
     }
 
     async fn delete(
@@ -111,13 +106,11 @@ impl Cloud for Owned {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<OperationRef>, CloudError> {
-        self.held.permit().await;
-        self.cloud.delete(shard, zone, name).await
+        self.held.within(self.cloud.delete(shard, zone, name)).await
     }
 
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
-        self.held.permit().await;
-        self.cloud.quotas(shard).await
+        self.held.within(self.cloud.quotas(shard)).await
     }
 
     async fn identity_keys(&self) -> Result<String, CloudError> {

@@ -134,3 +134,42 @@ async fn a_replica_that_is_alone_holds_for_ever() {
     held.give_up();
     held.lapsed().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_stood_in_line_does_not_go_out_once_the_time_is_over() {
+    let (held, _store) = granted([]);
+    let mut sent = false;
+    let call = async {
+        tokio::time::sleep(ms(4500)).await;
+        sent = true;
+    };
+    let call = timeout(Duration::from_secs(3600), held.within(call));
+    assert!(call.await.is_err(), "it waits to be ended");
+    assert!(!sent);
+    // Nor does one of a process that stood still, although its turn has come long since.
+    let (held, _store) = granted([]);
+    let turns = std::cell::Cell::new(0);
+    let call = std::future::poll_fn(|_| {
+        turns.set(turns.get() + 1);
+        std::task::Poll::<()>::Pending
+    });
+    let mut call = pin!(held.within(call));
+    assert!(timeout(ms(1), call.as_mut()).await.is_err());
+    let before = turns.get();
+    assert!(before > 0);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert!(timeout(ms(1), call).await.is_err());
+    assert_eq!(turns.get(), before, "it was not polled again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_stood_in_line_goes_on_when_a_late_answer_shows_that_the_lease_lives() {
+    // As above: over at 4 s, and renewed by an answer at 4.1 s.
+    let (held, store) = granted([Unclear, Silence, Silence, After(ms(900)), Gone]);
+    let call = async {
+        tokio::time::sleep(ms(4050)).await;
+        held.clock.elapsed()
+    };
+    let (_, sent) = tokio::join!(kept_for(&held, &store), held.within(call));
+    assert_eq!(sent, ms(4100));
+}
