@@ -91,6 +91,7 @@ pub(super) fn start(
         holds: BTreeMap::new(),
         bulk_calls: Default::default(),
         registered: Default::default(),
+        listed: Default::default(),
         roster_seen: false,
         workers: BTreeMap::new(),
         strangers: Default::default(),
@@ -142,7 +143,8 @@ impl Leader {
                 clock: self.parts.clock.clone(),
                 dice: self.parts.dice.clone(),
             };
-            self.tasks.spawn("poll", poller.begin(asked, self.tasks.clone()));
+            self.tasks
+                .spawn("poll", poller.begin(asked, self.tasks.clone(), self.follows));
             let (notes, due) = mpsc::unbounded_channel();
             self.note_sinks.insert(part.name.clone(), notes);
             self.tasks.spawn("notify", poll::notify(part.clone(), due));

@@ -24,6 +24,7 @@ impl Leader {
         paused: bool,
     ) {
         let key = (source.clone(), queue.clone());
+        self.listed.insert(key.clone());
         let changed = if paused {
             self.paused.insert(key)
         } else {

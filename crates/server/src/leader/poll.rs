@@ -32,15 +32,21 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    /// Registers the stack, then lists its queues and reads states: Buildkite knows nobody who has not registered.
-    pub async fn begin(self, asked: watch::Receiver<Ask>, tasks: Tasks) {
+    /// Registers the stack, then lists its queues and reads states: Buildkite knows nobody who has not registered. Whoever
+    /// led just before has registered it: then nothing waits for that.
+    pub async fn begin(self, asked: watch::Receiver<Ask>, tasks: Tasks, is_registered: bool) {
         let Self {
             part,
             inputs,
             clock,
             dice,
         } = self;
-        register(part.clone(), inputs.clone(), dice.clone()).await;
+        let registered = register(part.clone(), inputs.clone(), dice.clone());
+        if is_registered {
+            tasks.spawn("register", registered);
+        } else {
+            registered.await;
+        }
         for queue in part.queues.clone() {
             tasks.spawn("list", list(part.clone(), queue, inputs.clone(), dice.clone()));
         }

@@ -98,6 +98,8 @@ pub(super) struct Leader {
     pub holds: BTreeMap<HoldKey, Hold>,
     pub bulk_calls: VecDeque<(Timestamp, ProjectId)>,
     pub registered: BTreeSet<SourceName>,
+    /// Queues that were listed since we lead.
+    pub listed: BTreeSet<(SourceName, QueueKey)>,
     pub roster_seen: bool,
     pub workers: BTreeMap<ReplicaId, WorkerState>,
     /// Replicas that are not used as workers, since their configuration is another.
@@ -231,8 +233,8 @@ impl Leader {
 
     /// What has not been loaded since this term began; nothing is decided before it is empty. Shards of which
     /// nothing is heard for a while stay out, so that one region does not hold up the others. Who follows at once upon
-    /// another leader does not wait for Buildkite at first: with a long queue its answers take seconds, and the worst
-    /// that comes of it is a machine for a job that has just been cancelled.
+    /// another leader does not wait for the states of jobs at first: with a long queue that takes seconds, and the worst
+    /// that comes of it is a machine for a job that has just been cancelled. Whether a queue is paused tells its list.
     pub fn missing(&self) -> Vec<String> {
         let waited = self.begun.elapsed();
         let patient = waited < GRACE;
@@ -246,10 +248,16 @@ impl Leader {
             .iter()
             .filter(|(_, shard)| patient && !self.is_served(shard))
             .filter(|(_, shard)| waited < GREET || !some_served || self.is_greeted(shard));
+        let queues = self.parts.sources.values().flat_map(|part| {
+            let queues = part.queues.iter();
+            queues.map(|queue| (part.name.clone(), queue.clone()))
+        });
+        let lists = queues.filter(|queue| patient && !self.listed.contains(queue));
         let states = self.known.iter().filter(|(_, known)| !follows && !known.loaded);
         sources
             .map(|name| format!("registration at source {name}"))
             .chain(roster)
+            .chain(lists.map(|(source, queue)| format!("the list of queue {queue} at source {source}")))
             .chain(shards.map(|(shard, _)| format!("machines and quotas of {shard}")))
             .chain(
                 states
