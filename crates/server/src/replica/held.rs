@@ -1,11 +1,13 @@
 //! A lease that is held: shared by all that may act only while it is.
 
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -95,10 +97,13 @@ impl Held {
         }
         loop {
             self.permit().await;
-            tokio::select! {
-                biased;
-                () = self.lapsed() => {}
-                reply = &mut call => return reply,
+            // No timer: what is not polled does nothing.
+            let turn = poll_fn(|cx| match self.is_valid() {
+                true => call.as_mut().poll(cx).map(Some),
+                false => Poll::Ready(None),
+            });
+            if let Some(reply) = turn.await {
+                return reply;
             }
         }
     }

@@ -149,9 +149,9 @@ async fn a_call_that_stood_in_line_does_not_go_out_once_the_time_is_over() {
     // Nor does one of a process that stood still, although its turn has come long since.
     let (held, _store) = granted([]);
     let turns = std::cell::Cell::new(0);
-    let call = std::future::poll_fn(|_| {
+    let call = poll_fn(|_| {
         turns.set(turns.get() + 1);
-        std::task::Poll::<()>::Pending
+        Poll::<()>::Pending
     });
     let mut call = pin!(held.within(call));
     assert!(timeout(ms(1), call.as_mut()).await.is_err());
