@@ -33,6 +33,7 @@ pub const NAMES: &[&str] = &[
     "records-half-loaded",
     "orders-ignored",
     "kept-after-all",
+    "format-not-checked",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

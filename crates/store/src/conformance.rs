@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use gust_core::{
     ids::{ReplicaId, Term},
     ports::{Candidacy, CommitError, LeaseId, Loaded, Revision, Store},
-    records::{Book, Change},
+    records::{Book, Change, Format},
 };
 
 use sample::{commit, history, job, random_changes};
@@ -356,5 +356,5 @@ pub async fn a_store_and_a_book_agree_on_any_changes(bed: &dyn Bed) {
     }
     let loaded = load(&*store).await;
     let records = loaded.records.iter().map(|(key, value)| (&**key, &**value));
-    assert_eq!(Book::load(records).expect("we wrote it"), book);
+    assert_eq!(Book::load(records, Format::OURS).expect("we wrote it"), book);
 }

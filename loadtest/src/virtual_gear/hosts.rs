@@ -78,8 +78,10 @@ struct State {
     crash_at: Option<(u64, Duration, OnMet)>,
     /// Asks its replica to end.
     ask: Option<CancellationToken>,
-    /// It was asked to end, and is to be begun again so long after that.
-    ending: Option<Duration>,
+    /// It was asked to end, and is to be begun again so long after that, with a build so many versions later.
+    ending: Option<(Duration, u32)>,
+    /// By how many versions its build is later than the first.
+    build: u32,
     parked: Vec<Waker>,
     tasks: Vec<(&'static str, AbortHandle)>,
     clock: Option<Clock>,

@@ -10,6 +10,7 @@ use std::{
 use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
     ports::{Cloud, Member, Store},
+    records::Format,
     tenure::Timing,
 };
 use gust_server::{
@@ -102,6 +103,11 @@ impl Configured {
             }
         })
     }
+}
+
+/// What a build writes that is so many versions later than the first.
+pub(super) fn form(build: u32) -> Format {
+    Format::of(1 + build)
 }
 
 /// All replicas of a run. Cheap to clone.
@@ -273,6 +279,7 @@ impl Replicas {
             sources: [(name, source)].into(),
             shards: Configured::get().shards.clone(),
             planner: self.planner.clone(),
+            format: form(around.hosts.build(at)),
         }
     }
 

@@ -52,13 +52,15 @@ pub struct Book {
 }
 
 impl Book {
-    /// Reads what the store holds. Keys of kinds that are not kept in memory are passed over.
+    /// Reads what the store holds, as a build does that writes `ours`. Keys of kinds that are not kept in memory are
+    /// passed over.
     ///
     /// # Errors
     /// [`Unreadable`] says that a newer build wrote them, or names the first record that cannot be read; nothing is
     /// guessed.
     pub fn load<'a>(
         records: impl IntoIterator<Item = (&'a str, &'a [u8]), IntoIter: Clone>,
+        ours: Format,
     ) -> Result<Self, Unreadable> {
         let records = records.into_iter();
         let mut book = Self::default();
@@ -66,7 +68,7 @@ impl Book {
         let format = Key::Operator(Format::NAME.to_owned()).to_string();
         if let Some((key, value)) = records.clone().find(|(key, _)| *key == format) {
             let format: Format = decode(key, value)?;
-            format.check(Format::OURS.version)?;
+            format.check(ours.version)?;
             book.format = Some(format);
         }
         for (key, value) in records {
@@ -77,7 +79,7 @@ impl Book {
             let key_of = match key.parse::<Key>() {
                 Ok(key) => key,
                 // A kind of record that a later build has, and says that this one need not know.
-                Err(_) if book.is_ahead() => continue,
+                Err(_) if book.is_ahead(ours) => continue,
                 Err(error) => return Err(damage(Box::new(error)).into()),
             };
             match key_of {
@@ -238,9 +240,8 @@ impl Book {
     }
 
     /// A later build than this one has written the records.
-    fn is_ahead(&self) -> bool {
-        self.format
-            .is_some_and(|format| format.version > Format::OURS.version)
+    fn is_ahead(&self, ours: Format) -> bool {
+        self.format.is_some_and(|format| format.version > ours.version)
     }
 
     /// How many machines of each footprint are promised: asked for, existing, or not yet known to be gone.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    BatchRecord, Book, Call, Change, Claim, DeleteCause, Failures, HistoryRecord, JobFacts, JobPhase,
+    BatchRecord, Book, Call, Change, Claim, DeleteCause, Failures, Format, HistoryRecord, JobFacts, JobPhase,
     JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome, SpentRecord,
 };
 use crate::{
@@ -378,8 +378,8 @@ proptest! {
         let unborn = unborn.map(|member| &member.name).filter(|name| !book.machines().contains_key(*name));
         prop_assert_eq!(sooner.values().sum::<u64>(), (asked_by_then.count() + unborn.count()) as u64);
         let records = store.iter().map(|(key, value): (&String, &Vec<u8>)| (key.as_str(), value.as_slice()));
-        prop_assert_eq!(Book::load(records.clone()).expect("readable"), book.clone());
-        prop_assert_eq!(Book::load(records.rev()).expect("readable"), book);
+        prop_assert_eq!(Book::load(records.clone(), Format::OURS).expect("readable"), book.clone());
+        prop_assert_eq!(Book::load(records.rev(), Format::OURS).expect("readable"), book);
     }
 }
 
@@ -490,13 +490,16 @@ fn a_damaged_record_is_named_and_nothing_is_guessed() {
     ]
     .into();
     for (key, value) in &cases {
-        let damage = Book::load([(key.as_str(), *value)]).expect_err("damaged");
+        let damage = Book::load([(key.as_str(), *value)], Format::OURS).expect_err("damaged");
         assert!(damage.to_string().contains(key.as_str()), "{damage}");
     }
     let kept_elsewhere = [
         (format!("history/bk/{id}"), &b"?"[..]),
         ("operator/pause".into(), b"?"),
     ];
-    let book = Book::load(kept_elsewhere.iter().map(|(key, value)| (key.as_str(), *value)));
+    let book = Book::load(
+        kept_elsewhere.iter().map(|(key, value)| (key.as_str(), *value)),
+        Format::OURS,
+    );
     assert_eq!(book.expect("not looked at"), Book::default());
 }

@@ -26,13 +26,13 @@ use super::{
 use crate::task::Tasks;
 
 /// All records, if this build can lead over them.
-pub(crate) async fn load(store: &dyn Store) -> Result<Book, End> {
+pub(crate) async fn load(store: &dyn Store, ours: Format) -> Result<Book, End> {
     let loaded = store.load().await.map_err(End::Load)?;
     let records = loaded
         .records
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_slice()));
-    Book::load(records).map_err(|unreadable| match unreadable {
+    Book::load(records, ours).map_err(|unreadable| match unreadable {
         Unreadable::Damaged(damage) => End::Damaged(damage),
         Unreadable::TooNew(format) => End::TooNew(format),
     })
@@ -125,10 +125,10 @@ impl Leader {
     /// With the first commit, if records of this form are new here.
     fn say_format(&mut self) {
         let newest = self.book.format().map_or(0, |format| format.version);
-        if newest < Format::OURS.version {
+        if newest < self.parts.format.version {
             self.step(Step {
                 phase: CommitPhase::Format,
-                changes: vec![Change::PutFormat(Format::OURS)],
+                changes: vec![Change::PutFormat(self.parts.format)],
             });
         }
     }
@@ -179,8 +179,10 @@ mod tests {
             records: vec![(format.key().to_string(), value)],
             ..ToldStore::default()
         };
-        let end = load(&store).await.expect_err("too new");
+        let end = load(&store, Format::OURS).await.expect_err("too new");
         assert!(matches!(end, End::TooNew(_)), "{end}");
-        load(&ToldStore::default()).await.expect("there are no records");
+        load(&ToldStore::default(), Format::OURS)
+            .await
+            .expect("there are no records");
     }
 }

@@ -78,7 +78,7 @@ pub async fn lead(mut leading: Leading, term: Term, handle: &Handle, tasks: &Tas
 
 /// Takes up the records and leads.
 async fn begun(leading: Leading, term: Term, handle: &Handle, tasks: &Tasks) -> End {
-    let book = match begin::load(&*leading.parts.store).await {
+    let book = match begin::load(&*leading.parts.store, leading.parts.format).await {
         Ok(book) => book,
         Err(end) => return end,
     };

@@ -38,6 +38,7 @@ pub use picture::Picture;
 use gust_core::{
     ids::{QueueKey, ReplicaId, Shard, SourceName, StackName, Zone},
     ports::{Source, Store},
+    records::Format,
     secret::Secret,
     settings::Settings,
     snapshot::Planned,
@@ -100,6 +101,8 @@ pub struct Parts {
     pub shards: ShardZones,
     /// Plans.
     pub planner: Arc<dyn Planner>,
+    /// The form in which this build writes records.
+    pub format: Format,
 }
 
 /// What a replica that was elected leads with.

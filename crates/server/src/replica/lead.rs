@@ -108,6 +108,7 @@ impl Replica {
             store: self.parts.store.clone(),
             planner: self.parts.planner.clone(),
             dice: self.parts.dice.clone(),
+            format: self.parts.format,
             leaving: Arc::clone(&leaving),
         };
         standing.spawn("stand-by", stand_by.stay());

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gust_core::ports::Store;
+use gust_core::{ports::Store, records::Format};
 use tokio::{sync::Notify, time::timeout};
 use tracing::debug;
 
@@ -21,6 +21,8 @@ pub(super) struct StandBy {
     pub store: Arc<dyn Store>,
     pub planner: Arc<dyn Planner>,
     pub dice: Dice,
+    /// The form in which this build writes records.
+    pub format: Format,
     /// Whoever leads is about to leave.
     pub leaving: Arc<Notify>,
 }
@@ -39,7 +41,7 @@ impl StandBy {
 
     async fn look(&self) {
         // Whatever is wrong with the records, who leads will say it.
-        let Ok(book) = leader::load(&*self.store).await else {
+        let Ok(book) = leader::load(&*self.store, self.format).await else {
             return;
         };
         for (nth, job) in book.jobs().values().enumerate() {

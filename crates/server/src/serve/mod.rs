@@ -21,6 +21,7 @@ use gust_cloud::gce::{GceCloud, GceConfig};
 use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
     ports::{Cloud, Member},
+    records::Format,
     tenure::Timing,
 };
 use tokio::{
@@ -180,6 +181,7 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         dice,
         store,
         planner: Arc::new(planner),
+        format: Format::OURS,
     };
     Ok(Replica {
         me,

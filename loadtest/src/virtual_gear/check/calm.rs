@@ -42,6 +42,7 @@ impl Calm {
         match what {
             HostEvent::Started | HostEvent::Thawed => self.up.insert(replica),
             HostEvent::Crashed | HostEvent::Frozen => self.up.remove(&replica),
+            HostEvent::Upgraded(_) => return,
         };
         if before != self.up.is_empty() {
             self.turned = at;

@@ -31,7 +31,7 @@ mod timers;
 mod trail;
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::ids::MachineName;
 
@@ -45,7 +45,7 @@ use self::{
     timers::Timers,
     trail::Trail,
 };
-use super::cover::Cover;
+use super::{cover::Cover, run::name_of};
 
 pub use gust_server::leader::Picture;
 
@@ -105,6 +105,8 @@ pub enum HostEvent {
     Frozen,
     /// Its process goes on.
     Thawed,
+    /// What is begun next is a build so many versions later than the first.
+    Upgraded(u32),
 }
 
 /// Watches one run.
@@ -116,6 +118,8 @@ pub struct Checker {
     timers: Timers,
     calm: Calm,
     callers: Callers,
+    /// By how many versions a replica's build is later than the first.
+    builds: BTreeMap<String, u32>,
     /// When a page shifted last.
     slipped: Option<Duration>,
     /// When a picture was shown last.
@@ -140,6 +144,7 @@ impl Checker {
             timers: Timers::default(),
             calm,
             callers: Callers::default(),
+            builds: BTreeMap::new(),
             slipped: None,
             pictured: Duration::ZERO,
             quotas,
@@ -188,6 +193,9 @@ impl Checker {
         }
         if what == HostEvent::Started {
             self.callers.forget(replica);
+        }
+        if let HostEvent::Upgraded(build) = what {
+            self.builds.insert(name_of(replica).to_string(), build);
         }
         self.trail.host(at, replica, what.into());
     }

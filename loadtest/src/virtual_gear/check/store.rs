@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet, time::Dura
 
 use gust_core::{
     ids::{JobRef, MachineName},
-    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders},
+    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders, TooNew},
 };
 
 use super::super::cover::State;
@@ -37,6 +37,13 @@ impl Store {
             Some(record) => matches!(record.phase, MachinePhase::Booting),
             None => self.book.batch_of(name).is_some(),
         }
+    }
+
+    /// Whether a build that writes `ours` can read what was written.
+    pub fn format_read_by(&self, ours: Format) -> Result<(), TooNew> {
+        self.book
+            .format()
+            .map_or(Ok(()), |format| format.check(ours.version))
     }
 
     /// The store knows of this machine: a record, or a batch that is not settled.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{
+    super::replica::form,
     Checker, Committed, Invariant,
     seen::{JobIx, MachineIx},
 };
@@ -28,6 +29,11 @@ impl Checker {
             .is_some_and(|who| *who != self.store.leader)
         {
             format!("{who} wrote records while {} leads", self.store.leader)
+        } else if let Err(error) = self
+            .store
+            .format_read_by(form(self.builds.get(who).copied().unwrap_or(0)))
+        {
+            format!("{who} wrote records over some that it cannot read: {error}")
         } else {
             return;
         };

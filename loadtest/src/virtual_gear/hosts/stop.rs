@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Hosts;
+use super::{HostEvent, Hosts};
 
 /// Who has not ended so long after it was asked to is killed, as Kubernetes does it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,8 +17,9 @@ impl Hosts {
         }
     }
 
-    /// Asks a replica to end; it is begun again `down` after it has. False if it was down, or was asked before.
-    pub fn stop(&self, replica: usize, down: Duration) -> bool {
+    /// Asks a replica to end; it is begun again `down` after it has, with a build so many versions later. False if it was
+    /// down, or was asked before.
+    pub fn stop(&self, replica: usize, down: Duration, versions: u32) -> bool {
         let Some(host) = self.host(replica) else {
             return false;
         };
@@ -27,7 +28,7 @@ impl Hosts {
             let Some(ask) = state.ask.take() else {
                 return false;
             };
-            state.ending = Some(down);
+            state.ending = Some((down, versions));
             (ask, state.life)
         };
         ask.cancel();
@@ -44,9 +45,22 @@ impl Hosts {
 
     /// A replica has ended. If it was asked to it begins again in due time; if not it stays.
     pub fn has_ended(&self, replica: usize) {
-        let down = self.host(replica).and_then(|host| host.state().ending);
-        if let Some(down) = down {
-            self.crash(replica, down, false);
+        let Some(host) = self.host(replica) else { return };
+        let Some((down, versions)) = host.state().ending else {
+            return;
+        };
+        if self.crash(replica, down, false) && versions > 0 {
+            let build = {
+                let mut state = host.state();
+                state.build += versions;
+                state.build
+            };
+            (self.inner.told)(replica, HostEvent::Upgraded(build));
         }
+    }
+
+    /// By how many versions the build of a replica is later than the first.
+    pub fn build(&self, replica: usize) -> u32 {
+        self.host(replica).map_or(0, |host| host.state().build)
     }
 }

@@ -18,7 +18,7 @@ pub trait HostControl: Send + Sync {
     /// A replica dies after so many polls more; `met` is called if it does.
     fn crash_at_poll(&self, replica: usize, polls: u64, down: Duration, met: OnMet);
     /// A replica is asked to end, and begins again so long after it has. False if it was down or was asked before.
-    fn stop(&self, replica: usize, down: Duration) -> bool;
+    fn stop(&self, replica: usize, down: Duration, versions: u32) -> bool;
     /// A replica stands still. False if it was down or stood still.
     fn freeze(&self, replica: usize, lasting: Duration) -> bool;
     /// The way from `a` to `b` is cut, and back unless `half`; `met` is called once something is hindered.

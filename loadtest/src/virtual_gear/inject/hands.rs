@@ -23,8 +23,8 @@ impl HostControl for Hosts {
         Self::crash_at_poll(self, replica, polls, down, met);
     }
 
-    fn stop(&self, replica: usize, down: Duration) -> bool {
-        Self::stop(self, replica, down)
+    fn stop(&self, replica: usize, down: Duration, versions: u32) -> bool {
+        Self::stop(self, replica, down, versions)
     }
 
     fn freeze(&self, replica: usize, lasting: Duration) -> bool {

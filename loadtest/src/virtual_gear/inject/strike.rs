@@ -73,14 +73,18 @@ impl Injector {
                 let met = self.on_met(kind, replica, note);
                 hosts.crash_at_poll(replica, *polls, for_ms(*down_ms), met);
             }
-            What::ReplicaStop { replica, down_ms } => {
+            What::ReplicaStop {
+                replica,
+                down_ms,
+                versions,
+            } => {
                 let replica = self.who(*replica, aim);
-                if hosts.stop(replica, for_ms(*down_ms)) {
-                    self.met(
-                        kind,
-                        Subject::Replica(replica),
-                        format!("then down for {down_ms} ms"),
-                    );
+                if hosts.stop(replica, for_ms(*down_ms), *versions) {
+                    let mut note = format!("then down for {down_ms} ms");
+                    if *versions > 0 {
+                        note += &format!(", and {versions} versions later");
+                    }
+                    self.met(kind, Subject::Replica(replica), note);
                 }
             }
             What::ReplicaFreeze { replica, lasting_ms }

@@ -43,7 +43,7 @@ impl HostControl for Noted {
         met();
     }
 
-    fn stop(&self, replica: usize, _: Duration) -> bool {
+    fn stop(&self, replica: usize, _: Duration, _: u32) -> bool {
         self.note(format!("stop {replica}"));
         true
     }

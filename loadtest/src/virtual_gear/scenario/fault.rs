@@ -55,6 +55,9 @@ pub enum What {
         #[serde(default)]
         replica: Who,
         down_ms: u64,
+        /// What is begun again is a build so many versions later: it writes records in a later form.
+        #[serde(default)]
+        versions: u32,
     },
     /// A replica stands still for less than its lease.
     ReplicaFreeze {

@@ -18,7 +18,7 @@ use crate::{
     ids::{JobRef, MachineName, Region},
     ports::{InstanceStatus, JobState, MemberFate, RefusalClass},
     reason::{Kind, Reason},
-    records::{Book, Call, JobPhase, MachinePhase, Place},
+    records::{Book, Call, Format, JobPhase, MachinePhase, Place},
 };
 
 /// A world, and what must never be undone in it.
@@ -257,7 +257,7 @@ impl Run {
             .store
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()));
-        world.book = Book::load(records).expect("what was written can be read");
+        world.book = Book::load(records, Format::OURS).expect("what was written can be read");
         world.holds.clear();
         world.backlog.clear();
         let now = world.now;
@@ -443,9 +443,12 @@ impl Run {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()));
         let backwards = records.clone().rev();
-        assert_eq!(Book::load(records).expect("readable"), self.world.book);
         assert_eq!(
-            Book::load(backwards).expect("readable"),
+            Book::load(records, Format::OURS).expect("readable"),
+            self.world.book
+        );
+        assert_eq!(
+            Book::load(backwards, Format::OURS).expect("readable"),
             self.world.book,
             "in any order"
         );

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gust_core::records::Book;
+use gust_core::records::{Book, Format};
 
 use super::*;
 
@@ -271,7 +271,7 @@ fn recorded(cluster: &Cluster) -> Book {
     let records = records
         .iter()
         .map(|(key, value)| (key.trim_start_matches("/gust/v1/gust/"), &**value));
-    Book::load(records).unwrap()
+    Book::load(records, Format::OURS).unwrap()
 }
 
 #[tokio::test]

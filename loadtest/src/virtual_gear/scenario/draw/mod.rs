@@ -35,6 +35,7 @@ impl Scenario {
             faults: Vec::new(),
         };
         drawn.faults(intensity);
+        upgrades(seed, &mut drawn.faults);
         let orders = if intensity > 0.0 {
             drawn.orders(&work.builds)
         } else {
@@ -60,6 +61,19 @@ impl Scenario {
             builds: work.builds,
             acts: work.acts.into_iter().chain(orders).collect(),
             faults,
+        }
+    }
+}
+
+/// Some of the replicas that are asked to end come back as a later build. Drawn apart, so that what else a seed gives
+/// does not depend on it.
+fn upgrades(seed: u64, faults: &mut [Planned<What>]) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7570_6772_6164_6573);
+    for fault in faults {
+        if let What::ReplicaStop { versions, .. } = &mut fault.what
+            && rng.random_bool(0.6)
+        {
+            *versions = rng.random_range(1..=2);
         }
     }
 }

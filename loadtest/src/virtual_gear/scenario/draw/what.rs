@@ -32,6 +32,7 @@ impl Draw {
             FaultKind::ReplicaStop => What::ReplicaStop {
                 replica,
                 down_ms: lasting_ms,
+                versions: 0,
             },
             FaultKind::ReplicaFreeze => What::ReplicaFreeze {
                 replica,
