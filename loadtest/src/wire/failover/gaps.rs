@@ -77,11 +77,12 @@ impl Course {
 }
 
 fn longest(times: &[f64], loss: Loss, next: Option<Loss>) -> Option<f64> {
-    let end = next.map_or(f64::MAX, |next| next.at - BEFORE);
-    let around = loss.at - BEFORE..end.min(loss.at + AFTER);
+    // What ends after the next loss is that one's, however long before it the last one came.
+    let end = next.map_or(f64::MAX, |next| next.at);
+    let around = loss.at - BEFORE..loss.at + AFTER;
     times
         .windows(2)
-        .filter(|pair| pair[1] > around.start && pair[0] < around.end)
+        .filter(|pair| pair[1] > around.start && pair[0] < around.end && pair[1] <= end)
         .map(|pair| pair[1] - pair[0])
         .max_by(f64::total_cmp)
 }
@@ -136,7 +137,7 @@ mod tests {
         let gap = course().write_gap(at(1.2), None);
         assert!(gap.is_some_and(|gap| (gap - 3.1).abs() < 1e-9));
         assert_eq!(course().write_gap(at(90.0), None), None);
-        // What begins after the next loss is that one's.
+        // What ends after the next loss is that one's.
         let gap = course().write_gap(at(1.05), Some(at(1.19)));
         assert!(gap.is_some_and(|gap| (gap - 0.1).abs() < 1e-9));
     }
