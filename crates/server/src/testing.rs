@@ -12,21 +12,14 @@ use std::{
 
 use async_trait::async_trait;
 use gust_core::{
-    ids::{
-        BatchId, JobId, JobRef, MachineName, MachineTypeName, ProjectId, ReplicaId, Shard, SourceName, Term,
-        Zone,
-    },
+    ids::{MachineName, ProjectId, ReplicaId, Shard, Term, Zone},
     ports::{
         Candidacy, Cloud, CloudError, Commit, CommitError, Creation, Instance, InstancePage, Lease,
         LeaseError, LeaseId, Loaded, Member, MemberFate, OperationRef, OperationState, Ownership, Quota,
         Revision, Roster, Store, StoreError,
     },
-    records::{BatchRecord, Call, Member as Made},
-    shape::{Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
-    time::Timestamp,
 };
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// What comes of one renewal.
 #[derive(Clone, Copy, Debug)]
@@ -279,53 +272,5 @@ impl Cloud for CountingCloud {
     async fn identity_keys(&self) -> Result<String, CloudError> {
         self.called();
         Ok(String::new())
-    }
-}
-
-/// A batch of one machine, in project `p` and region `r1`.
-pub fn batch() -> BatchRecord {
-    let name = MachineName::new("gust-1-1");
-    let source = SourceName::new("main");
-    BatchRecord {
-        id: BatchId::of(&name),
-        term: Term(1),
-        created_at: Timestamp(0),
-        call: Call::Bulk,
-        shape: Shape {
-            project: ProjectId::new("p"),
-            region: "r1".into(),
-            zones: vec![Zone::new("r1-a")],
-            machine_type: MachineTypeName::new("n2d-standard-16"),
-            family: "n2d".to_owned(),
-            cpus: 16,
-            memory_mib: 65_536,
-            arch: Arch::Amd64,
-            model: ProvisioningModel::Standard,
-            boot_disk: BootDisk {
-                disk_type: "pd-balanced".to_owned(),
-                gib: 50,
-                image: "an-image".to_owned(),
-            },
-            local_ssds: 0,
-            network: Network {
-                network: "global/networks/default".to_owned(),
-                subnetwork: None,
-                external_address: false,
-            },
-            service_account: "ci@p.iam.gserviceaccount.com".to_owned(),
-            labels: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-            max_run_seconds: 3600,
-        },
-        request_key: "cpu=16".to_owned(),
-        price: Price(1),
-        members: vec![Made {
-            name,
-            job: JobRef {
-                source,
-                id: JobId(Uuid::nil()),
-            },
-            attempt: 1,
-        }],
     }
 }

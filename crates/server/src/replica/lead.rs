@@ -6,7 +6,7 @@ use gust_core::ports::{Candidacy, Lease, Member, Revision, Roster, StoreError};
 use tokio::{sync::Notify, time::timeout};
 use tracing::{error, info, warn};
 
-use super::{Held, Leadership, Replica, held, notice::Notice, warm};
+use super::{Held, Leadership, Replica, held, notice::Notice, stand_by};
 use crate::{
     leader::{self, End},
     task::{Backoff, Tasks},
@@ -104,14 +104,14 @@ impl Replica {
         let mut said = false;
         let mut notice = Notice::default();
         let (standing, leaving) = (tasks.child(), Arc::new(Notify::new()));
-        let stand_by = warm::StandBy {
+        let follower = stand_by::StandBy {
             store: self.parts.store.clone(),
             planner: self.parts.planner.clone(),
             dice: self.parts.dice.clone(),
             format: self.parts.format,
             leaving: Arc::clone(&leaving),
         };
-        standing.spawn("stand-by", stand_by.stay());
+        standing.spawn("stand-by", follower.stay());
         loop {
             let roster = timeout(self.timing.call, self.store().roster()).await;
             let roster = roster.ok().and_then(Result::ok);

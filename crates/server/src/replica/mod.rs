@@ -10,7 +10,7 @@ mod lead;
 mod leases;
 mod member;
 mod notice;
-mod warm;
+mod stand_by;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 

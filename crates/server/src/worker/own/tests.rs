@@ -7,13 +7,14 @@ use gust_core::{
     tenure::Timing,
     time::Timestamp,
 };
+use gust_store::conformance::sample::batch;
 use tokio::sync::mpsc;
 
 use super::{super::Pace, *};
 use crate::{
     clock::Clock,
     task::{Dice, Tasks},
-    testing::{CountingCloud, ToldStore, batch},
+    testing::{CountingCloud, ToldStore},
 };
 
 struct Bench {
@@ -272,7 +273,7 @@ async fn a_hello_that_comes_late_does_not_end_the_session_that_followed_it() {
 
 /// What the session was told of batches, after it was asked to go on with this one.
 async fn resumed(bench: &mut Bench, term: u64, batch: &BatchRecord) -> Vec<Event> {
-    let mut events = bench.hello(term, &["r1"]).await.expect("it follows");
+    let mut events = bench.hello(term, &["us-central1"]).await.expect("it follows");
     bench.command(Command::Resume(Box::new(batch.clone()))).await;
     bench.pass().await;
     let told = std::iter::from_fn(|| events.try_recv().ok());
@@ -283,7 +284,7 @@ async fn resumed(bench: &mut Bench, term: u64, batch: &BatchRecord) -> Vec<Event
 #[tokio::test(start_paused = true)]
 async fn a_call_that_google_took_is_not_repeated_for_the_next_leader() {
     let mut bench = bench();
-    let batch = batch();
+    let batch = batch(1);
     bench.cloud.goes_on.store(true, Ordering::Relaxed);
     assert_eq!(resumed(&mut bench, 2, &batch).await.len(), 1, "it was accepted");
     bench.cloud.goes_on.store(false, Ordering::Relaxed);
@@ -301,7 +302,7 @@ async fn a_call_that_google_took_is_not_repeated_for_the_next_leader() {
 #[tokio::test(start_paused = true)]
 async fn what_was_taken_before_the_shard_was_in_other_hands_is_asked_for_again() {
     let mut bench = bench();
-    let batch = batch();
+    let batch = batch(1);
     bench.cloud.goes_on.store(true, Ordering::Relaxed);
     resumed(&mut bench, 2, &batch).await;
     let membership = bench.worker.expel().await.expect("it was one");
