@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet, time::Dura
 
 use gust_core::{
     ids::{JobRef, MachineName},
-    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders, TooNew},
+    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders},
 };
 
 use super::super::cover::State;
@@ -39,11 +39,12 @@ impl Store {
         }
     }
 
-    /// Whether a build that writes `ours` can read what was written.
-    pub fn format_read_by(&self, ours: Format) -> Result<(), TooNew> {
+    /// The form of the records, if a build that writes `ours` is too old to read it. Worked out here: what is checked must
+    /// not be asked.
+    pub fn too_new_for(&self, ours: Format) -> Option<Format> {
         self.book
             .format()
-            .map_or(Ok(()), |format| format.check(ours.version))
+            .filter(|format| ours.version < format.readable_by)
     }
 
     /// The store knows of this machine: a record, or a batch that is not settled.

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use gust_core::records::Format;
+
 use super::{
     super::replica::form,
     Checker, Committed, Invariant,
@@ -12,6 +14,11 @@ use super::{
 };
 
 impl Checker {
+    /// The form in which a replica's build writes records.
+    fn form_of(&self, replica: &str) -> Format {
+        form(self.builds.get(replica).copied().unwrap_or(0))
+    }
+
     /// A transaction writes records.
     pub(super) fn written_by_leader(&mut self, at: Duration, commit: &Committed) {
         let leads = self.store.term;
@@ -29,11 +36,12 @@ impl Checker {
             .is_some_and(|who| *who != self.store.leader)
         {
             format!("{who} wrote records while {} leads", self.store.leader)
-        } else if let Err(error) = self
-            .store
-            .format_read_by(form(self.builds.get(who).copied().unwrap_or(0)))
-        {
-            format!("{who} wrote records over some that it cannot read: {error}")
+        } else if let Some(theirs) = self.store.too_new_for(self.form_of(who)) {
+            format!(
+                "{who} wrote records of form {} over some that builds of form {} and later can read",
+                self.form_of(who).version,
+                theirs.readable_by
+            )
         } else {
             return;
         };
