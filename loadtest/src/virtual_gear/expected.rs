@@ -22,24 +22,24 @@ pub(super) fn expectations(scenario: &Scenario, settings: &Settings, replicas: &
         .filter_map(|build| build.steps().ok())
         .flatten();
     expect.impossible = steps.filter(|step| step.starts_with(IMPOSSIBLE)).collect();
-    expect.limits = limits(&settings.limits);
+    expect.limits = limits(&settings.limits, PROJECT, &REGIONS);
     expect.end = scenario.patience().saturating_sub(scenario.quiet_after());
     expect
 }
 
-/// All quotas of the project under these limits.
-pub(super) fn limits(limits: &Limits) -> Vec<Limit> {
+/// All quotas of a project in these regions under these limits.
+pub(crate) fn limits(limits: &Limits, project: &str, regions: &[&str]) -> Vec<Limit> {
     let gce = &limits.gce;
     let mut all = Vec::new();
     let mut add = |region: Option<&str>, metric: String, value: f64| {
         all.push(Limit {
-            project: PROJECT.to_owned(),
+            project: project.to_owned(),
             region: region.map(str::to_owned),
             metric,
             value: value as u64,
         });
     };
-    for region in REGIONS {
+    for region in regions.iter().copied() {
         let own = gce.regional.get(region);
         let of = |metric: &str, value: f64| {
             own.and_then(|own| own.quotas.get(metric))

@@ -6,11 +6,11 @@
 //! what the fakes saw and what etcd applied.
 
 mod alarm;
-mod check;
+pub(crate) mod check;
 mod cloud;
 mod cover;
 mod etcd;
-mod expected;
+pub(crate) mod expected;
 #[cfg(test)]
 mod failover;
 mod hosts;

@@ -170,7 +170,7 @@ async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> O
     let over = until_over(scenario, &world, &witness, &injector, &hosts, &alarm).await;
     let took = world.elapsed();
     let waits = if over { Vec::new() } else { replicas.waits(&hosts) };
-    let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world)));
+    let verdict = world.read(|world| witness.tell(|checker| checker.finish(took, world.log.len())));
     let (cover, timeline) = witness.kept();
     world.end();
     hosts.end();

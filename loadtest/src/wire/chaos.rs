@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     control::Control,
-    fleet::{Fleet, Muster},
-    history::{add_unwritten, terms},
+    fleet::{Done, Fleet, Muster},
+    history::terms,
     kill::until_over,
-    processes::{Fakes, Programs},
-    verdict::{Evidence, Verdict, judge},
+    processes::{Fakes, PROJECT, Programs},
+    retell::{Traces, expectations, retell},
+    verdict::Verdict,
 };
 
 /// What to do.
@@ -45,6 +46,8 @@ pub struct ChaosRun {
     pub verdict: Verdict,
 }
 
+const REGIONS: &[&str] = &["us-central1", "us-east1"];
+
 const PIPELINE: &str = r#"
 agents: { queue: gust }
 steps:
@@ -67,7 +70,7 @@ pub async fn chaos(options: &ChaosOptions, dir: &Path) -> Result<ChaosRun> {
     let muster = Muster {
         replicas: options.replicas,
         members: options.members,
-        regions: &["us-central1", "us-east1"],
+        regions: REGIONS,
         // What a leader had reserved and not yet booked when it died, its successor sees once that has run out.
         more: "[limits]\nreservation = \"30s\"\n",
     };
@@ -79,10 +82,12 @@ pub async fn chaos(options: &ChaosOptions, dir: &Path) -> Result<ChaosRun> {
     for _ in 0..options.faults {
         sleep(Duration::from_millis(rng.random_range(50..2_000))).await;
         let fault = fault::draw(&mut rng, options.members);
+        fleet.did(Done::Fault(format!("{fault:?}")));
         let at = begun.elapsed().as_secs_f64();
         let struck = fault::strike(fault, &mut rng, &mut fleet, &control).await;
         let what =
             struck.with_context(|| format!("{fault:?}, after these faults:\n  {}", done.join("\n  ")))?;
+        fleet.did(Done::Fault(what.clone()));
         done.push(format!("{at:7.3} s  {what}"));
         for nth in 0..fleet.count() {
             if !fleet.check(nth)? {
@@ -90,23 +95,46 @@ pub async fn chaos(options: &ChaosOptions, dir: &Path) -> Result<ChaosRun> {
             }
         }
     }
+    fleet.did(Done::Quiet);
+    let so_far = || format!("after these faults:\n  {}", done.join("\n  "));
     until_over(&control, 0, &jobs, options.patience)
         .await
-        .with_context(|| format!("after these faults:\n  {}", done.join("\n  ")))?;
+        .with_context(so_far)?;
+    until_no_record(&fleet).await.with_context(so_far)?;
     let history = fleet.history().await?;
     for nth in 0..fleet.count() {
         fleet.stop(nth).await?;
     }
-    let mut evidence = Evidence {
-        events: control.events(0).await?,
-        journal: fleet.read_journals()?,
+    let (events, journal) = (control.events(0).await?, fleet.read_journals()?);
+    let traces = Traces {
+        events: &events,
+        journal: &journal,
+        history: &history,
+        deeds: fleet.deeds(),
         started_unix_ns: fakes.started_unix_ns,
     };
-    add_unwritten(&mut evidence, &history);
+    let found = retell(&traces, expectations(&["never"], PROJECT, REGIONS))?;
     fakes.stop().await?;
-    let mut verdict = judge(&evidence);
+    let mut verdict = found.into();
+    let history: Vec<_> = history.into_iter().map(|(_, event)| event).collect();
     let terms = terms(&history, &mut verdict);
     Ok(ChaosRun { done, terms, verdict })
+}
+
+/// The records of what is over are gone soon after it.
+async fn until_no_record(fleet: &Fleet) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = fleet.records().await;
+        if matches!(left, Ok(0)) {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "a minute after all is over there are still records: {left:?}"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The replica that leads, as soon as one does.

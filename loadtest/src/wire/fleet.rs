@@ -1,6 +1,9 @@
 //! Several replicas of `gust serve` over etcd, each on a loopback address of its own.
 
 mod ask;
+mod configuration;
+mod deeds;
+mod watched;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,16 +21,23 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tokio::{process::Child, time::timeout};
 
+use self::watched::Watched;
 use super::{
+    super::virtual_gear::check::HostEvent,
     network::{Network, Party},
     processes::{Fakes, Programs, read_lines},
 };
 
+pub(super) use self::{
+    deeds::{Deed, Done},
+    watched::SeenAt,
+};
+
 /// Name of the stack, and so where its keys are.
 pub(super) const STACK: &str = "chaos";
-/// Ports of each replica, on its own address.
 /// As in `deploy/etcd`: zones of one region are about a millisecond apart.
 const ETCD: [&str; 2] = ["--heartbeat-interval=50", "--election-timeout=500"];
+/// Ports of each replica, on its own address.
 const MACHINES: u16 = 7070;
 const PEERS: u16 = 7071;
 const ADMIN: u16 = 7072;
@@ -53,6 +63,8 @@ pub struct Fleet {
     etcd: Servers,
     replicas: Vec<One>,
     way: Cluster,
+    watched: Watched,
+    deeds: Vec<Deed>,
 }
 
 struct One {
@@ -89,6 +101,13 @@ impl Fleet {
             deadline: Duration::from_secs(5),
             ..Endpoints::new(etcd.urls())
         };
+        let members = endpoints.urls.iter().map(|url| Endpoints {
+            urls: vec![url.clone()],
+            ..endpoints.clone()
+        });
+        let members = members.map(|one| Cluster::new(one).map_err(anyhow::Error::msg));
+        let members: Vec<_> = members.collect::<Result<_>>()?;
+        let watched = Watched::begin(members.into_iter());
         let way = Cluster::new(endpoints).map_err(anyhow::Error::msg)?;
         let mut replicas = Vec::new();
         for nth in 0..muster.replicas {
@@ -106,6 +125,8 @@ impl Fleet {
             etcd,
             replicas,
             way,
+            watched,
+            deeds: Vec::new(),
         };
         for nth in 0..muster.members {
             fleet.show_member(nth);
@@ -202,6 +223,7 @@ impl Fleet {
             self.network.is(Party::Replica(nth), id);
         }
         one.process = Some(process);
+        self.became(nth, HostEvent::Started);
         Ok(())
     }
 
@@ -210,9 +232,9 @@ impl Fleet {
     /// # Errors
     /// It does not run, or its supervisor does not end within 30 s.
     pub async fn kill_child(&mut self, nth: usize) -> Result<()> {
-        let (Some(supervisor), Some(process)) = (self.pid(nth), self.replicas[nth].process.as_mut()) else {
-            bail!("replica {nth} does not run");
-        };
+        let supervisor = self
+            .pid(nth)
+            .with_context(|| format!("replica {nth} does not run"))?;
         let id = supervisor.as_raw_nonzero();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))
             .context("cannot tell the supervisor's child")?;
@@ -223,6 +245,8 @@ impl Fleet {
             .and_then(Pid::from_raw)
             .with_context(|| format!("the supervisor of replica {nth} has no child"))?;
         kill_process(child, Signal::KILL).context("the replica cannot be killed")?;
+        self.became(nth, HostEvent::Crashed);
+        let process = self.replicas[nth].process.as_mut().context("it ran just now")?;
         timeout(Duration::from_secs(30), process.wait())
             .await
             .context("the supervisor does not end after its child")??;
@@ -234,11 +258,17 @@ impl Fleet {
     ///
     /// # Errors
     /// It does not run.
-    pub fn signal_both(&self, nth: usize, signal: Signal) -> Result<()> {
+    pub fn signal_both(&mut self, nth: usize, signal: Signal) -> Result<()> {
         let pid = self
             .pid(nth)
             .with_context(|| format!("replica {nth} does not run"))?;
-        kill_process_group(pid, signal).context("the processes cannot be signalled")
+        kill_process_group(pid, signal).context("the processes cannot be signalled")?;
+        match signal {
+            Signal::STOP => self.became(nth, HostEvent::Frozen),
+            Signal::CONT => self.became(nth, HostEvent::Thawed),
+            _ => self.became(nth, HostEvent::Crashed),
+        }
+        Ok(())
     }
 
     /// Kills a replica and its supervisor (SIGKILL).
@@ -262,6 +292,7 @@ impl Fleet {
             .pid(nth)
             .with_context(|| format!("replica {nth} does not run"))?;
         kill_process(pid, Signal::TERM).context("the process cannot be signalled")?;
+        self.became(nth, HostEvent::Crashed);
         let Some(mut process) = self.replicas[nth].process.take() else {
             return Ok(());
         };
@@ -305,46 +336,6 @@ impl Fleet {
     fn pid(&self, nth: usize) -> Option<Pid> {
         let id = self.replicas[nth].process.as_ref()?.id()?;
         Pid::from_raw(i32::try_from(id).ok()?)
-    }
-
-    fn configuration(&self, nth: usize, endpoints: &[SocketAddr], fakes: &Fakes, muster: &Muster) -> String {
-        let One { address, dialled, .. } = &self.replicas[nth];
-        let quoted = |items: Vec<String>| {
-            let items: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
-            items.join(", ")
-        };
-        let machines = self
-            .replicas
-            .iter()
-            .map(|one| format!("{}:{MACHINES}", one.address));
-        let rest = fakes.sections(muster.regions);
-        let more = muster.more;
-        format!(
-            r#"stack = "{STACK}"
-replica = "r{nth}"
-zone = "zone-{nth}"
-listen = "{address}:{MACHINES}"
-advertise = [{advertise}]
-data_dir = "store"
-
-[etcd]
-endpoints = [{etcd}]
-
-[peer]
-listen = "{address}:{PEERS}"
-address = "{dialled}"
-
-[admin]
-listen = "{address}:{ADMIN}"
-tokens = {{ operator = {{ env = "GUST_LOADTEST_TOKEN" }} }}
-
-[http]
-listen = "{address}:{HTTP}"
-{more}
-{rest}"#,
-            advertise = quoted(machines.collect()),
-            etcd = quoted(endpoints.iter().map(|at| format!("http://{at}")).collect()),
-        )
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn batch_terms(history: &[Event]) -> BTreeMap<String, u64> {
 }
 
 /// The term in the mark that every commit leaves.
-fn mark(value: &[u8]) -> Option<u64> {
+pub(super) fn mark(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     text.split('-').next()?.parse().ok()
 }

@@ -11,6 +11,7 @@ mod kill;
 mod network;
 mod processes;
 mod raft;
+mod retell;
 mod storm;
 mod verdict;
 

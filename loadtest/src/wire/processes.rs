@@ -16,6 +16,9 @@ use tokio::{
     time::timeout,
 };
 
+/// The fakes' project.
+pub(super) const PROJECT: &str = "gust-demo";
+
 /// The programs of this build.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -248,6 +251,17 @@ fn signal(child: &Child, signal: Signal) -> Result<()> {
     kill_process(pid.context("the process has ended")?, signal).context("the process cannot be signalled")
 }
 
+/// Wall time, in nanoseconds since the Unix epoch, as replicas and fakes read it.
+pub(super) fn wall_ns() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "held against the times of other processes"
+    )]
+    let wall = std::time::SystemTime::now();
+    let wall = wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The lines of a journal. Whole ones only: the last may be under way.
 pub(super) fn read_lines(journal: &Path) -> Result<Vec<Value>> {
     let text = match std::fs::read_to_string(journal) {
@@ -291,9 +305,9 @@ token = {{ env = "GUST_LOADTEST_TOKEN" }}
 queues = ["gust"]
 
 [[project]]
-id = "gust-demo"
+id = "{PROJECT}"
 regions = {regions:?}
-service_account = "gust-machine@gust-demo.iam.gserviceaccount.com"
+service_account = "gust-machine@{PROJECT}.iam.gserviceaccount.com"
 endpoint = "{gce}"
 credentials = "anonymous"
 jwks_url = "{metadata}/oauth2/v3/certs"

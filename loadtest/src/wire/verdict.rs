@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::virtual_gear::check as checker;
+
 /// What is judged.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -26,6 +28,21 @@ pub struct Verdict {
     pub machines: usize,
     /// Tokens issued anew for the very machine that had claimed (its answer was lost): allowed, and counted.
     pub reissued: usize,
+}
+
+impl From<checker::Verdict> for Verdict {
+    /// The simulation's checker tells the first violation, with what led to it, and counts the others.
+    fn from(found: checker::Verdict) -> Self {
+        let counts = found.counts;
+        let mut violations: Vec<_> = found.violation.iter().map(ToString::to_string).collect();
+        violations.extend((1..counts.violations).map(|_| "another one, after it".to_owned()));
+        Self {
+            violations,
+            jobs: counts.jobs as usize,
+            machines: counts.machines as usize,
+            reissued: counts.reissued as usize,
+        }
+    }
 }
 
 /// Wall clocks of two processes on one machine are read at millisecond grain.

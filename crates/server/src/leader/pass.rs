@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use gust_core::{
-    decide::{Action, decide},
+    decide::{Action, Decision, decide},
     evolve,
     ids::JobRef,
     reason::Reason,
@@ -21,8 +21,19 @@ impl Leader {
     /// Decides and takes the decision into memory; it becomes durable with the next commit.
     pub(super) fn pass(&mut self) {
         let now = self.now();
-        let derived = self.derive();
-        let decision = decide(&self.snapshot(&derived));
+        let mut decision = self.decide();
+        // Whose machine is gone waits in this very pass. Else what the machine leaves, and machines that were made for
+        // that job and serve others meanwhile, would go to some of lower rank.
+        let back: Vec<_> = decision
+            .actions
+            .extract_if(.., |action| matches!(action, Action::Rebook { .. }))
+            .collect();
+        if !back.is_empty() {
+            for action in back {
+                self.take(action);
+            }
+            decision = self.decide();
+        }
         self.holds.retain(|_, hold| hold.until > now);
         debug!(
             gust.term = self.term.0,
@@ -42,6 +53,11 @@ impl Leader {
             missing: Vec::new(),
             waiting: decision.reasons,
         });
+    }
+
+    fn decide(&mut self) -> Decision {
+        let derived = self.derive();
+        decide(&self.snapshot(&derived))
     }
 
     /// Leaves a picture to be shown after the commit.

@@ -43,6 +43,9 @@ pub struct Expectations {
     pub reason: Duration,
     /// How long the change of a reason's kind may go untold in Buildkite.
     pub note: Duration,
+    /// Whether [`super::Picture`]s are shown. Without them nothing is said about invariant 8, and a leader decides from
+    /// its first commit on.
+    pub pictures: bool,
     /// How old a limit may be that decisions and reasons go by.
     pub quota_memory: Duration,
     /// How long after its end a pause may be given as a reason.
@@ -68,6 +71,7 @@ impl Expectations {
             stray: Duration::from_secs(300),
             reason: Duration::from_secs(2),
             note: Duration::from_secs(30),
+            pictures: true,
             quota_memory: Duration::from_secs(90),
             pause_memory: Duration::from_secs(10),
             settle: Duration::from_secs(60),

@@ -84,6 +84,14 @@ impl Shown {
 }
 
 impl Checker {
+    /// The leader wrote records. Where nobody shows pictures, that is how it is known to decide.
+    pub(super) fn decides_unseen(&mut self, at: Duration) {
+        if !self.expect.pictures {
+            self.pictured = at;
+            self.shown.deciding.get_or_insert(at);
+        }
+    }
+
     /// What a replica's admin surface shows after a pass.
     pub fn picture(&mut self, at: Duration, replica: usize, picture: &Picture) {
         self.catch_up(at);
@@ -215,7 +223,7 @@ impl Checker {
             // Without a leader that decides nobody is to blame; its first picture looks again.
             return;
         };
-        if job.shown.is_some() || !job.state.is_waiting() {
+        if job.shown.is_some() || !job.state.is_waiting() || !self.expect.pictures {
             return;
         }
         let since = booked.max(deciding).max(job.missing.unwrap_or_default());

@@ -43,7 +43,7 @@ impl Checker {
                 theirs.readable_by
             )
         } else {
-            return;
+            return self.decides_unseen(at);
         };
         self.violate(at, Invariant::Terms, what, &[], &[]);
     }

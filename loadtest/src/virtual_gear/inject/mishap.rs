@@ -15,6 +15,7 @@ use super::super::{
     check::Subject,
     expected::limits,
     machine::Attackers,
+    replica::{PROJECT, REGIONS},
     scenario::{Lister, What},
 };
 use super::{Aim, Injector, machine_name, state::Item};
@@ -192,7 +193,10 @@ impl Injector {
 
     /// Tells the world's quotas, cuts included.
     fn tell_limits(&self) {
-        let mut limits = self.inner.world.read(|world| limits(world.limits()));
+        let mut limits = self
+            .inner
+            .world
+            .read(|world| limits(world.limits(), PROJECT, &REGIONS));
         for (_, metric, value) in &self.state().cuts {
             for limit in limits.iter_mut().filter(|limit| limit.metric == *metric) {
                 limit.value = limit.value.min(*value as u64);

@@ -251,6 +251,7 @@ impl<'a> Run<'a> {
     /// Ends the replicas and judges what they did.
     async fn judge(&mut self, fakes: &Fakes) -> Result<Found> {
         let history = self.fleet.history().await?;
+        let history: Vec<_> = history.into_iter().map(|(_, event)| event).collect();
         for nth in 0..self.fleet.count() {
             self.fleet.stop(nth).await?;
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use gust_store::etcd::{Etcd as _, Event, Keys, Range};
-use tokio::time::{Instant, sleep, timeout};
+use anyhow::Result;
+use gust_store::etcd::{Etcd as _, Keys, Range};
+use tokio::time::{Instant, sleep};
 
-use super::{Fleet, STACK, key};
+use super::{Fleet, key, watched::SeenAt};
 
 impl Fleet {
     /// Which replica leads, as etcd tells.
@@ -39,39 +39,37 @@ impl Fleet {
         Ok(self.way.range(Range::all(keys)).await?.kvs.len())
     }
 
-    /// Every change below the stack's prefix since etcd began, in order.
+    /// How many records of jobs, batches and machines there are.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub async fn records(&self) -> Result<usize> {
+        let mut all = 0;
+        for below in ["jobs", "batches", "machines"] {
+            let keys = Keys::interval(key(&format!("{below}/")), key(&format!("{below}0")));
+            all += self.way.range(Range::all(keys)).await?.kvs.len();
+        }
+        Ok(all)
+    }
+
+    /// Every change below the stack's prefix since etcd began, in order, with the time at which it was seen.
     ///
     /// # Errors
     /// etcd does not answer within 30 s.
-    pub async fn history(&self) -> Result<Vec<Event>> {
+    pub(in crate::wire) async fn history(&self) -> Result<Vec<SeenAt>> {
         let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            match self.read_history().await {
-                Ok(history) => return Ok(history),
-                Err(error) if Instant::now() >= deadline => return Err(error),
+        let revision = loop {
+            let one = Range {
+                limit: 1,
+                ..Range::all(Keys::one(key("leader")))
+            };
+            match self.way.range(one).await {
+                Ok(found) => break found.revision,
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
                 // After a fault, or on a busy machine, its members may still be electing one of them.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
-        }
-    }
-
-    async fn read_history(&self) -> Result<Vec<Event>> {
-        let keys = || Keys::interval(key(""), format!("/gust/v1/{STACK}0"));
-        let now = self
-            .way
-            .range(Range {
-                limit: 1,
-                ..Range::all(keys())
-            })
-            .await?
-            .revision;
-        let mut watch = self.way.watch(vec![keys()], 1).await?;
-        let mut all: Vec<Event> = Vec::new();
-        // Before the first change the revision is 1.
-        while now > 1 && all.last().is_none_or(|event| event.revision < now) {
-            let events = timeout(Duration::from_secs(10), watch.next()).await;
-            all.extend(events.context("etcd's history breaks off")??);
-        }
-        Ok(all)
+        };
+        self.watched.up_to(revision, deadline).await
     }
 }
