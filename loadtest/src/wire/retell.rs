@@ -153,9 +153,7 @@ fn commits(traces: &Traces<'_>) -> Result<Vec<(u64, Committed)>> {
                 })?;
             }
             let below = event.key.strip_prefix(&prefix).unwrap_or(&event.key);
-            commit
-                .writes
-                .push((below.to_owned(), event.value.clone().map(Into::into)));
+            commit.writes.push((below.to_owned(), event.value.clone()));
         }
         let line = lines.get(&commit.revision);
         // Without a line only the mark says who it was.
