@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     control::Control,
     fleet::{Done, Fleet, Muster},
-    history::terms,
+    history::writers,
     kill::until_over,
     processes::{Fakes, PROJECT, Programs},
     retell::{Traces, expectations, retell},
@@ -115,10 +115,11 @@ pub async fn chaos(options: &ChaosOptions, dir: &Path) -> Result<ChaosRun> {
     };
     let found = retell(&traces, expectations(&["never"], PROJECT, REGIONS))?;
     fakes.stop().await?;
-    let mut verdict = found.into();
-    let history: Vec<_> = history.into_iter().map(|(_, event)| event).collect();
-    let terms = terms(&history, &mut verdict);
-    Ok(ChaosRun { done, terms, verdict })
+    Ok(ChaosRun {
+        done,
+        terms: writers(&history),
+        verdict: found.into(),
+    })
 }
 
 /// The records of what is over are gone soon after it.

@@ -6,7 +6,7 @@ use gust_store::etcd::Event;
 use serde_json::json;
 
 use super::{
-    fleet::key,
+    fleet::{SeenAt, key},
     verdict::{Evidence, Verdict},
 };
 
@@ -71,6 +71,16 @@ pub(super) fn terms(history: &[Event], verdict: &mut Verdict) -> usize {
         *wrote.entry(term).or_default() += 1;
     }
     wrote.len()
+}
+
+/// How many terms wrote something.
+pub(super) fn writers(history: &[SeenAt]) -> usize {
+    let commits = key("commits");
+    let marks = history.iter().filter(|(_, event)| event.key == commits);
+    let terms: BTreeSet<u64> = marks
+        .filter_map(|(_, event)| mark(event.value.as_ref()?))
+        .collect();
+    terms.len()
 }
 
 /// The term that recorded each batch, by the request id of its call.

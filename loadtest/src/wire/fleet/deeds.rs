@@ -8,8 +8,7 @@ use crate::{
 /// Something that the harness did.
 #[derive(Clone, Debug)]
 pub(in crate::wire) struct Deed {
-    /// When, in nanoseconds since the Unix epoch: not before it took effect on processes, and not after it could on
-    /// the network.
+    /// When, in nanoseconds since the Unix epoch.
     pub unix_ns: u64,
     /// What.
     pub done: Done,
