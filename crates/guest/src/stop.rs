@@ -33,6 +33,10 @@ impl Cause {
 pub struct Stop {
     term: Signal,
     interrupt: Signal,
+    /// Listened to above all for the agent's sake: who starts us may ignore SIGQUIT, as a shell does for what it starts in
+    /// the background, children inherit that, and by SIGQUIT the agent is told to stop. A signal that is listened to is no
+    /// longer ignored in them.
+    quit: Signal,
     metadata: Metadata,
     cause: Option<Cause>,
 }
@@ -46,6 +50,7 @@ impl Stop {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             metadata,
             cause: None,
         })
@@ -60,6 +65,7 @@ impl Stop {
             biased;
             _ = self.term.recv() => Cause::Signal,
             _ = self.interrupt.recv() => Cause::Signal,
+            _ = self.quit.recv() => Cause::Signal,
             () = preempted(&self.metadata) => Cause::Preempted,
         };
         tracing::warn!(cause = cause.as_str(), "the machine is to stop");

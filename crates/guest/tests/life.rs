@@ -189,6 +189,21 @@ async fn a_signal_to_the_guest_becomes_sigquit_to_the_agent() {
 }
 
 #[tokio::test]
+async fn the_agent_hears_of_the_end_though_whoever_started_the_guest_was_deaf_to_sigquit() {
+    let world = World::new(WAITS_FOR_QUIT).await;
+    let guest = world.boot_deaf();
+    world
+        .until("the agent runs", |world| {
+            world.work_dir().join("started").exists()
+        })
+        .await;
+    guest.signal(Signal::TERM);
+    let ended = guest.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(world.noted("quit"), "quit\n");
+}
+
+#[tokio::test]
 async fn a_preemption_is_seen_before_the_host_signals() {
     let world = World::new(WAITS_FOR_QUIT).await;
     let guest = world.boot();

@@ -23,6 +23,7 @@ pub use fake_metadata::FakeMetadata;
 
 pub const MACHINE: &str = "gust-aaaaaaaaaaaaaaaaaaaaaaaaaa-1";
 pub const TOKEN: &str = "bkjat_very_secret";
+const GUEST: &str = env!("CARGO_BIN_EXE_gust-guest");
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An agent that says what the real one says of itself, notes how it was called, and goes on as told.
@@ -85,7 +86,10 @@ impl World {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gust-guest"));
+        self.here(Command::new(GUEST))
+    }
+
+    fn here(&self, mut command: Command) -> Command {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -109,6 +113,13 @@ impl World {
         let mut command = self.command();
         change(&mut command);
         Guest(command.spawn().unwrap())
+    }
+
+    /// Started by something that ignores SIGQUIT.
+    pub fn boot_deaf(&self) -> Guest {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "trap '' QUIT; exec \"$0\"", GUEST]);
+        Guest(self.here(shell).spawn().unwrap())
     }
 
     /// From boot to power off.
