@@ -28,7 +28,7 @@ pub struct MutantsArgs {
 }
 
 /// Each mutant with what it breaks, in the words of the report.
-const BREAKS: [(&str, &str); 29] = [
+const BREAKS: [(&str, &str); 30] = [
     (
         "effect-before-commit",
         "effects go out before their records are durable",
@@ -120,6 +120,10 @@ const BREAKS: [(&str, &str); 29] = [
     (
         "format-not-checked",
         "a build leads over records that it is too old to read",
+    ),
+    (
+        "resign-forgotten",
+        "a leader that is asked to end leaves its lease to lapse",
     ),
 ];
 

@@ -5,6 +5,7 @@
 //! Nothing in this crate does I/O, asks for the time or draws a random number.
 
 pub mod assign;
+pub mod budget;
 pub mod catalog;
 pub mod claim;
 pub mod decide;

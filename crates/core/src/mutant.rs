@@ -34,6 +34,7 @@ pub const NAMES: &[&str] = &[
     "orders-ignored",
     "kept-after-all",
     "format-not-checked",
+    "resign-forgotten",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

@@ -178,6 +178,8 @@ impl Store for ToldStore {
 /// An empty cloud that counts its calls.
 #[derive(Debug, Default)]
 pub struct CountingCloud {
+    /// Shards that a new owner began with.
+    pub begun: Mutex<Vec<Shard>>,
     /// How many calls reached it.
     pub calls: AtomicUsize,
     /// How many of them were to create machines.
@@ -210,6 +212,10 @@ impl Cloud for CountingCloud {
             zone: None,
             name: creation.request_id.to_string(),
         })
+    }
+
+    fn begin(&self, shard: &Shard) {
+        self.begun.lock().unwrap().push(shard.clone());
     }
 
     async fn operation(

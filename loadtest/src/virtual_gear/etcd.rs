@@ -116,6 +116,7 @@ impl Etcd for VirtualEtcd {
 
     async fn lease_revoke(&self, lease: i64) -> Result<(), EtcdError> {
         let (world, replica) = (self.world.clone(), self.replica);
+        world.gives_back(lease);
         self.call(Point::EtcdRevoke, move || {
             world.serve(replica, Kind::Write, move |etcd, _| {
                 model::lease_revoke(etcd, lease)

@@ -44,6 +44,9 @@ pub(super) const PROJECT: &str = "gust-demo";
 /// Its regions: two, so that there are two shards to own.
 pub(super) const REGIONS: [&str; 2] = ["us-central1", "us-east1"];
 
+/// The key of whoever leads the stack of [`CONFIG`].
+const LEADER: &str = "/gust/v1/gust/leader";
+
 const CONFIG: &str = r#"
 stack = "gust"
 replica = "a"
@@ -237,9 +240,16 @@ impl Replicas {
         };
         let asked = tasks.child();
         around.hosts.ends_by(at, asked.cancelled().clone());
-        let hosts = around.hosts.clone();
+        let (hosts, around_it, name) = (around.hosts.clone(), around.clone(), self.names[at].clone());
         tasks.spawn("replica", async move {
             drop(replica.run(&asked).await);
+            if asked.cancelled().is_cancelled() {
+                let keeps_lead = around_it.etcd.is_kept(LEADER, name.as_str());
+                let now = around_it.world.elapsed();
+                around_it
+                    .witness
+                    .tell(|checker| checker.replica_ended(now, at, keeps_lead));
+            }
             hosts.has_ended(at);
         });
         self.show(at, &handle, around);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use gust_fakes::limits::Limits;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
@@ -98,6 +99,8 @@ pub struct Fakes {
     buildkite: String,
     gce: String,
     metadata: String,
+    /// Calls a minute that they take, by Google's name of the group.
+    rates: std::collections::BTreeMap<String, u32>,
     /// When they started, nanoseconds since the Unix epoch: times in the event log count from it.
     pub started_unix_ns: u64,
 }
@@ -108,7 +111,7 @@ impl Fakes {
     /// # Errors
     /// They are not ready within 30 s.
     pub async fn start(programs: &Programs, dir: &Path, seed: u64) -> Result<Self> {
-        Self::with_limits(programs, dir, seed, Path::new("demo")).await
+        Self::begin(programs, dir, seed, Path::new("demo"), Limits::demo()).await
     }
 
     /// As [`Fakes::start`], with another limits file.
@@ -116,6 +119,17 @@ impl Fakes {
     /// # Errors
     /// As [`Fakes::start`].
     pub async fn with_limits(programs: &Programs, dir: &Path, seed: u64, limits: &Path) -> Result<Self> {
+        let loaded = Limits::load(limits).with_context(|| limits.display().to_string())?;
+        Self::begin(programs, dir, seed, limits, loaded).await
+    }
+
+    async fn begin(
+        programs: &Programs,
+        dir: &Path,
+        seed: u64,
+        limits: &Path,
+        loaded: Limits,
+    ) -> Result<Self> {
         let mut command = programs.command("gust-fakes", &dir.join("fakes.log"))?;
         command
             .args(["--machines", "exec", "--seed", &seed.to_string(), "--limits"])
@@ -145,6 +159,7 @@ impl Fakes {
             buildkite: text("buildkite")?,
             gce: text("gce")?,
             metadata: text("metadata")?,
+            rates: loaded.gce.rates_per_minute,
             started_unix_ns: ready["started_unix_ns"].as_u64().context("no start time")?,
         })
     }
@@ -294,8 +309,19 @@ impl Fakes {
             buildkite,
             gce,
             metadata,
+            rates,
             ..
         } = self;
+        let rates = [
+            ("writes", "default_per_region"),
+            ("reads", "read_requests_per_region"),
+            ("lists", "list_requests_per_region"),
+            ("operation_reads", "operation_read_requests_per_region"),
+            ("waits", "heavy_weight_read_requests_per_region"),
+            ("global_reads", "read_requests"),
+        ]
+        .map(|(ours, googles)| format!("{ours} = {}", rates[googles]))
+        .join(", ");
         format!(
             r#"
 [[source]]
@@ -311,6 +337,7 @@ service_account = "gust-machine@{PROJECT}.iam.gserviceaccount.com"
 endpoint = "{gce}"
 credentials = "anonymous"
 jwks_url = "{metadata}/oauth2/v3/certs"
+calls_per_minute = {{ {rates} }}
 
 [project.images]
 amd64 = "projects/debian-cloud/global/images/family/debian-12"

@@ -15,11 +15,22 @@ use crate::layers::{Group, Method};
 const PAGE: u32 = 500;
 
 const fn method(name: &'static str, group: Group) -> Method {
-    Method { name, group }
+    Method {
+        name,
+        group,
+        creates: false,
+    }
 }
 
-pub(super) const BULK_INSERT: Method = method("regionInstances.bulkInsert", Group::Write);
-pub(super) const INSERT: Method = method("instances.insert", Group::Write);
+const fn creates(name: &'static str) -> Method {
+    Method {
+        creates: true,
+        ..method(name, Group::Write)
+    }
+}
+
+pub(super) const BULK_INSERT: Method = creates("regionInstances.bulkInsert");
+pub(super) const INSERT: Method = creates("instances.insert");
 pub(super) const DELETE: Method = method("instances.delete", Group::Write);
 pub(super) const GET: Method = method("instances.get", Group::Read);
 pub(super) const LIST: Method = method("instances.list", Group::List);
@@ -53,7 +64,7 @@ impl GceCloud {
             .set_or_clear_page_token(page);
         let list = self
             .client
-            .call(LIST, call.send())
+            .call(LIST, &zone.region(), call.send())
             .await
             .map_err(|m| m.into_error(LIST))?;
         Ok(InstancePage {
@@ -78,6 +89,7 @@ impl GceCloud {
     ) -> Result<Option<Operation>, CloudError> {
         let options = self.client.options(true);
         let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
+        let at = &operation.shard.region;
         let reply = match &operation.zone {
             Some(zone) => {
                 let call = self.client.zone_operations.get().with_options(options);
@@ -85,13 +97,13 @@ impl GceCloud {
                     .set_project(project)
                     .set_zone(zone.as_str())
                     .set_operation(name);
-                self.client.call(ZONE_OPERATION_GET, call.send()).await
+                self.client.call(ZONE_OPERATION_GET, at, call.send()).await
             }
             None => {
                 let call = self.client.region_operations.get().with_options(options);
                 let region = operation.shard.region.as_str();
                 let call = call.set_project(project).set_region(region).set_operation(name);
-                self.client.call(REGION_OPERATION_GET, call.send()).await
+                self.client.call(REGION_OPERATION_GET, at, call.send()).await
             }
         };
         present(reply)
@@ -105,6 +117,7 @@ impl GceCloud {
     ) -> Result<Option<Operation>, CloudError> {
         let options = self.client.wait_options();
         let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
+        let at = &operation.shard.region;
         let reply = match &operation.zone {
             Some(zone) => {
                 let call = self.client.zone_operations.wait().with_options(options);
@@ -112,13 +125,13 @@ impl GceCloud {
                     .set_project(project)
                     .set_zone(zone.as_str())
                     .set_operation(name);
-                self.client.wait(ZONE_OPERATION_WAIT, call.send()).await
+                self.client.wait(ZONE_OPERATION_WAIT, at, call.send()).await
             }
             None => {
                 let call = self.client.region_operations.wait().with_options(options);
                 let region = operation.shard.region.as_str();
                 let call = call.set_project(project).set_region(region).set_operation(name);
-                self.client.wait(REGION_OPERATION_WAIT, call.send()).await
+                self.client.wait(REGION_OPERATION_WAIT, at, call.send()).await
             }
         };
         present(reply)
@@ -143,7 +156,10 @@ impl GceCloud {
             .set_filter(filter)
             .set_max_results(PAGE)
             .set_or_clear_page_token(page);
-        let reply = self.client.call(ZONE_OPERATION_LIST, call.send()).await;
+        let reply = self
+            .client
+            .call(ZONE_OPERATION_LIST, &zone.region(), call.send())
+            .await;
         let list = reply.map_err(|m| m.into_error(ZONE_OPERATION_LIST))?;
         Ok((list.items, list.next_page_token.filter(|token| !token.is_empty())))
     }
@@ -165,7 +181,7 @@ impl GceCloud {
             .set_zone(zone.as_str())
             .set_instance(name.as_str())
             .set_request_id(request_id);
-        present(self.client.call(DELETE, call.send()).await)
+        present(self.client.call(DELETE, &zone.region(), call.send()).await)
     }
 }
 

@@ -11,14 +11,21 @@ use google_cloud_gax::{
     exponential_backoff::ExponentialBackoffBuilder,
     options::RequestOptions,
 };
-use gust_core::ports::{CloudError, RefusalClass};
+use gust_core::{
+    ids::Region,
+    ports::{CloudError, RefusalClass},
+};
 
 use super::{
+    calls::BULK_INSERT,
     classify::{OperationFault, Verdict, judge_reply},
     config::{ConfigError, Credentials, GceConfig, Timeouts},
     retry::Patience,
 };
-use crate::layers::{Boxed, Call, Failure, Lane, Method, Stack};
+use crate::layers::{Boxed, Budget, Call, Failure, Lane, Method, Stack};
+
+/// The reason of a refusal for operations that run at the same time.
+const CONCURRENT_OPERATIONS: &str = "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED";
 
 /// The parts of Google's client that gust uses, and the stack its calls pass. Clones share all of it.
 #[derive(Clone, Debug)]
@@ -72,6 +79,8 @@ impl Client {
                 builder.build().await.map_err(ConfigError::Client)?
             }};
         }
+        let wall = config.wall.clone();
+        let budget = Budget::new(config.rates, config.regions, wall, spends_the_minute);
         Ok(Self {
             instances: part!(Instances),
             region_instances: part!(RegionInstances),
@@ -79,10 +88,15 @@ impl Client {
             region_operations: part!(RegionOperations),
             regions: part!(Regions),
             projects: part!(Projects),
-            stack: Stack::new(config.calls_at_a_time, config.waits_at_a_time),
+            stack: Stack::new(config.calls_at_a_time, config.waits_at_a_time, budget),
             timeouts: config.timeouts,
             user_agent: config.user_agent.clone(),
         })
+    }
+
+    /// A region is ours to call in from now on; another may have called there until now.
+    pub fn begin(&self, region: &Region) {
+        self.stack.begin(region);
     }
 
     /// The options of a call that is answered at once. `repeatable` says that sending it twice does no more
@@ -118,30 +132,38 @@ impl Client {
     pub fn call<T: Send + 'static>(
         &self,
         method: Method,
+        region: &Region,
         run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
     ) -> impl Future<Output = Result<T, Missed>> + Send {
-        self.send(Lane::Quick, method, self.timeouts.call, Box::pin(run))
+        self.send(Lane::Quick, method, region, self.timeouts.call, Box::pin(run))
     }
 
     /// Makes a call that Google holds.
     pub fn wait<T: Send + 'static>(
         &self,
         method: Method,
+        region: &Region,
         run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
     ) -> impl Future<Output = Result<T, Missed>> + Send {
-        self.send(Lane::Wait, method, self.timeouts.wait, Box::pin(run))
+        self.send(Lane::Wait, method, region, self.timeouts.wait, Box::pin(run))
     }
 
     async fn send<T: Send + 'static>(
         &self,
         lane: Lane,
         method: Method,
+        region: &Region,
         budget: Duration,
         run: Boxed<Result<T, ClientError>>,
     ) -> Result<T, Missed> {
         // The client keeps its own budget; this wall stands a little behind it.
         let within = budget + Duration::from_secs(5);
-        let call = Call { method, within, run };
+        let call = Call {
+            method,
+            region: region.clone(),
+            within,
+            run,
+        };
         self.stack
             .call(lane, call)
             .await
@@ -206,6 +228,23 @@ pub(super) fn outcome_of(error: &ClientError) -> Outcome {
         Verdict::Absent => Outcome::Absent(said),
         Verdict::Unclear => Outcome::Unclear,
     }
+}
+
+/// Whether a refusal says that Google takes no more calls of this group in this minute.
+///
+/// Too many bulk requests a second, bulk operations at a time or operations of any kind at a time are refused for their
+/// rate as well. The last has a reason of its own; the other two are told apart by the call alone, so a refused
+/// `bulkInsert` is left to whoever gave it its slot.
+fn spends_the_minute(method: Method, error: &ClientError) -> bool {
+    let mut details = innermost(error)
+        .status()
+        .into_iter()
+        .flat_map(|status| &status.details);
+    method.name != BULK_INSERT.name
+        && matches!(outcome_of(error), Outcome::Refused(RefusalClass::Rate, _))
+        && !details.any(
+            |detail| matches!(detail, StatusDetails::ErrorInfo(info) if info.reason == CONCURRENT_OPERATIONS),
+        )
 }
 
 /// The client wraps the last error when its retries run out of time.

@@ -69,7 +69,7 @@ impl Cloud for GceCloud {
                 (
                     BULK_INSERT,
                     None,
-                    self.client.call(BULK_INSERT, call.send()).await,
+                    self.client.call(BULK_INSERT, &shard.region, call.send()).await,
                 )
             }
             Call::Insert { zone } => {
@@ -82,7 +82,7 @@ impl Cloud for GceCloud {
                 (
                     INSERT,
                     Some(zone.clone()),
-                    self.client.call(INSERT, call.send()).await,
+                    self.client.call(INSERT, &shard.region, call.send()).await,
                 )
             }
         };
@@ -148,7 +148,7 @@ impl Cloud for GceCloud {
             .set_project(project.as_str())
             .set_zone(zone.as_str())
             .set_instance(name.as_str());
-        let Some(resource) = present(self.client.call(GET, call.send()).await)? else {
+        let Some(resource) = present(self.client.call(GET, &zone.region(), call.send()).await)? else {
             return Ok(None);
         };
         match read::instance(&resource, zone) {
@@ -185,8 +185,8 @@ impl Cloud for GceCloud {
         let of_project = self.client.projects.get().with_options(self.client.options(true));
         let of_project = of_project.set_project(project).send();
         let (of_region, of_project) = tokio::join!(
-            self.client.call(REGION_GET, of_region),
-            self.client.call(PROJECT_GET, of_project)
+            self.client.call(REGION_GET, &shard.region, of_region),
+            self.client.call(PROJECT_GET, &shard.region, of_project)
         );
         let of_region = of_region.map_err(|m| m.into_error(REGION_GET))?;
         if let Some(warning) = &of_region.quota_status_warning {
@@ -209,6 +209,10 @@ impl Cloud for GceCloud {
         let regional = of_region.quotas.iter().filter_map(|q| read::quota(q, false));
         let global = of_project.quotas.iter().filter_map(|q| read::quota(q, true));
         Ok(regional.chain(global).chain(families).collect())
+    }
+
+    fn begin(&self, shard: &Shard) {
+        self.client.begin(&shard.region);
     }
 
     async fn identity_keys(&self) -> Result<String, CloudError> {

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use gust_core::ids::StackName;
+use gust_core::{budget::Rates, ids::StackName, time::Timestamp};
 use url::{Host, Url};
+
+use crate::layers::Wall;
 
 /// The keys that sign the identity tokens of Google's machines.
 pub const GOOGLE_JWKS: &str = "https://www.googleapis.com/oauth2/v3/certs";
@@ -60,6 +62,12 @@ pub struct GceConfig {
     pub calls_at_a_time: usize,
     /// Most waits under way at a time.
     pub waits_at_a_time: usize,
+    /// Calls a minute that Google takes.
+    pub rates: Rates,
+    /// How many regions of the project gust works in: they share what belongs to none.
+    pub regions: usize,
+    /// Tells the time by which Google's minutes are counted.
+    pub wall: Wall,
 }
 
 /// Why a configuration cannot be used.
@@ -108,6 +116,9 @@ impl GceConfig {
             timeouts: Timeouts::default(),
             calls_at_a_time: 64,
             waits_at_a_time: 32,
+            rates: Rates::default(),
+            regions: 1,
+            wall: Wall::new(host_time),
         }
     }
 
@@ -121,6 +132,12 @@ impl GceConfig {
         }
         check_url("jwks_url", &self.jwks_url)
     }
+}
+
+/// The host's wall time.
+fn host_time() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX))
 }
 
 fn check_url(key: &'static str, url: &Url) -> Result<(), ConfigError> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use google_cloud_gax::error::Error as ClientError;
+use gust_core::{budget::Urgency, ids::Region};
 use tower::Service;
 
 /// A boxed future that may move between threads.
@@ -32,6 +33,16 @@ pub enum Group {
 }
 
 impl Group {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Write,
+        Self::Read,
+        Self::List,
+        Self::OperationRead,
+        Self::HeavyRead,
+        Self::GlobalRead,
+    ];
+
     /// The word used in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,6 +63,17 @@ pub struct Method {
     pub name: &'static str,
     /// Quota group.
     pub group: Group,
+    /// It makes something: what removes something of the same group goes before it.
+    pub creates: bool,
+}
+
+impl Method {
+    pub(super) fn urgency(self) -> Urgency {
+        match self.creates {
+            true => Urgency::Normal,
+            false => Urgency::First,
+        }
+    }
 }
 
 /// Why a call ended without a reply that the caller can use.
@@ -69,6 +91,8 @@ pub enum Failure {
 pub struct Call<T> {
     /// What is called.
     pub method: Method,
+    /// The region whose account it is charged to.
+    pub region: Region,
     /// Longest time for the whole call, retries included, once it has begun.
     pub within: Duration,
     /// Makes the call.

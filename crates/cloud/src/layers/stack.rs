@@ -1,8 +1,10 @@
 //! The layers put together.
 
+use gust_core::ids::Region;
 use tower::{Service as _, ServiceExt, limit::ConcurrencyLimit};
 
 use super::{
+    budget::{Budget, Pay},
     call::{Call, Failure, Make},
     deadline::Deadline,
     watch::Watch,
@@ -18,23 +20,34 @@ pub enum Lane {
     Wait,
 }
 
-type Layers = ConcurrencyLimit<Watch<Deadline<Make>>>;
+type Layers = Pay<ConcurrencyLimit<Watch<Deadline<Make>>>>;
 
 /// The whole stack. Clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Stack {
     quick: Layers,
     wait: Layers,
+    budget: Budget,
 }
 
 impl Stack {
-    /// A stack with at most `quick` and `wait` calls at a time in the two lanes; further calls stand in line.
-    pub fn new(quick: usize, wait: usize) -> Self {
-        let layers = |limit: usize| ConcurrencyLimit::new(Watch(Deadline(Make)), limit.max(1));
+    /// A stack with at most `quick` and `wait` calls at a time in the two lanes; further calls stand in line, once
+    /// `budget` has let them go.
+    pub fn new(quick: usize, wait: usize, budget: Budget) -> Self {
+        let layers = |limit: usize| Pay {
+            inner: ConcurrencyLimit::new(Watch(Deadline(Make)), limit.max(1)),
+            budget: budget.clone(),
+        };
         Self {
             quick: layers(quick),
             wait: layers(wait),
+            budget,
         }
+    }
+
+    /// A region is ours to call in from now on; another may have called there until now.
+    pub fn begin(&self, region: &Region) {
+        self.budget.begin(region);
     }
 
     /// Makes a call.
@@ -60,17 +73,26 @@ mod tests {
         time::Duration,
     };
 
+    use gust_core::{budget::Rates, time::Timestamp};
+
     use super::*;
-    use crate::layers::{Group, Method};
+    use crate::layers::{Group, Method, Wall};
 
     const METHOD: Method = Method {
         name: "test.call",
         group: Group::Read,
+        creates: false,
     };
+
+    fn stack(quick: usize, wait: usize) -> Stack {
+        let wall = Wall::new(|| Timestamp(0));
+        Stack::new(quick, wait, Budget::new(Rates::default(), 1, wall, |_, _| false))
+    }
 
     fn call<T>(run: impl Future<Output = T> + Send + 'static, within: u64) -> Call<T> {
         Call {
             method: METHOD,
+            region: Region::new("us-central1"),
             within: Duration::from_secs(within),
             run: Box::pin(async { Ok(run.await) }),
         }
@@ -78,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_is_ended_by_its_own_time_limit() {
-        let stack = Stack::new(1, 1);
+        let stack = stack(1, 1);
         let hung = stack
             .call(Lane::Quick, call(std::future::pending::<()>(), 30))
             .await;
@@ -89,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_calls_than_allowed_are_under_way() {
-        let stack = Stack::new(3, 1);
+        let stack = stack(3, 1);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut all = tokio::task::JoinSet::new();
         for _ in 0..20 {
@@ -111,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_do_not_hold_up_quick_calls() {
-        let stack = Stack::new(1, 1);
+        let stack = stack(1, 1);
         let other = stack.clone();
         let wait = async move {
             other

@@ -269,6 +269,10 @@ pub trait Cloud: Send + Sync {
     /// Resource quotas of a region, with those of the project marked.
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError>;
 
+    /// A shard is ours from now on, and another may have called there until now: what it may have spent of this minute's
+    /// calls counts as spent.
+    fn begin(&self, _shard: &Shard) {}
+
     /// The keys that sign identity tokens, as a JWKS document.
     async fn identity_keys(&self) -> Result<String, CloudError>;
 }

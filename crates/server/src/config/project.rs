@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gust_core::{
+    budget::Rates,
     ids::{ProjectId, Region, Zone},
     shape::{Arch, Network, STACK_LABEL},
 };
@@ -56,6 +57,10 @@ pub struct Project {
     pub labels: BTreeMap<String, String>,
     /// vCPUs allowed in each region for families whose quota Google's region does not show, such as `C3D`.
     pub family_quotas: BTreeMap<String, u64>,
+    /// Calls a minute that Google takes. Left out where nothing is said of them, so that a build that does not know them
+    /// yet sees the same configuration.
+    #[serde(skip_serializing_if = "Rates::is_default")]
+    pub calls_per_minute: Rates,
     /// Base URL of the Compute API; Google's own if absent.
     pub endpoint: Option<Url>,
     /// How gust proves who it is.
@@ -81,6 +86,7 @@ pub(super) fn read(section: Section<'_>) -> Option<Project> {
     let images = read_images(&section);
     let labels = read_labels(&section);
     let family_quotas = read_family_quotas(&section);
+    let calls_per_minute = read_calls_per_minute(&section);
     let endpoint = section
         .field("endpoint")
         .map(|f| f.parsed("a URL", value::endpoint));
@@ -98,6 +104,7 @@ pub(super) fn read(section: Section<'_>) -> Option<Project> {
         images,
         labels,
         family_quotas,
+        calls_per_minute,
         endpoint: match endpoint {
             Some(given) => Some(given?),
             None => None,
@@ -286,6 +293,37 @@ fn read_family_quotas(section: &Section<'_>) -> BTreeMap<String, u64> {
         }
     }
     quotas
+}
+
+/// The quotas of "Queries per minute" as the console shows them, or as they were raised.
+fn read_calls_per_minute(section: &Section<'_>) -> Rates {
+    let defaults = Rates::default();
+    let Some(table) = section.section("calls_per_minute") else {
+        return defaults;
+    };
+    // Google's own limits end far below; ten is the least with which deletions still get a turn each half minute.
+    let calls = |key, default: u32| {
+        u32::try_from(table.integer(key, 10..=10_000_000, u64::from(default))).unwrap_or(default)
+    };
+    let rates = Rates {
+        writes: calls("writes", defaults.writes),
+        reads: calls("reads", defaults.reads),
+        lists: calls("lists", defaults.lists),
+        operation_reads: calls("operation_reads", defaults.operation_reads),
+        waits: calls("waits", defaults.waits),
+        global_reads: calls("global_reads", defaults.global_reads),
+        simplified: table.flag("simplified", defaults.simplified),
+    };
+    for key in ["lists", "operation_reads", "waits"] {
+        if let Some(field) = table.field(key).filter(|_| rates.simplified) {
+            field.report(
+                Complaint::new("a project on the simplified scheme has one limit for all reads of a region")
+                    .hint("set `reads` only"),
+            );
+        }
+    }
+    table.close();
+    rates
 }
 
 fn read_credentials(section: &Section<'_>, endpoint: Option<&Url>) -> Credentials {

@@ -121,6 +121,8 @@ refusals! {
     image_of_an_unknown_architecture: with(PROJECT, "amd64 =", "amd46 =");
     label_of_gusts_own: with(PROJECT, "images", "labels = { gust-stack = \"x\", Team = \"a\", team = \"A b\" }\nimages");
     family_in_small_letters: with(PROJECT, "images", "family_quotas = { c3d = 500 }\nimages");
+    calls_of_zero: with(PROJECT, "images", "calls_per_minute = { writes = 0, list = 5 }\nimages");
+    lists_on_the_simplified_scheme: with(PROJECT, "images", "calls_per_minute = { simplified = true, lists = 500 }\nimages");
     anonymous_to_google: with(PROJECT, "images", "credentials = \"anonymous\"\nimages");
     twins: format!("{TOP}{SOURCE}{SOURCE}{PROJECT}{PROJECT}");
     open_without_encryption: format!("listen = \"0.0.0.0:7070\"\n{TOP}{SOURCE}{PROJECT}");

@@ -61,7 +61,9 @@ impl Replica {
             own.stop().await;
             held.give_up();
             self.tell(Leadership::Unknown);
-            self.give_back(lease).await;
+            if !gust_core::mutant!("resign-forgotten") {
+                self.give_back(lease).await;
+            }
             self.leases.remove(lease.id);
             let said = crate::error_chain(&end);
             let wait = match end {

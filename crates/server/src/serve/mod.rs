@@ -207,6 +207,8 @@ async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn C
             },
             jwks_url: project.jwks_url.clone(),
             family_quotas: project.family_quotas.clone(),
+            rates: project.calls_per_minute,
+            regions: project.regions.len(),
             ..GceConfig::new(config.stack.clone(), user_agent)
         };
         let cloud = GceCloud::connect(gce)

@@ -113,6 +113,10 @@ impl Cloud for Owned {
         self.held.within(self.cloud.quotas(shard)).await
     }
 
+    fn begin(&self, shard: &Shard) {
+        self.cloud.begin(shard);
+    }
+
     async fn identity_keys(&self) -> Result<String, CloudError> {
         self.cloud.identity_keys().await
     }
@@ -126,7 +130,12 @@ impl Session {
                 let shard = shard.clone();
                 self.tell(Event::Kept { shard, capacity }).await;
             }
-            None => self.take_key(&shard).await,
+            None => {
+                self.take_key(&shard).await;
+                if let Some(hand) = self.hand.shards.get(&shard) {
+                    hand.cloud.begin(&shard);
+                }
+            }
         }
         if let Some(hand) = self.hand.shards.get(&shard) {
             hand.owned.open();

@@ -200,6 +200,15 @@ impl Checker {
         self.trail.host(at, replica, what.into());
     }
 
+    /// A replica has ended, as it was asked to. `keeps_lead`: it leads, and has not asked for that to end (invariant 5).
+    pub fn replica_ended(&mut self, at: Duration, replica: usize, keeps_lead: bool) {
+        self.catch_up(at);
+        if keeps_lead {
+            let what = format!("replica {replica} ended as it was asked to, and kept the lead to itself");
+            self.violate(at, Invariant::Terms, what, &[], &[]);
+        }
+    }
+
     /// An operator of gust is about to cancel a job.
     pub fn canceled_by_operator(&mut self, at: Duration, job: uuid::Uuid) {
         self.catch_up(at);

@@ -110,6 +110,7 @@ impl Checker {
         }
         self.leader_written(at, commit, leader);
         self.orders_obeyed(at, &changes);
+        self.owner_has_looked(at, commit.term, &changes);
         let touched = self.apply(at, commit.revision, &changes);
         for change in &changes {
             self.after_change(at, change);

@@ -7,7 +7,7 @@ use std::{
 
 use gust_fakes::etcd::{Applied, Model};
 use gust_server::task::Tasks;
-use gust_store::etcd::{EtcdError, Event, Keys, model};
+use gust_store::etcd::{EtcdError, Event, Keys, Range, model};
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
@@ -101,6 +101,23 @@ impl EtcdWorld {
                 }
             }
         });
+    }
+
+    /// Somebody is about to ask for a lease to end.
+    pub(super) fn gives_back(&self, lease: i64) {
+        self.state().given_back.insert(lease);
+    }
+
+    /// True if the key is still this replica's, and nobody has so much as asked for its lease to end.
+    pub fn is_kept(&self, key: &str, replica: &str) -> bool {
+        let state = self.state();
+        let found = model::range(&state.model, &Range::all(Keys::one(key)));
+        found.is_ok_and(|found| {
+            found
+                .kvs
+                .iter()
+                .any(|kv| *kv.value == *replica.as_bytes() && !state.given_back.contains(&kv.lease))
+        })
     }
 
     /// All its hosts vanish for so long. No lease lapses meanwhile.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use gust_core::{
     ids::{Shard, Term},
     reason::Reason,
-    records::JobPhase,
+    records::{Call, JobPhase},
 };
 use serde_json::{Value, json};
 
 use super::{
-    super::{Checker, HostEvent, Invariant, Picture},
+    super::{super::run, Checker, HostEvent, Invariant, Picture},
     history::{Told, commit, event, expect},
     world::{self, id, job_record},
 };
@@ -74,6 +74,50 @@ fn no_worker_goes_back_to_an_older_term_in_one_life() {
     checker.followed(at(8), 0, 6, 2);
     let what = "the worker of replica 0 follows term 2 after it followed term 3";
     assert_eq!(broken(&checker), Some((Invariant::Terms, what)));
+}
+
+#[test]
+fn who_ends_as_it_was_asked_to_gives_up_the_lead() {
+    let mut checker = Checker::new(expect());
+    checker.replica_ended(at(1), 0, false);
+    assert_eq!(broken(&checker), None);
+    checker.replica_ended(at(2), 1, true);
+    let what = "replica 1 ended as it was asked to, and kept the lead to itself";
+    assert_eq!(broken(&checker), Some((Invariant::Terms, what)));
+}
+
+/// What a checker says of a batch that is recorded in term 1, after replica 1 took its shard in term `took` and made
+/// these calls.
+fn made_blindly(took: u64, calls: &[&str]) -> Option<String> {
+    let mut checker = Checker::new(expect());
+    let shard = world::shape().shard();
+    let key = format!("shards/{shard}");
+    tell(&mut checker, 0, commit(0, 1, &[("leader", json!("a"))]));
+    checker.followed(at(1), 1, 1, took);
+    let owner = run::name_of(1);
+    tell(&mut checker, 1, commit(0, 2, &[(&key, json!(owner.as_str()))]));
+    for call in calls {
+        checker.calls_google(at(2), owner.as_str(), &shard, call);
+    }
+    let (job, record) = job_record(1, 0, JobPhase::Booked);
+    tell(&mut checker, 3, commit(1, 3, &[(&job, record)]));
+    let (batch, record) = world::batch(&[(1, 1)], Call::Bulk);
+    tell(&mut checker, 3, commit(1, 4, &[(&batch, record)]));
+    broken(&checker).map(|(_, what)| what.to_owned())
+}
+
+#[test]
+fn nothing_new_is_made_in_a_shard_before_its_new_owner_has_looked_at_it() {
+    assert_eq!(made_blindly(1, &["list", "quotas"]), None);
+    let kept_from_an_earlier_term = made_blindly(0, &[]);
+    assert_eq!(kept_from_an_earlier_term, None);
+    for calls in [&["list"][..], &["quotas", "delete"], &[]] {
+        let what = made_blindly(1, calls).expect("it is noticed");
+        assert!(
+            what.ends_with("which took it in this term, has looked at it"),
+            "{what}"
+        );
+    }
 }
 
 /// A job that is booked, known to a leader that decides, and now in this state in Buildkite.
