@@ -6,7 +6,11 @@
 mod state;
 mod world;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use gust_store::etcd::{Etcd, EtcdError, Event, Found, Keys, Range, Txn, TxnAnswer, Watch, model};
@@ -25,12 +29,25 @@ pub struct VirtualEtcd {
     world: EtcdWorld,
     net: Net,
     replica: usize,
+    /// Leases that it was granted, and has not so much as asked to end.
+    leases: Arc<Mutex<BTreeSet<i64>>>,
 }
 
 impl VirtualEtcd {
-    /// The way of this replica to the cluster that all share.
+    /// The way of this life of a replica to the cluster that all share.
     pub fn new(world: EtcdWorld, net: Net, replica: usize) -> Self {
-        Self { world, net, replica }
+        Self {
+            world,
+            net,
+            replica,
+            leases: Arc::default(),
+        }
+    }
+
+    /// True if the key hangs on a lease of this life of the replica, and nobody has so much as asked for that to end.
+    pub fn keeps(&self, key: &str) -> bool {
+        let lease = self.world.lease_of(key);
+        lease.is_some_and(|lease| lock(&self.leases).contains(&lease))
     }
 
     async fn call<T: Send + 'static>(
@@ -67,6 +84,10 @@ impl VirtualEtcd {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// No answer comes.
 async fn silence<T>(deadline: Instant) -> Result<T, EtcdError> {
     tokio::time::sleep_until(deadline).await;
@@ -95,12 +116,15 @@ impl Etcd for VirtualEtcd {
 
     async fn lease_grant(&self, ttl: u64) -> Result<(i64, u64), EtcdError> {
         let (world, replica) = (self.world.clone(), self.replica);
-        self.call(Point::EtcdGrant, move || {
-            world.serve(replica, Kind::Write, move |etcd, now| {
-                model::lease_grant(etcd, now, ttl)
+        let granted = self
+            .call(Point::EtcdGrant, move || {
+                world.serve(replica, Kind::Write, move |etcd, now| {
+                    model::lease_grant(etcd, now, ttl)
+                })
             })
-        })
-        .await
+            .await?;
+        lock(&self.leases).insert(granted.0);
+        Ok(granted)
     }
 
     async fn lease_keep_alive(&self, lease: i64) -> Result<u64, EtcdError> {
@@ -116,7 +140,7 @@ impl Etcd for VirtualEtcd {
 
     async fn lease_revoke(&self, lease: i64) -> Result<(), EtcdError> {
         let (world, replica) = (self.world.clone(), self.replica);
-        world.gives_back(lease);
+        lock(&self.leases).remove(&lease);
         self.call(Point::EtcdRevoke, move || {
             world.serve(replica, Kind::Write, move |etcd, _| {
                 model::lease_revoke(etcd, lease)

@@ -196,7 +196,7 @@ impl Replicas {
             page: 50,
             ..gust_store::etcd::Config::new(self.config.stack.clone())
         };
-        let store: Arc<dyn Store> = Arc::new(EtcdStore::new(Arc::new(etcd), config));
+        let store: Arc<dyn Store> = Arc::new(EtcdStore::new(Arc::new(etcd.clone()), config));
         let cloud: Arc<dyn Cloud> = Arc::new(VirtualCloud {
             world: around.world.clone(),
             net: around.net.clone(),
@@ -240,15 +240,12 @@ impl Replicas {
         };
         let asked = tasks.child();
         around.hosts.ends_by(at, asked.cancelled().clone());
-        let (hosts, around_it, name) = (around.hosts.clone(), around.clone(), self.names[at].clone());
+        let (hosts, world, witness) = (around.hosts.clone(), around.world.clone(), around.witness.clone());
         tasks.spawn("replica", async move {
             drop(replica.run(&asked).await);
             if asked.cancelled().is_cancelled() {
-                let keeps_lead = around_it.etcd.is_kept(LEADER, name.as_str());
-                let now = around_it.world.elapsed();
-                around_it
-                    .witness
-                    .tell(|checker| checker.replica_ended(now, at, keeps_lead));
+                let (now, keeps_lead) = (world.elapsed(), etcd.keeps(LEADER));
+                witness.tell(|checker| checker.replica_ended(now, at, keeps_lead));
             }
             hosts.has_ended(at);
         });

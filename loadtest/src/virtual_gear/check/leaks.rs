@@ -48,6 +48,24 @@ impl Checker {
         }
     }
 
+    /// Whether a transaction took away all that is known of an instance which exists: as a member of a batch that was
+    /// settled without it, or refused. What comes to be only later is a stray: nobody could know.
+    pub(super) fn look_whether_abandoned(&mut self, at: Duration, ix: MachineIx) {
+        let machine = &self.seen[ix];
+        let abandoned = machine.batch.is_some()
+            && machine.is_up()
+            && machine.stopping.is_none()
+            && machine.stray.is_none()
+            && !self.store.knows(&machine.name);
+        if abandoned {
+            let what = format!(
+                "the batch of machine {} was removed while it exists, and no record of it was written",
+                machine.name
+            );
+            self.violate(at, Invariant::Leak, what, &[], &[ix]);
+        }
+    }
+
     /// Whether an instance has neither record nor batch.
     pub(super) fn look_whether_stray(&mut self, at: Duration, ix: MachineIx) {
         let known = self.store.knows(&self.seen[ix].name);

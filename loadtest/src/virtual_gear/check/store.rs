@@ -121,6 +121,7 @@ impl Checker {
                 self.look_whether_heeded(at, job);
             }
             if let Some(machine) = machine {
+                self.look_whether_abandoned(at, machine);
                 self.look_whether_stray(at, machine);
             }
         }

@@ -1,9 +1,6 @@
 //! What a virtual cluster is at a moment, and what time does to it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use gust_fakes::etcd::Model;
 use gust_store::etcd::{Keys, model};
@@ -32,8 +29,6 @@ pub(super) struct State {
     /// Writes in the raft log that no majority has, with their senders.
     pub late: Vec<(usize, Late)>,
     pub hung: u64,
-    /// Leases that somebody asked to end, whether or not that arrived.
-    pub given_back: BTreeSet<i64>,
     pub slow: Option<(Duration, Instant)>,
     pub cuts: BTreeMap<usize, Instant>,
     /// Counts how often all connections broke.
@@ -56,7 +51,6 @@ impl State {
             outage: None,
             late: Vec::new(),
             hung: 0,
-            given_back: BTreeSet::new(),
             slow: None,
             cuts: BTreeMap::new(),
             connection: 0,

@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use gust_core::{
     ids::{ReplicaId, StackName, Term},
     ports::{Candidacy, Commit, CommitError, LeaseId, Store},

@@ -103,21 +103,10 @@ impl EtcdWorld {
         });
     }
 
-    /// Somebody is about to ask for a lease to end.
-    pub(super) fn gives_back(&self, lease: i64) {
-        self.state().given_back.insert(lease);
-    }
-
-    /// True if the key is still this replica's, and nobody has so much as asked for its lease to end.
-    pub fn is_kept(&self, key: &str, replica: &str) -> bool {
-        let state = self.state();
-        let found = model::range(&state.model, &Range::all(Keys::one(key)));
-        found.is_ok_and(|found| {
-            found
-                .kvs
-                .iter()
-                .any(|kv| *kv.value == *replica.as_bytes() && !state.given_back.contains(&kv.lease))
-        })
+    /// The lease on which a key hangs, if the key is there.
+    pub(super) fn lease_of(&self, key: &str) -> Option<i64> {
+        let found = model::range(&self.state().model, &Range::all(Keys::one(key))).ok()?;
+        found.kvs.first().map(|kv| kv.lease)
     }
 
     /// All its hosts vanish for so long. No lease lapses meanwhile.
