@@ -297,7 +297,10 @@ fn glance(failure: &Failure) -> String {
 
 #[cfg(test)]
 mod tests {
+    use google_cloud_gax::error::rpc::Status;
+
     use super::*;
+    use crate::gce::calls::{DELETE, INSERT, LIST};
 
     #[test]
     fn errors_wrapped_by_spent_retries_keep_their_meaning() {
@@ -312,5 +315,42 @@ mod tests {
         assert_eq!(outcome_of(&ClientError::deser("half a body")), Outcome::Unclear);
         let page = ClientError::http(404, Default::default(), "<html>".into());
         assert_eq!(outcome_of(&page), Outcome::Unclear);
+    }
+
+    fn refusal(status: u16, reason: &str, detail: Option<&str>) -> ClientError {
+        let details: Vec<_> = detail
+            .iter()
+            .map(|reason| {
+                serde_json::json!({
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "compute.googleapis.com",
+                })
+            })
+            .collect();
+        let body = serde_json::json!({"error": {
+            "code": status, "message": "m", "details": details,
+            "errors": [{"reason": reason, "domain": "usageLimits", "message": "m"}],
+        }});
+        let body = serde_json::to_vec(&body).expect("JSON");
+        let said = Status::try_from(&bytes::Bytes::from(body)).expect("Google's form");
+        ClientError::service_with_http_metadata(said, Some(status), None)
+    }
+
+    #[test]
+    fn only_a_refusal_for_calls_a_minute_spends_the_minute() {
+        let spends =
+            |method, status, reason, detail| spends_the_minute(method, &refusal(status, reason, detail));
+        assert!(spends(DELETE, 403, "rateLimitExceeded", None));
+        assert!(spends(LIST, 403, "rateLimitExceeded", None));
+        assert!(spends(DELETE, 429, "", None));
+        // Too many bulk operations, or operations, at a time.
+        assert!(!spends(BULK_INSERT, 403, "rateLimitExceeded", None));
+        let operations = Some("CONCURRENT_OPERATIONS_QUOTA_EXCEEDED");
+        assert!(!spends(DELETE, 403, "rateLimitExceeded", operations));
+        // Not for the rate at all.
+        assert!(!spends(INSERT, 403, "quotaExceeded", None));
+        assert!(!spends(DELETE, 503, "backendError", None));
+        assert!(!spends_the_minute(DELETE, &ClientError::io("reset by peer")));
+        let wrapped = ClientError::exhausted(refusal(403, "rateLimitExceeded", None));
+        assert!(spends_the_minute(DELETE, &wrapped));
     }
 }
