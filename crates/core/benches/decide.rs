@@ -11,7 +11,9 @@ use gust_core::{
     catalog::Catalog,
     decide::{Action, Decision, decide},
     evolve,
+    flow::Flow,
     ids::{JobId, JobRef, ProjectId, Region, Shard, StackName, Term},
+    memory::Memory,
     offer::{CPUS_ALL_REGIONS, Offer, Place, Placement, Site, SpotQuota, offers, resources},
     plan::{Choice, Plan},
     ports::{JobState, ListedJob, MemberFate, Quota},
@@ -38,6 +40,8 @@ struct World {
     known: BTreeMap<JobRef, (Planned, Seen)>,
     shards: BTreeMap<Shard, ShardView>,
     project_ledgers: BTreeMap<ProjectId, Ledger>,
+    memory: Memory,
+    flow: Flow,
 }
 
 impl World {
@@ -58,7 +62,8 @@ impl World {
             paused: &Default::default(),
             shards: &self.shards,
             project_ledgers: &self.project_ledgers,
-            holds: &BTreeMap::new(),
+            memory: &self.memory,
+            flow: &self.flow,
             recent_bulk: &BTreeMap::new(),
         })
     }
@@ -264,6 +269,8 @@ fn world(templates: &[Template], jobs: usize, share: f64) -> World {
         known,
         shards: REGIONS.map(|region| (shard(region), view.clone())).into(),
         project_ledgers: [("ci".into(), wide)].into(),
+        memory: Memory::default(),
+        flow: Flow::default(),
     }
 }
 

@@ -5,8 +5,7 @@
 //! the first key that claims is the machine's key, and nobody else's claim counts after it.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -15,6 +14,7 @@ use crate::{
     decide::may_wait,
     evolve::{Step, from_batch},
     ids::{JobRef, MachineName, ProjectId, QueueKey, SourceName, Zone},
+    line::line,
     ports::CommitPhase,
     records::{Book, Change, Claim, DeleteCause, JobPhase, JobRecord, KeyHash, MachinePhase, MachineRecord},
     snapshot::JobView,
@@ -79,24 +79,24 @@ pub enum Answer {
     Refused(Refusal),
 }
 
-type Rank = (Reverse<i64>, Timestamp, JobRef);
-
-/// Waiting jobs by request, most urgent first: what machines are bound from.
+/// Waiting jobs by request, in the order of the line: what machines are bound from.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    by_key: BTreeMap<Arc<str>, BTreeSet<Rank>>,
+    by_key: BTreeMap<Arc<str>, VecDeque<JobRef>>,
     /// Requests of which jobs wait in paused queues.
     paused: BTreeSet<Arc<str>>,
 }
 
 impl Queue {
     /// Builds the queue from the booked jobs; those of paused queues are left out.
-    pub fn new<'a>(
-        jobs: impl IntoIterator<Item = &'a JobView<'a>>,
+    pub fn new(
+        jobs: &[JobView<'_>],
         paused: &BTreeSet<(SourceName, QueueKey)>,
+        (now, aging): (Timestamp, Duration),
     ) -> Self {
         let mut queue = Self::default();
-        for view in jobs {
+        let mut waiting = Vec::new();
+        for (index, view) in jobs.iter().enumerate() {
             let record = view.record;
             let Ok(plan) = view.plan else { continue };
             if !matches!(record.phase, JobPhase::Booked) || !may_wait(view) {
@@ -106,12 +106,14 @@ impl Queue {
             {
                 queue.paused.insert(plan.key.clone());
             } else {
-                let rank = (
-                    Reverse(record.facts.priority),
-                    record.facts.runnable_at,
-                    record.job.clone(),
-                );
-                queue.by_key.entry(plan.key.clone()).or_default().insert(rank);
+                waiting.push(index);
+            }
+        }
+        for rank in line(jobs, waiting.into_iter(), now, aging) {
+            let view = &jobs[rank.index];
+            if let Ok(plan) = view.plan {
+                let waiting = queue.by_key.entry(plan.key.clone()).or_default();
+                waiting.push_back(view.job().clone());
             }
         }
         queue
@@ -121,9 +123,9 @@ impl Queue {
     pub fn pop(&mut self, key: &str) -> Option<JobRef> {
         let queue = self.by_key.get_mut(key)?;
         if crate::mutant!("claim-not-single-use") {
-            return queue.first().map(|(_, _, job)| job.clone());
+            return queue.front().cloned();
         }
-        queue.pop_first().map(|(_, _, job)| job)
+        queue.pop_front()
     }
 }
 
@@ -235,7 +237,10 @@ fn bind(book: &Book, machine: MachineRecord, job: &JobRef, proof: &Proof, now: T
         attempts: book.last_attempt(record),
         ..record.clone()
     };
-    let machine = pinned(machine, proof, MachinePhase::Claimed(claim));
+    let machine = MachineRecord {
+        pipeline: Some(record.facts.pipeline.clone()),
+        ..pinned(machine, proof, MachinePhase::Claimed(claim))
+    };
     let changes = vec![Change::PutMachine(Box::new(machine)), Change::PutJob(job)];
     Some(Step {
         phase: CommitPhase::Claimed,

@@ -6,12 +6,16 @@
 
 pub mod assign;
 pub mod budget;
+pub mod cap;
 pub mod catalog;
 pub mod claim;
 pub mod decide;
 pub mod doubt;
 pub mod evolve;
+pub mod flow;
 pub mod ids;
+pub(crate) mod line;
+pub mod memory;
 pub mod mutant;
 pub mod offer;
 pub mod plan;

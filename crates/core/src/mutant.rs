@@ -35,6 +35,7 @@ pub const NAMES: &[&str] = &[
     "kept-after-all",
     "format-not-checked",
     "resign-forgotten",
+    "caps-ignored",
 ];
 
 /// Whether a known fault is put back in: see [`mod@crate::mutant`].

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{MachineTypeName, Shard},
+    memory::Lesson,
     ports::Quota,
     shape::{ProvisioningModel, Shape},
+    time::Timestamp,
 };
 
 /// The name of a quota metric, such as `N2D_CPUS`.
@@ -99,14 +101,19 @@ pub struct Row {
     pub foreign: u64,
     /// What gust's own records promise.
     pub promised: u64,
+    /// No more than this may be promised at present: Google refused more.
+    pub ceiling: Option<u64>,
 }
 
 impl Row {
     /// What is left.
     pub fn left(&self) -> u64 {
-        self.limit
+        let left = self
+            .limit
             .saturating_sub(self.foreign)
-            .saturating_sub(self.promised)
+            .saturating_sub(self.promised);
+        let below = self.ceiling.map(|most| most.saturating_sub(self.promised));
+        below.map_or(left, |below| left.min(below))
     }
 
     /// What counts as used.
@@ -119,12 +126,14 @@ impl Row {
 ///
 /// # Guarantees
 /// The durable intent is the promise: what gust has recorded counts from the moment it is recorded, whether
-/// Google shows it yet or not. A metric that Google does not show is not limited here; its refusal is
-/// learned from the call.
+/// Google shows it yet or not. A metric that Google does not show is not limited here until a refusal tells of it
+/// ([`Ledger::taught`]) or the operator does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     view: Arc<View>,
     promised: BTreeMap<Metric, u64>,
+    /// Limit and ceiling that refusals told.
+    taught: BTreeMap<Metric, (Option<u64>, Option<u64>)>,
 }
 
 /// Google's view of a shard's quotas, less what of it is ours. It changes when quotas are read, so passes share it.
@@ -171,17 +180,32 @@ impl Ledger {
         Self {
             view: Arc::clone(view),
             promised,
+            taught: BTreeMap::new(),
         }
     }
 
-    /// The row of a metric, if Google shows it.
+    /// The same account, with what refusals told.
+    #[must_use]
+    pub fn taught<'a>(self, lessons: impl Iterator<Item = (&'a Metric, &'a Lesson)>, now: Timestamp) -> Self {
+        let told = lessons.map(|(metric, lesson)| (metric.clone(), (lesson.limit, lesson.most(now))));
+        Self {
+            taught: told.collect(),
+            ..self
+        }
+    }
+
+    /// The row of a metric, if Google shows it or has told of it. What Google shows as its limit counts; what a refusal
+    /// told is for metrics that it does not show.
     pub fn row(&self, metric: &Metric) -> Option<Row> {
-        let (limit, foreign) = *self.view.metrics.get(metric)?;
+        let (told, ceiling) = self.taught.get(metric).copied().unwrap_or_default();
+        let shown = self.view.metrics.get(metric).copied();
+        let (limit, foreign) = shown.or_else(|| Some((told?, 0)))?;
         let promised = self.promised.get(metric).copied().unwrap_or(0);
         Some(Row {
             limit,
             foreign,
             promised,
+            ceiling,
         })
     }
 }

@@ -30,6 +30,16 @@ pub enum Reason {
         shortage: Arc<Shortage>,
         /// Place in the line for it, from 1.
         line: u32,
+        /// About how many minutes until it is this job's turn, at the pace of the last ten; absent while that is not
+        /// known.
+        about: Option<u32>,
+    },
+    /// A cap of the operator's is reached.
+    Capped {
+        /// Which, and how far.
+        cap: Arc<CapReason>,
+        /// Place in the line, from 1.
+        line: u32,
     },
     /// The cloud has no such machines at present (or refused for a cause that passes); tried again in a while.
     Held {
@@ -90,6 +100,38 @@ pub struct Shortage {
     pub needed: u64,
 }
 
+/// A cap that leaves no room for one machine more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapReason {
+    /// Its name.
+    pub name: String,
+    /// What is used up of it.
+    pub what: Capped,
+}
+
+/// What a cap counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capped {
+    /// vCPUs at a time.
+    Vcpus {
+        /// In use or asked for.
+        used: u64,
+        /// The cap.
+        limit: u64,
+        /// What the job needs.
+        needed: u64,
+    },
+    /// Millionths of a dollar a day.
+    Dollars {
+        /// Spent today, with what is expected of machines that are there.
+        used: u64,
+        /// The cap.
+        limit: u64,
+        /// What the job is expected to cost.
+        needed: u64,
+    },
+}
+
 /// A refusal that is remembered for a while.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldReason {
@@ -99,7 +141,7 @@ pub struct HoldReason {
     pub region: Region,
     /// The class's word, such as `stockout`.
     pub class: &'static str,
-    /// How long until it is tried again, rounded, in seconds.
+    /// How long until it is tried again, rounded, in seconds; zero while one machine is being tried.
     pub retry_seconds: u64,
 }
 
@@ -113,6 +155,8 @@ pub enum Kind {
     Booting,
     /// [`Reason::Quota`]
     Quota,
+    /// [`Reason::Capped`]
+    Capped,
     /// [`Reason::Held`]
     Held,
     /// [`Reason::Slot`]
@@ -138,6 +182,7 @@ impl Kind {
             Self::Creating => "creating",
             Self::Booting => "booting",
             Self::Quota => "quota",
+            Self::Capped => "capped",
             Self::Held => "held",
             Self::Slot => "slot",
             Self::Cordoned => "cordoned",
@@ -163,6 +208,7 @@ impl Reason {
             Self::Creating(_) => Kind::Creating,
             Self::Booting { .. } => Kind::Booting,
             Self::Quota { .. } => Kind::Quota,
+            Self::Capped { .. } => Kind::Capped,
             Self::Held { .. } => Kind::Held,
             Self::Slot { .. } => Kind::Slot,
             Self::Cordoned => Kind::Cordoned,
@@ -190,7 +236,11 @@ impl fmt::Display for Reason {
         match self {
             Self::Creating(placement) => write!(f, "placed on {placement}"),
             Self::Booting { machine, placement } => write!(f, "machine {machine} boots: {placement}"),
-            Self::Quota { shortage, line } => {
+            Self::Quota {
+                shortage,
+                line,
+                about,
+            } => {
                 write!(f, "waiting for {}", shortage.metric)?;
                 if let Some(region) = &shortage.region {
                     write!(f, " in {region}")?;
@@ -208,18 +258,38 @@ impl fmt::Display for Reason {
                         thousands(shortage.needed)
                     )
                 } else {
+                    write!(f, ", {} in line", ordinal(*line))?;
+                    about.map_or(Ok(()), |minutes| {
+                        let wait = Duration::from_secs(60 * u64::from(minutes));
+                        write!(f, ", about {}", human(wait))
+                    })
+                }
+            }
+            Self::Capped { cap, line } => {
+                write!(f, "waiting for cap {}: {}", cap.name, cap.what)?;
+                if cap.what.is_hopeless() {
+                    f.write_str(" and can only run when the cap is raised")
+                } else {
                     write!(f, ", {} in line", ordinal(*line))
                 }
             }
-            Self::Held { hold, line } => write!(
-                f,
-                "waiting for {} in {}: refused by Google ({}), tried again in {}, {} in line",
-                hold.machine_type,
-                hold.region,
-                hold.class,
-                human(Duration::from_secs(hold.retry_seconds)),
-                ordinal(*line)
-            ),
+            Self::Held { hold, line } => {
+                let HoldReason {
+                    machine_type,
+                    region,
+                    class,
+                    retry_seconds,
+                } = &**hold;
+                write!(
+                    f,
+                    "waiting for {machine_type} in {region}: refused by Google ({class}), "
+                )?;
+                match retry_seconds {
+                    0 => f.write_str("one machine is being tried")?,
+                    seconds => write!(f, "tried again in {}", human(Duration::from_secs(*seconds)))?,
+                }
+                write!(f, ", {} in line", ordinal(*line))
+            }
             Self::Slot { project, slots } => {
                 write!(
                     f,
@@ -247,6 +317,46 @@ impl fmt::Display for Reason {
                 )
             }
         }
+    }
+}
+
+impl Capped {
+    /// One job alone is too much for it.
+    fn is_hopeless(self) -> bool {
+        match self {
+            Self::Vcpus { limit, needed, .. } | Self::Dollars { limit, needed, .. } => needed > limit,
+        }
+    }
+}
+
+impl fmt::Display for Capped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hopeless = self.is_hopeless();
+        match *self {
+            Self::Vcpus { used, limit, needed } => {
+                write!(f, "{} of {} vCPUs used", thousands(used), thousands(limit))?;
+                if hopeless {
+                    write!(f, ", the job needs {}", thousands(needed))?;
+                }
+            }
+            Self::Dollars { used, limit, needed } => {
+                write!(f, "{} of {} used for today (UTC)", Dollars(used), Dollars(limit))?;
+                if hopeless {
+                    write!(f, ", the job is expected to cost {}", Dollars(needed))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Millionths of a dollar, shown in cents.
+struct Dollars(u64);
+
+impl fmt::Display for Dollars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cents = self.0.saturating_add(5_000) / 10_000;
+        write!(f, "${}.{:02}", thousands(cents / 100), cents % 100)
     }
 }
 
@@ -292,6 +402,12 @@ mod tests {
             region: "us-central1".into(),
             price: Price(211_234),
         });
+        let capped = |what| {
+            Arc::new(CapReason {
+                name: "ml".to_owned(),
+                what,
+            })
+        };
         let hold = HoldReason {
             machine_type: "c4a-highcpu-64".into(),
             region: "us-central1".into(),
@@ -307,6 +423,36 @@ mod tests {
             Reason::Quota {
                 shortage: shortage.clone(),
                 line: 3,
+                about: None,
+            },
+            Reason::Quota {
+                shortage: shortage.clone(),
+                line: 3,
+                about: Some(4),
+            },
+            Reason::Capped {
+                cap: capped(Capped::Vcpus {
+                    used: 1000,
+                    limit: 1024,
+                    needed: 32,
+                }),
+                line: 2,
+            },
+            Reason::Capped {
+                cap: capped(Capped::Dollars {
+                    used: 198_204_000,
+                    limit: 200_000_000,
+                    needed: 2_110_000,
+                }),
+                line: 21,
+            },
+            Reason::Capped {
+                cap: capped(Capped::Dollars {
+                    used: 0,
+                    limit: 1_000_000,
+                    needed: 2_110_000,
+                }),
+                line: 1,
             },
             Reason::Quota {
                 shortage: Arc::new(Shortage {
@@ -314,10 +460,18 @@ mod tests {
                     ..(*shortage).clone()
                 }),
                 line: 1,
+                about: Some(3),
             },
             Reason::Held {
-                hold: Arc::new(hold),
+                hold: Arc::new(hold.clone()),
                 line: 12,
+            },
+            Reason::Held {
+                hold: Arc::new(HoldReason {
+                    retry_seconds: 0,
+                    ..hold
+                }),
+                line: 13,
             },
             Reason::Slot {
                 project: "ci".into(),

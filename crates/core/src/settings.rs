@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cap::Cap;
+
 /// Deadlines, patience and limits. Defaults are what a company of moderate size wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -31,6 +33,29 @@ pub struct Settings {
     pub bulk_per_second: u32,
     /// Groups up to this size are created by single inserts when no slot is free.
     pub singles: usize,
+    /// Among jobs of one priority those that have waited so long come before the turns of pipelines.
+    #[serde(default = "aging", skip_serializing_if = "is_usual_aging")]
+    pub aging: Duration,
+    /// How much dearer a machine may be for joining a call for machines that fit its job as well, in percent. Machines
+    /// of the very same shape always join.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub merge_premium_percent: u32,
+    /// What pipelines may use at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caps: Vec<Cap>,
+}
+
+// What is at its default does not count in the hash of the configuration: builds that do not know it decide the same.
+fn aging() -> Duration {
+    Duration::from_secs(1800)
+}
+
+fn is_usual_aging(value: &Duration) -> bool {
+    *value == aging()
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl Default for Settings {
@@ -48,6 +73,9 @@ impl Default for Settings {
             bulk_slots: 10,
             bulk_per_second: 20,
             singles: 3,
+            aging: aging(),
+            merge_premium_percent: 0,
+            caps: Vec::new(),
         }
     }
 }

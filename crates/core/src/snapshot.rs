@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    ids::{JobRef, MachineName, MachineTypeName, ProjectId, Shard, SourceName, StackName, Term},
+    flow::Flow,
+    ids::{JobRef, MachineName, ProjectId, Shard, SourceName, StackName, Term},
+    memory::Memory,
     plan::Plan,
-    ports::{Instance, JobState, ListedJob, RefusalClass},
+    ports::{Instance, JobState, ListedJob},
     quota::{Ledger, Usage},
     records::{Book, JobRecord},
     settings::Settings,
-    shape::ProvisioningModel,
     time::Timestamp,
 };
 
@@ -51,26 +52,6 @@ pub struct Backlog {
     pub jobs: Vec<ListedJob>,
 }
 
-/// What is refused for a while.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HoldKey {
-    /// Where.
-    pub shard: Shard,
-    /// Machine type.
-    pub machine_type: MachineTypeName,
-    /// On demand or Spot.
-    pub model: ProvisioningModel,
-}
-
-/// A refusal that is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// Until when the choice is left alone.
-    pub until: Timestamp,
-    /// Why.
-    pub class: RefusalClass,
-}
-
 /// A shard as the leader knows it.
 #[derive(Clone, Debug, Default)]
 pub struct ShardView {
@@ -105,8 +86,10 @@ pub struct Snapshot<'a> {
     pub shards: &'a BTreeMap<Shard, ShardView>,
     /// Quotas that span a project.
     pub project_ledgers: &'a BTreeMap<ProjectId, Ledger>,
-    /// Choices that were refused a while ago.
-    pub holds: &'a BTreeMap<HoldKey, Hold>,
+    /// What Google refused a while ago.
+    pub memory: &'a Memory,
+    /// How fast quotas come back.
+    pub flow: &'a Flow,
     /// Bulk calls made in the last second, by project.
     pub recent_bulk: &'a BTreeMap<ProjectId, u32>,
 }

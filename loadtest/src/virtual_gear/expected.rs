@@ -23,6 +23,7 @@ pub(super) fn expectations(scenario: &Scenario, settings: &Settings, replicas: &
         .flatten();
     expect.impossible = steps.filter(|step| step.starts_with(IMPOSSIBLE)).collect();
     expect.limits = limits(&settings.limits, PROJECT, &REGIONS);
+    expect.caps.clone_from(&scenario.caps);
     expect.end = scenario.patience().saturating_sub(scenario.quiet_after());
     expect
 }

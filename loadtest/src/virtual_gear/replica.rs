@@ -8,9 +8,11 @@ use std::{
 };
 
 use gust_core::{
+    cap::Cap,
     ids::{ProjectId, ReplicaId, SourceName},
     ports::{Cloud, Member, Store},
     records::Format,
+    settings::Settings,
     tenure::Timing,
 };
 use gust_server::{
@@ -64,6 +66,9 @@ images = { amd64 = "projects/debian-cloud/global/images/family/debian-12", arm64
 endpoint = "http://127.0.0.1:1"
 credentials = "anonymous"
 jwks_url = "http://127.0.0.1:1/certs"
+[limits]
+aging = "2m"
+merge_premium_percent = 10
 "#;
 
 /// The surroundings of a virtual replica: one variable, no files.
@@ -119,6 +124,7 @@ pub(super) struct Replicas {
     seed: u64,
     count: usize,
     config: Arc<Config>,
+    caps: Arc<[Cap]>,
     pub planner: Arc<Planner>,
     families: Arc<Vec<(String, f64)>>,
     workers: Workers,
@@ -154,6 +160,7 @@ impl Replicas {
             seed: scenario.seed,
             count,
             config: Arc::clone(config),
+            caps: scenario.caps.clone().into(),
             planner: Arc::clone(planner),
             families: Arc::new(families.into_iter().collect()),
             workers: Arc::new(Mutex::new(vec![None; count])),
@@ -279,7 +286,10 @@ impl Replicas {
         Parts {
             stack: self.config.stack.clone(),
             replica: self.names[at].clone(),
-            settings: self.config.settings.clone(),
+            settings: Settings {
+                caps: self.caps.to_vec(),
+                ..self.config.settings.clone()
+            },
             clock: clock.clone(),
             dice: dice.clone(),
             store,

@@ -69,7 +69,7 @@ pub(crate) enum AdminCommand {
     Pause(NoteArgs),
     /// End a pause
     Resume(Output),
-    /// Make no more machines in a region of a project, or in a zone
+    /// Make no more machines in a region of a project, in a zone, or of a family
     Cordon(PlaceArgs),
     /// As cordon, and delete machines there that have no job yet; running jobs run on
     Drain(PlaceArgs),
@@ -200,7 +200,7 @@ pub(crate) struct NoteArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlaceArgs {
-    /// `<project>/<region>`, or a zone (in every project)
+    /// `<project>/<region>`, a zone (in every project), a family (`n2d`), or a family in a zone (`n2d@us-central1-a`)
     pub(crate) place: String,
     /// Why
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -211,7 +211,7 @@ pub(crate) struct PlaceArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlaceOnly {
-    /// `<project>/<region>`, or a zone
+    /// `<project>/<region>`, a zone, a family, or a family in a zone
     pub(crate) place: String,
     #[command(flatten)]
     pub(crate) output: Output,

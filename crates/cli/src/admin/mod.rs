@@ -274,11 +274,20 @@ fn place(text: &str) -> Result<v1::Place, Failure> {
                 region: region.to_owned(),
             })
         }
-        None if !text.is_empty() => PlaceKind::Zone(text.to_owned()),
+        // Zones have hyphens, families have none.
+        None if text.contains('-') && !text.contains('@') => PlaceKind::Zone(text.to_owned()),
+        None if !text.is_empty() => {
+            let (family, zone) = text.split_once('@').unwrap_or((text, ""));
+            PlaceKind::Family(v1::FamilyRef {
+                family: family.to_owned(),
+                zone: zone.to_owned(),
+            })
+        }
         _ => {
             let error = anyhow::anyhow!("`{text}` is no place");
-            return Err(Failure::new(exit_codes::USAGE, error)
-                .hint("write <project>/<region>, or a zone such as us-central1-a"));
+            return Err(Failure::new(exit_codes::USAGE, error).hint(
+                "write <project>/<region>, a zone such as us-central1-a, or a family: n2d, n2d@us-central1-a",
+            ));
         }
     };
     Ok(v1::Place { place: Some(place) })

@@ -35,6 +35,8 @@ fn place(place: Option<&v1::Place>) -> String {
     match place.and_then(|place| place.place.as_ref()) {
         Some(PlaceKind::Shard(shard)) => format!("{}/{}", shard.project, shard.region),
         Some(PlaceKind::Zone(zone)) => zone.clone(),
+        Some(PlaceKind::Family(place)) if place.zone.is_empty() => place.family.clone(),
+        Some(PlaceKind::Family(place)) => format!("{}@{}", place.family, place.zone),
         None => "-".to_owned(),
     }
 }

@@ -21,14 +21,36 @@ pub(super) struct Board<'a> {
 pub(super) struct BoardRow<'a> {
     pub metric: &'a Metric,
     pub shard: Option<&'a Shard>,
+    /// A shard whose machines use it.
+    counted_in: &'a Shard,
     pub left: u64,
     pub used: u64,
     pub limit: u64,
     /// Jobs that wait for it so far.
     pub line: u32,
+    /// What they need together.
+    pub ahead: u64,
 }
 
 impl BoardRow<'_> {
+    /// About how many minutes until the last of those that wait has its turn.
+    pub fn minutes(&self, snapshot: &Snapshot<'_>) -> Option<u32> {
+        if self.ahead == 0 {
+            return None;
+        }
+        let short = self.ahead.saturating_sub(self.left);
+        let shard = self.counted_in;
+        snapshot
+            .flow
+            .minutes_until(shard, self.metric, short, snapshot.now)
+    }
+
+    /// One job more waits for so much of this.
+    pub fn queue(&mut self, needed: u64) {
+        self.line += 1;
+        self.ahead = self.ahead.saturating_add(needed);
+    }
+
     /// Why a machine that needs so much of this cannot be made. What the pass gave out counts as used: the figure
     /// is true once its batches are recorded.
     pub fn shortage(&self, needed: u64) -> Shortage {
@@ -48,16 +70,18 @@ impl<'a> Board<'a> {
         let shards = self.shards.entry(shard).or_default();
         *shards.entry(metric).or_insert_with(|| {
             let rows = &mut self.rows;
-            let mut add = |ledger: Option<&Ledger>, shard| {
+            let mut add = |ledger: Option<&Ledger>, counted| {
                 let row = ledger?.row(metric)?;
                 let (left, used, limit) = (row.left(), row.used(), row.limit);
                 rows.push(BoardRow {
                     metric,
-                    shard,
+                    shard: counted,
+                    counted_in: shard,
                     left,
                     used,
                     limit,
                     line: 0,
+                    ahead: 0,
                 });
                 Some(rows.len() - 1)
             };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ids::{JobRef, MachineName},
-    records::{BatchRecord, JobPhase, MachinePhase, MachineRecord},
+    records::{BatchRecord, JobPhase, MachinePhase, MachineRecord, Member},
     snapshot::Snapshot,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) enum Coming<'a> {
     /// Its outcome is not known yet.
-    Creating(&'a BatchRecord, &'a MachineName),
+    Creating(&'a BatchRecord, &'a Member),
     /// It exists and boots.
     Booting(&'a MachineRecord),
 }
@@ -27,14 +27,14 @@ pub(super) enum Coming<'a> {
 impl<'a> Coming<'a> {
     pub(super) fn name(self) -> &'a MachineName {
         match self {
-            Self::Creating(_, name) => name,
+            Self::Creating(_, member) => &member.name,
             Self::Booting(machine) => &machine.name,
         }
     }
 
     fn key(self) -> &'a str {
         match self {
-            Self::Creating(batch, _) => &batch.request_key,
+            Self::Creating(batch, member) => batch.key_of(member),
             Self::Booting(machine) => &machine.request_key,
         }
     }
@@ -90,7 +90,7 @@ fn coming<'a>(snapshot: &'a Snapshot<'a>) -> impl Iterator<Item = (Coming<'a>, O
             .members
             .iter()
             .filter(move |member| !book.machines().contains_key(&member.name))
-            .map(move |member| (Coming::Creating(batch, &member.name), Some(&member.job)))
+            .map(move |member| (Coming::Creating(batch, member), Some(&member.job)))
     });
     booting.chain(creating)
 }

@@ -3,7 +3,10 @@
 
 mod action;
 mod board;
+mod call;
+mod caps;
 mod cover;
+mod gates;
 mod place;
 mod retire;
 mod slots;

@@ -1,21 +1,23 @@
-//! Where waiting jobs go: the best choice with quota left, grouped into as few calls as possible.
+//! Where waiting jobs go: the best choice with quota left, gathered by shape.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Action, Decision,
+    Decision,
     board::Board,
+    call,
+    caps::Caps,
     cover::{Coming, Cover},
-    slots::Slots,
+    gates::{Closed, Probed, Zones, held, zones},
     triage::Waiting,
 };
 use crate::{
-    ids::{BatchId, JobRef, MachineName, MachineTypeName, ProjectId, Region, Shard, Zone},
+    ids::{Region, Shard},
+    memory::Pool,
     plan::{Choice, Plan},
     reason::{HoldReason, Placement, Reason, Shortage},
-    records::{BatchRecord, Call, Member},
     shape::{ProvisioningModel, Shape},
-    snapshot::{Hold, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// Why a choice cannot be taken in this pass. Capacity only shrinks within a pass, so it stays so.
@@ -26,13 +28,30 @@ enum Obstacle {
     Cordoned,
 }
 
+impl From<Closed> for Obstacle {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Cordoned => Self::Cordoned,
+            Closed::Held(hold) => Self::Held(hold),
+        }
+    }
+}
+
+/// A choice whose turn it is: what it needs, by row of the board, and where it may be asked for.
+struct Turn {
+    needs: Vec<(usize, u64)>,
+    zones: Zones,
+}
+
 /// How far a pass has come with the choices of a plan.
 struct Progress<'a> {
     plan: &'a Plan,
     /// The choice that is tried: those before it are out for this pass.
     at: usize,
-    /// What it needs, by row of the board; looked up once it is its turn.
-    needs: Option<Vec<(usize, u64)>>,
+    /// Looked up once it is its turn.
+    turn: Option<Turn>,
+    /// The group of its jobs.
+    group: Option<usize>,
     /// Why jobs of this plan wait, once all choices are out.
     obstacle: Option<Obstacle>,
     /// The figures of that, where it is a quota.
@@ -41,35 +60,40 @@ struct Progress<'a> {
     line: u32,
 }
 
-impl<'a> Progress<'a> {
+impl Progress<'_> {
     // The best choice's obstacle is the one to name; being cordoned is named only if it is all there is.
     fn skip(&mut self, obstacle: Obstacle) {
         if matches!(self.obstacle, None | Some(Obstacle::Cordoned)) {
             self.obstacle = Some(obstacle);
         }
         self.at += 1;
-        self.needs = None;
+        (self.turn, self.group) = (None, None);
     }
 }
 
-/// Jobs that share a shape in this pass.
-struct Group<'a> {
-    choice: &'a Choice,
-    key: &'a Arc<str>,
-    jobs: Vec<&'a Waiting<'a>>,
+/// A job with the request that its machine is for.
+#[derive(Clone, Copy)]
+pub(super) struct Seat<'a> {
+    pub job: &'a Waiting<'a>,
+    pub plan: &'a Plan,
 }
 
-/// What is left alone at present.
-type Holds<'a> = BTreeMap<(&'a Shard, &'a MachineTypeName, ProvisioningModel), &'a Hold>;
+/// Jobs that share a shape in this pass, whatever they asked for.
+pub(super) struct Group<'a> {
+    pub choice: &'a Choice,
+    pub zones: Zones,
+    pub seats: Vec<Seat<'a>>,
+}
 
-struct Placing<'a> {
-    snapshot: &'a Snapshot<'a>,
-    board: Board<'a>,
-    holds: Holds<'a>,
+pub(super) struct Placing<'a> {
+    pub snapshot: &'a Snapshot<'a>,
+    pub board: Board<'a>,
+    pub groups: Vec<Group<'a>>,
+    caps: Caps<'a>,
     plans: Vec<Progress<'a>>,
     by_key: BTreeMap<&'a str, usize>,
-    groups: Vec<Group<'a>>,
-    by_choice: BTreeMap<(usize, usize), usize>,
+    by_shape: BTreeMap<&'a Shape, usize>,
+    probed: Probed,
 }
 
 pub(super) fn place<'a>(
@@ -81,11 +105,12 @@ pub(super) fn place<'a>(
     let mut placing = Placing {
         snapshot,
         board: Board::default(),
-        holds: holds(snapshot),
+        groups: Vec::new(),
+        caps: Caps::new(snapshot),
         plans: Vec::new(),
         by_key: BTreeMap::new(),
-        groups: Vec::new(),
-        by_choice: BTreeMap::new(),
+        by_shape: BTreeMap::new(),
+        probed: Probed::new(),
     };
     decision.reasons.reserve(waiting.len());
     let mut last: Option<(&Plan, usize)> = None;
@@ -107,22 +132,12 @@ pub(super) fn place<'a>(
         decision.reasons.push((job.view.job().clone(), reason));
     }
     let first_reason = decision.reasons.len() - waiting.len();
-    placing.call(waiting, first_reason, decision);
+    call::call(placing, waiting, first_reason, decision);
 }
 
 fn paused_note(snapshot: &Snapshot<'_>) -> String {
     let paused = snapshot.book.orders().paused.as_ref();
     paused.map(|order| order.note.clone()).unwrap_or_default()
-}
-
-fn holds<'a>(snapshot: &Snapshot<'a>) -> Holds<'a> {
-    let standing = snapshot
-        .holds
-        .iter()
-        .filter(|(_, hold)| hold.until > snapshot.now);
-    standing
-        .map(|(key, hold)| ((&key.shard, &key.machine_type, key.model), hold))
-        .collect()
 }
 
 fn reason_of(coming: Coming<'_>) -> Reason {
@@ -158,7 +173,8 @@ impl<'a> Placing<'a> {
             self.plans.push(Progress {
                 plan,
                 at: 0,
-                needs: None,
+                turn: None,
+                group: None,
                 obstacle: None,
                 shortage: None,
                 line: 0,
@@ -167,70 +183,55 @@ impl<'a> Placing<'a> {
         })
     }
 
-    fn standing_obstacle(&self, choice: &Choice) -> Option<Obstacle> {
-        match self.snapshot.shards.get(&choice.shard) {
-            None => return Some(Obstacle::Unowned(choice.shard.region.clone())),
-            Some(_) if self.is_closed(choice) => return Some(Obstacle::Cordoned),
-            Some(_) => {}
-        }
-        let shape = &choice.shape;
-        let hold = self
-            .holds
-            .get(&(&choice.shard, &shape.machine_type, shape.model))?;
-        Some(Obstacle::Held(Arc::new(HoldReason {
-            machine_type: shape.machine_type.clone(),
-            region: choice.shard.region.clone(),
-            class: hold.class.as_str(),
-            retry_seconds: hold.until.since(self.snapshot.now).as_secs() + 1,
-        })))
-    }
-
-    fn is_closed(&self, choice: &Choice) -> bool {
-        if crate::mutant!("orders-ignored") {
-            return false;
-        }
-        let orders = self.snapshot.book.orders();
-        orders.closes(&choice.shard) || choice.shape.zones.iter().all(|zone| orders.closes_zone(zone))
-    }
-
     fn place_one(&mut self, job: &'a Waiting<'a>, plan: usize) -> Reason {
+        let pipeline = &*job.view.record.facts.pipeline;
         while let Some(choice) = self.plans[plan].plan.choices.get(self.plans[plan].at) {
-            match self.take(choice, plan) {
-                Ok(()) => {
-                    self.join(job, plan, choice);
-                    return Reason::Creating(choice.placement.clone());
-                }
-                Err(obstacle) => self.plans[plan].skip(obstacle),
+            if let Err(obstacle) = self.fits(choice, plan) {
+                self.plans[plan].skip(obstacle);
+                continue;
             }
+            if let Some((cap, line)) = self.caps.refuses(pipeline, choice) {
+                let cap = Arc::new(cap);
+                return Reason::Capped { cap, line };
+            }
+            self.take(pipeline, choice, plan);
+            self.join(job, plan, choice);
+            return Reason::Creating(choice.placement.clone());
         }
         self.obstructed(plan)
     }
 
-    /// Takes what one machine of the choice needs off the board, or says what stands in the way.
-    fn take(&mut self, choice: &'a Choice, plan: usize) -> Result<(), Obstacle> {
-        if self.plans[plan].needs.is_none() {
-            self.plans[plan].needs = Some(self.needs(choice)?);
+    /// Whether one machine of the choice can be asked for, or what stands in the way.
+    fn fits(&mut self, choice: &'a Choice, plan: usize) -> Result<(), Obstacle> {
+        if self.plans[plan].turn.is_none() {
+            self.plans[plan].turn = Some(self.turn(choice)?);
         }
-        let needs = self.plans[plan].needs.as_deref().unwrap_or_default();
-        let rows = &mut self.board.rows;
-        if let Some((row, needed)) = needs.iter().find(|(row, needed)| rows[*row].left < *needed) {
-            return Err(Obstacle::Quota {
+        let turn = self.plans[plan].turn.as_ref();
+        let needs = turn.map_or(&[][..], |turn| &turn.needs);
+        match needs
+            .iter()
+            .find(|(row, needed)| self.board.rows[*row].left < *needed)
+        {
+            Some((row, needed)) => Err(Obstacle::Quota {
                 row: *row,
                 needed: *needed,
-            });
+            }),
+            None => Ok(()),
         }
-        for (row, amount) in needs {
-            rows[*row].left -= amount;
+    }
+
+    fn turn(&mut self, choice: &'a Choice) -> Result<Turn, Obstacle> {
+        if !self.snapshot.shards.contains_key(&choice.shard) {
+            return Err(Obstacle::Unowned(choice.shard.region.clone()));
         }
-        Ok(())
+        let zones = zones(self.snapshot, choice, &self.probed)?;
+        let needs = self.needs(choice)?;
+        Ok(Turn { needs, zones })
     }
 
     // What one machine needs, by row of the board. Many choices fail at their first row: the others are not
     // looked up then.
     fn needs(&mut self, choice: &'a Choice) -> Result<Vec<(usize, u64)>, Obstacle> {
-        if let Some(obstacle) = self.standing_obstacle(choice) {
-            return Err(obstacle);
-        }
         let mut needs = Vec::with_capacity(choice.usage.0.len());
         for (metric, needed) in &choice.usage.0 {
             let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) else {
@@ -244,21 +245,40 @@ impl<'a> Placing<'a> {
         Ok(needs)
     }
 
+    /// Takes what one machine of the choice needs off the board.
+    fn take(&mut self, pipeline: &'a str, choice: &'a Choice, plan: usize) {
+        if let Some(turn) = &self.plans[plan].turn {
+            for (row, amount) in &turn.needs {
+                self.board.rows[*row].left -= amount;
+            }
+        }
+        self.caps.take(pipeline, choice);
+    }
+
     fn join(&mut self, job: &'a Waiting<'a>, plan: usize, choice: &'a Choice) {
-        let Progress {
-            plan: Plan { key, .. },
-            at,
-            ..
-        } = &self.plans[plan];
-        let group = *self.by_choice.entry((plan, *at)).or_insert_with(|| {
-            self.groups.push(Group {
-                choice,
-                key,
-                jobs: Vec::new(),
-            });
-            self.groups.len() - 1
+        let progress = &mut self.plans[plan];
+        let Some(turn) = &progress.turn else { return };
+        let seat = Seat {
+            job,
+            plan: progress.plan,
+        };
+        let group = *progress.group.get_or_insert_with(|| {
+            *self.by_shape.entry(&choice.shape).or_insert_with(|| {
+                self.groups.push(Group {
+                    choice,
+                    zones: turn.zones.clone(),
+                    seats: Vec::new(),
+                });
+                self.groups.len() - 1
+            })
         });
-        self.groups[group].jobs.push(job);
+        self.groups[group].seats.push(seat);
+        if turn.zones.is_probe() {
+            let zones = turn.zones.half_open.iter();
+            self.probed
+                .extend(zones.map(|zone| Pool::of(&choice.shape, zone)));
+            progress.skip(Obstacle::Held(held(&choice.shape, "stockout", 0)));
+        }
     }
 
     fn obstructed(&mut self, plan: usize) -> Reason {
@@ -266,13 +286,14 @@ impl<'a> Placing<'a> {
         match &progress.obstacle {
             Some(Obstacle::Quota { row, needed }) => {
                 let found = &mut self.board.rows[*row];
-                found.line += 1;
+                found.queue(*needed);
                 let shortage = progress
                     .shortage
                     .get_or_insert_with(|| Arc::new(found.shortage(*needed)));
                 Reason::Quota {
                     shortage: shortage.clone(),
                     line: found.line,
+                    about: found.minutes(self.snapshot),
                 }
             }
             Some(Obstacle::Held(hold)) => {
@@ -287,85 +308,41 @@ impl<'a> Placing<'a> {
         }
     }
 
-    /// Turns groups into calls: the most urgent first, then the largest, while slots last.
-    fn call(mut self, waiting: &[Waiting<'_>], first_reason: usize, decision: &mut Decision) {
-        let mut slots = Slots::new(self.snapshot);
-        // A group's first job is its most urgent one.
-        self.groups.sort_by_key(|group| {
-            let first = group.jobs[0];
-            (first.rank.0, Reverse(group.jobs.len()), first.index)
+    /// Gives back what one machine of a choice needs, and takes what one of another needs instead. False, with nothing
+    /// changed, if there is not enough for that.
+    pub fn swap(&mut self, from: &'a Choice, to: &'a Choice) -> bool {
+        let Ok(gives) = self.rows(from) else { return false };
+        for (row, amount) in &gives {
+            self.board.rows[*row].left += amount;
+        }
+        let takes = self.rows(to).ok().filter(|takes| {
+            let rows = &self.board.rows;
+            takes.iter().all(|(row, amount)| rows[*row].left >= *amount)
         });
-        let mut unslotted: BTreeMap<usize, ProjectId> = BTreeMap::new();
-        for group in &self.groups {
-            let project = &group.choice.shard.project;
-            for chunk in group.jobs.chunks(BatchRecord::MAX_MEMBERS) {
-                if chunk.len() > 1 && slots.take(project) {
-                    decision.actions.push(self.batch(group, chunk, Call::Bulk));
-                } else if chunk.len() <= self.snapshot.settings.singles.max(1) {
-                    for job in chunk {
-                        let zone = self.zone(group, job);
-                        decision
-                            .actions
-                            .push(self.batch(group, &[job], Call::Insert { zone }));
-                    }
-                } else {
-                    unslotted.extend(chunk.iter().map(|job| (job.index, project.clone())));
-                }
+        let (changes, done) = match takes {
+            Some(takes) => (takes, true),
+            None => (gives, false),
+        };
+        for (row, amount) in &changes {
+            self.board.rows[*row].left -= amount;
+        }
+        done
+    }
+
+    fn rows(&mut self, choice: &'a Choice) -> Result<Vec<(usize, u64)>, Obstacle> {
+        let mut rows = Vec::with_capacity(choice.usage.0.len());
+        for (metric, amount) in &choice.usage.0 {
+            if let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) {
+                rows.push((row, *amount));
             }
         }
-        if !unslotted.is_empty() {
-            for (at, job) in waiting.iter().enumerate() {
-                if let Some(project) = unslotted.remove(&job.index) {
-                    let slots = self.snapshot.settings.bulk_slots;
-                    decision.reasons[first_reason + at].1 = Reason::Slot { project, slots };
-                }
-            }
-        }
+        Ok(rows)
     }
+}
 
-    fn batch(&self, group: &Group<'_>, jobs: &[&Waiting<'_>], call: Call) -> Action {
-        let members: Vec<Member> = jobs.iter().map(|job| self.member(job)).collect();
-        Action::Create(Box::new(BatchRecord {
-            id: BatchId::of(&members[0].name),
-            term: self.snapshot.term,
-            created_at: self.snapshot.now,
-            call,
-            shape: self.shape(group),
-            request_key: group.key.to_string(),
-            price: group.choice.price,
-            members,
-        }))
-    }
-
-    // What is asked for leaves out zones that the operator closed; it serves the same requests.
-    fn shape(&self, group: &Group<'_>) -> Shape {
-        let mut shape = (*group.choice.shape).clone();
-        let orders = self.snapshot.book.orders();
-        shape.zones.retain(|zone| !orders.closes_zone(zone));
-        shape
-    }
-
-    // Spread over the zones by job, and another one at each attempt: the last zone may have had none.
-    fn zone(&self, group: &Group<'_>, job: &Waiting<'_>) -> Zone {
-        let orders = self.snapshot.book.orders();
-        let open = group.choice.shape.zones.iter();
-        let zones: Vec<&Zone> = open.filter(|zone| !orders.closes_zone(zone)).collect();
-        let turn = (job.view.job().id.0.as_u128() % zones.len() as u128) as usize;
-        zones[(turn + self.attempt(job) as usize) % zones.len()].clone()
-    }
-
-    fn attempt(&self, job: &Waiting<'_>) -> u32 {
-        self.snapshot.book.last_attempt(job.view.record) + 1
-    }
-
-    fn member(&self, job: &Waiting<'_>) -> Member {
-        let record = job.view.record;
-        let attempt = self.attempt(job);
-        let job: JobRef = record.job.clone();
-        Member {
-            name: MachineName::for_attempt(self.snapshot.stack, job.id, attempt),
-            job,
-            attempt,
-        }
+/// The shard in which a group's machines are made.
+impl Group<'_> {
+    pub fn shard(&self) -> &Shard {
+        &self.choice.shard
     }
 }

@@ -6,7 +6,7 @@ use super::{Action, Decision, cover::Cover};
 use crate::{
     ids::{MachineName, Shard, Zone},
     ports::{InstanceStatus, JobState},
-    records::{BatchRecord, Claim, DeleteCause, MachinePhase, MachineRecord},
+    records::{BatchRecord, Claim, DeleteCause, MachinePhase, MachineRecord, Orders},
     snapshot::Snapshot,
 };
 
@@ -99,15 +99,18 @@ fn cause(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> Option<DeleteCause
     match &machine.phase {
         MachinePhase::Deleting { .. } => None,
         _ if is_stopped(snapshot, machine) => Some(DeleteCause::Stopped),
-        MachinePhase::Booting if orders.drains(&machine.shard, machine.zone.as_ref()) => {
-            Some(DeleteCause::Drained)
-        }
+        MachinePhase::Booting if drained(orders, machine) => Some(DeleteCause::Drained),
         MachinePhase::Booting if snapshot.age(machine.created_at) < settings.boot_timeout => None,
         // It may be up and asking: a pause is no fault of the machine, and must not cost its job patience.
         MachinePhase::Booting if is_paused(snapshot, machine) => Some(DeleteCause::NoJob),
         MachinePhase::Booting => Some(DeleteCause::BootTimeout),
         MachinePhase::Claimed(claim) => claimed_cause(snapshot, machine, claim),
     }
+}
+
+fn drained(orders: &Orders, machine: &MachineRecord) -> bool {
+    let family = machine.footprint.as_ref().map(|footprint| &*footprint.family);
+    orders.drains(&machine.shard, machine.zone.as_ref(), family)
 }
 
 fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim) -> Option<DeleteCause> {

@@ -4,6 +4,7 @@
 mod chance;
 pub(crate) mod events;
 mod jobs;
+mod limits;
 mod machines;
 pub(crate) mod model;
 mod placing;

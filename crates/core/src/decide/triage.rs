@@ -1,10 +1,11 @@
 //! Which jobs are taken in, which are over, which can never run, and which wait: in order of rank.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Action, Decision};
 use crate::{
     ids::{JobId, MachineName, SourceName},
+    line::{Rank, line},
     plan::Plan,
     ports::JobState,
     reason::Reason,
@@ -15,8 +16,8 @@ use crate::{
 
 /// A job that waits for a machine.
 pub(super) struct Waiting<'a> {
-    /// Its rank but for its place: copied, since sorting asks for it over and over.
-    pub rank: (Reverse<i64>, Timestamp),
+    /// Its place in the line.
+    pub rank: Rank,
     /// Its place in the snapshot's list of jobs.
     pub index: usize,
     pub view: &'a JobView<'a>,
@@ -83,27 +84,33 @@ fn needs_renewal(view: &JobView<'_>, now: Timestamp, half: Duration) -> bool {
 
 /// Closes what is over, refuses what can never run, and returns what waits, most urgent first.
 pub(super) fn triage<'a>(snapshot: &'a Snapshot<'a>, decision: &mut Decision) -> Vec<Waiting<'a>> {
-    let mut waiting = Vec::new();
+    let mut plans = Vec::new();
     for (index, view) in snapshot.jobs.iter().enumerate() {
         match &view.record.phase {
             JobPhase::Refusing { detail } => refusing(view, detail, decision),
             JobPhase::Booked => {
                 if let Some(plan) = booked(snapshot, view, decision) {
-                    let facts = &view.record.facts;
-                    let rank = (Reverse(facts.priority), facts.runnable_at);
-                    waiting.push(Waiting {
-                        rank,
-                        index,
-                        view,
-                        plan,
-                    });
+                    plans.push((index, plan));
                 }
             }
             JobPhase::Claimed { machine, .. } => claimed(snapshot, view, machine, decision),
         }
     }
-    waiting.sort_unstable_by_key(|job| (job.rank, job.index));
-    waiting
+    let waiting = plans.iter().map(|(index, _)| *index);
+    let line = line(&snapshot.jobs, waiting, snapshot.now, snapshot.settings.aging);
+    let in_line = line.into_iter().filter_map(|rank| {
+        // They are in the order of the list, and so of their places in it.
+        let at = plans
+            .binary_search_by_key(&rank.index, |(index, _)| *index)
+            .ok()?;
+        Some(Waiting {
+            rank,
+            index: rank.index,
+            view: &snapshot.jobs[rank.index],
+            plan: plans[at].1,
+        })
+    });
+    in_line.collect()
 }
 
 fn refusing(view: &JobView<'_>, detail: &str, decision: &mut Decision) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{Step, act::from_batch};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
+    memory::Outcomes,
     ports::{CommitPhase, Instance, MemberFate, RefusalClass},
-    records::{BatchRecord, Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord},
-    snapshot::HoldKey,
+    records::{Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord, spent_on},
     time::Timestamp,
 };
 
@@ -16,8 +16,8 @@ use crate::{
 pub struct Settlement {
     /// The records.
     pub step: Step,
-    /// What is to be left alone for a while.
-    pub holds: Vec<(HoldKey, RefusalClass)>,
+    /// What it teaches about the places where it was asked for.
+    pub outcomes: Outcomes,
     /// Machines that are recorded to go and may exist: their deletion is to be asked for again.
     pub delete: Vec<MachineName>,
 }
@@ -41,12 +41,13 @@ pub fn settled(
     }
     let mut jobs = JobChanges::default();
     let mut changes = Vec::new();
-    let mut holds = BTreeMap::new();
+    let mut outcomes = Outcomes::default();
     let mut delete = Vec::new();
     for member in &batch.members {
         let known = book.machines().get(&member.name);
         match fates[&member.name] {
             MemberFate::Created { zone, instance_id } => {
+                outcomes.made_in.insert(zone.clone());
                 let Some(known) = known.cloned().or_else(|| from_batch(book, &member.name, now)) else {
                     continue;
                 };
@@ -71,7 +72,7 @@ pub fn settled(
                 changes.push(Change::RemoveMachine(member.name.clone()));
                 jobs.attempt_ended(book, &member.job, member.attempt);
                 if class.is_transient() {
-                    holds.entry(hold_key(batch)).or_insert_with(|| class.clone());
+                    outcomes.refusals.insert(class.clone());
                 } else {
                     jobs.with(book, &member.job, |job| job.failures.refused += 1);
                 }
@@ -90,7 +91,7 @@ pub fn settled(
             phase: CommitPhase::Resolved,
             changes,
         },
-        holds: holds.into_iter().collect(),
+        outcomes,
         delete,
     })
 }
@@ -116,17 +117,9 @@ pub fn refused(
     settled(book, batch, &fates, now)
 }
 
-fn hold_key(batch: &BatchRecord) -> HoldKey {
-    HoldKey {
-        shard: batch.shard(),
-        machine_type: batch.shape.machine_type.clone(),
-        model: batch.shape.model,
-    }
-}
-
 /// A machine is known to be gone. `None` if no record of a machine says otherwise, or the call that makes it is
 /// not settled: it may still appear, and must then be found being deleted, or claimed, as it was.
-pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
+pub fn gone(book: &Book, name: &MachineName, now: Timestamp) -> Option<Step> {
     let machine = book.machines().get(name)?;
     if book.batch_of(name).is_some() {
         return None;
@@ -175,7 +168,11 @@ pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
         }
         _ => {}
     }
-    let mut changes = vec![Change::RemoveMachine(name.clone())];
+    // What it cost comes first: no prefix of these changes forgets it.
+    let mut changes = vec![
+        Change::PutSpend(spent_on(book, machine, now)),
+        Change::RemoveMachine(name.clone()),
+    ];
     changes.extend(jobs.into_changes());
     Some(Step {
         phase: CommitPhase::Gone,

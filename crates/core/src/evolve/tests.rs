@@ -66,7 +66,8 @@ fn a_batch_settled_twice_changes_nothing_the_second_time() {
     );
     let settlement = settled(&world.book, batch, &report, world.now).expect("an open batch");
     assert_eq!(settlement.step.phase, CommitPhase::Resolved);
-    assert_eq!(settlement.holds.len(), 1);
+    assert_eq!(settlement.outcomes.refusals.len(), 1);
+    assert_eq!(settlement.outcomes.made_in, ["r1-a".into()].into());
     world.step(settlement.step);
     assert_eq!(settled(&world.book, batch, &report, world.now), None);
     assert_eq!(refused(&world.book, batch, &STOCKOUT, "late", world.now), None);
@@ -91,7 +92,7 @@ fn a_refused_batch_ends_every_attempt() {
     let settlement =
         refused(&world.book, batch, &RefusalClass::Broken, "bad body", world.now).expect("an open batch");
     world.step(settlement.step);
-    assert!(settlement.holds.is_empty() && settlement.delete.is_empty());
+    assert!(settlement.outcomes.refusals.is_empty() && settlement.delete.is_empty());
     for n in [1, 2] {
         assert_eq!(world.book.jobs()[&job(n)].attempts, 1);
         assert_eq!(world.failures(n), [0, 0, 0, 1]);
@@ -107,7 +108,7 @@ fn a_job_that_ended_meanwhile_is_not_brought_back_by_its_machines_fate() {
     assert_eq!(world.phase(1), "none");
     world.settle(batch, |_| events::refused(RefusalClass::Denied));
     assert_eq!(world.phase(1), "none");
-    assert!(gone(&world.book, &world.name("m1.1")).is_none());
+    assert!(gone(&world.book, &world.name("m1.1"), world.now).is_none());
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn a_claimed_machine_is_not_forgotten_because_its_call_is_said_to_have_failed() 
         ("claimed", "deleting")
     );
     assert_eq!((world.failures(1), world.failures(2)), ([0; 4], [0; 4]));
-    assert!(world.holds.is_empty());
+    assert!(world.memory == Default::default());
     assert!(
         world.gone("m1.1") && world.gone("m2.1"),
         "the batch is out of the way"

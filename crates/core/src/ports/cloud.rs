@@ -86,7 +86,7 @@ pub enum MemberFate {
 }
 
 /// Why the cloud did not create a machine, by what can be done about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "class", rename_all = "snake_case")]
 pub enum RefusalClass {
     /// A resource quota is used up. Elsewhere, or later.

@@ -30,6 +30,9 @@ pub struct Member {
     pub job: JobRef,
     /// Which attempt of that job it is.
     pub attempt: u32,
+    /// The canonical request that it satisfies, where that is not the batch's: machines of one shape may serve several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_key: Option<String>,
 }
 
 /// Machines of one shape asked for in one call. Key: `batches/<id>`.
@@ -50,7 +53,7 @@ pub struct BatchRecord {
     pub call: Call,
     /// What all members have in common.
     pub shape: Shape,
-    /// The canonical request that the members satisfy: jobs with the same key may swap machines.
+    /// The canonical request that members satisfy unless they say otherwise: jobs with the same key may swap machines.
     pub request_key: String,
     /// Price of one member.
     pub price: Price,
@@ -61,6 +64,19 @@ pub struct BatchRecord {
 impl BatchRecord {
     /// Most machines in one batch: keeps the record below the store's value limit of 1 MiB.
     pub const MAX_MEMBERS: usize = 1000;
+
+    /// The canonical request that a member satisfies.
+    pub fn key_of<'a>(&'a self, member: &'a Member) -> &'a str {
+        member.request_key.as_deref().unwrap_or(&self.request_key)
+    }
+
+    /// The zones in which Google is asked.
+    pub fn zones(&self) -> &[Zone] {
+        match &self.call {
+            Call::Insert { zone } => std::slice::from_ref(zone),
+            Call::Bulk => &self.shape.zones,
+        }
+    }
 
     /// The shard that owns the call.
     pub fn shard(&self) -> Shard {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use super::{BatchRecord, Change, Format, JobRecord, Key, MachineRecord, Orders, Spent, TooNew};
+use super::{BatchRecord, Change, Format, JobRecord, Key, MachineRecord, Orders, Spend, Spent, TooNew};
 use crate::{
     ids::{BatchId, JobRef, MachineName},
     quota::Footprint,
@@ -47,6 +47,7 @@ pub struct Book {
     members: BTreeMap<MachineName, BatchId>,
     footprints: BTreeMap<Footprint, u64>,
     spent: Spent,
+    spend: Spend,
     orders: Orders,
     format: Option<Format>,
 }
@@ -87,6 +88,7 @@ impl Book {
                 Key::Batch(_) => book.apply(&Change::PutBatch(decode(key, value)?)),
                 Key::Machine(_) => book.apply(&Change::PutMachine(decode(key, value)?)),
                 Key::Spent(_) => book.apply(&Change::PutSpent(decode(key, value)?)),
+                Key::Spend(_) => book.apply(&Change::PutSpend(decode(key, value)?)),
                 Key::Operator(name) if name == Orders::NAME => {
                     book.apply(&Change::PutOrders(decode(key, value)?));
                 }
@@ -112,6 +114,7 @@ impl Book {
             Change::PutHistory(_) => {}
             Change::PutSpent(record) => self.spent.put(record),
             Change::RemoveSpent(job) => self.spent.remove(job),
+            Change::PutSpend(record) => self.spend.put(record),
             Change::PutOrders(orders) => self.orders = (**orders).clone(),
             Change::PutFormat(format) => self.format = Some(*format),
         }
@@ -227,6 +230,11 @@ impl Book {
     /// Attempts used up for jobs that left.
     pub fn spent(&self) -> &Spent {
         &self.spent
+    }
+
+    /// What was spent today, by pipeline, as far as machines are gone.
+    pub fn spend(&self) -> &Spend {
+        &self.spend
     }
 
     /// What the operator ordered.

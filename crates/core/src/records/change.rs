@@ -1,7 +1,8 @@
 //! Changes of records, as they are committed.
 
 use super::{
-    BatchRecord, Format, HistoryRecord, JobRecord, Key, MachineRecord, Orders, SpentRecord, format::encode,
+    BatchRecord, Format, HistoryRecord, JobRecord, Key, MachineRecord, Orders, SpendRecord, SpentRecord,
+    format::encode,
 };
 use crate::{
     ids::{BatchId, JobRef, MachineName},
@@ -38,6 +39,8 @@ pub enum Change {
     PutSpent(SpentRecord),
     /// Forget them.
     RemoveSpent(JobRef),
+    /// Write what a pipeline spent.
+    PutSpend(SpendRecord),
     /// Write the operator's standing orders.
     PutOrders(Box<Orders>),
     /// Write which builds can read the records.
@@ -57,6 +60,7 @@ impl Change {
             Self::PutHistory(record) => Key::History(record.job.clone()),
             Self::PutSpent(record) => Key::Spent(record.job.clone()),
             Self::RemoveSpent(job) => Key::Spent(job.clone()),
+            Self::PutSpend(record) => Key::Spend(record.pipeline.clone()),
             Self::PutOrders(_) => Key::Operator(Orders::NAME.to_owned()),
             Self::PutFormat(_) => Key::Operator(Format::NAME.to_owned()),
         }
@@ -70,6 +74,7 @@ impl Change {
             Self::PutMachine(record) => Some(encode(record)),
             Self::PutHistory(record) => Some(encode(record)),
             Self::PutSpent(record) => Some(encode(record)),
+            Self::PutSpend(record) => Some(encode(record)),
             Self::PutOrders(record) => Some(encode(record)),
             Self::PutFormat(record) => Some(encode(record)),
             Self::RemoveJob(_) | Self::RemoveBatch(_) | Self::RemoveMachine(_) | Self::RemoveSpent(_) => None,

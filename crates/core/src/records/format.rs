@@ -45,7 +45,13 @@ impl Format {
 
     /// What this build writes. A build made with `GUST_RECORDS_NEXT` set stands for one of the next version, so that
     /// upgrades can be rehearsed before there is one: each of its records has a field more.
-    pub const OURS: Self = Self::of(if NEXT { 2 } else { 1 });
+    pub const OURS: Self = if NEXT { Self::of(3) } else { Self::SECOND };
+
+    /// The second form: closed families are orders that builds of the first cannot pass over.
+    const SECOND: Self = Self {
+        version: 2,
+        readable_by: 2,
+    };
 
     /// Whether a build that writes `ours` can read this.
     ///

@@ -19,6 +19,8 @@ pub enum Key {
     History(JobRef),
     /// `spent/<source>/<uuid>`
     Spent(JobRef),
+    /// `spend/<pipeline>`; the pipeline is empty where it is not known.
+    Spend(String),
     /// `operator/<name>`
     Operator(String),
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Key {
             Self::Machine(name) => write!(f, "machines/{name}"),
             Self::History(job) => write!(f, "history/{job}"),
             Self::Spent(job) => write!(f, "spent/{job}"),
+            Self::Spend(pipeline) => write!(f, "spend/{pipeline}"),
             Self::Operator(name) => write!(f, "operator/{name}"),
         }
     }
@@ -63,6 +66,7 @@ impl FromStr for Key {
                 .map(|id| Self::Batch(BatchId(id)))
                 .map_err(|_| bad()),
             "machines" if !rest.is_empty() => Ok(Self::Machine(MachineName::new(rest))),
+            "spend" => Ok(Self::Spend(rest.to_owned())),
             "operator" if !rest.is_empty() => Ok(Self::Operator(rest.to_owned())),
             _ => Err(bad()),
         }

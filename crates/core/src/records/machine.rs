@@ -120,6 +120,9 @@ pub struct MachineRecord {
     pub price: Price,
     /// The job it was made for; what it runs is in the claim.
     pub made_for: Option<JobRef>,
+    /// The pipeline it works for: that of the job it has, or was made for. Absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
     /// Which attempt of that job.
     pub attempt: u32,
     /// The canonical request it satisfies.

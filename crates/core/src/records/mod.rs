@@ -1,7 +1,7 @@
 //! The durable records: what gust knows after a crash.
 //!
 //! Records live under `/gust/v1/<stack>/`: `jobs/<source>/<uuid>`, `batches/<id>`, `machines/<name>`,
-//! `history/<source>/<uuid>`, `spent/<source>/<uuid>`, `operator/orders`, `operator/format`. Only the leader writes
+//! `history/<source>/<uuid>`, `spent/<source>/<uuid>`, `spend/<pipeline>`, `operator/orders`, `operator/format`. Only the leader writes
 //! them, always in a commit that names its term.
 //! [`Book`] is the same records in memory, with the few indexes that every pass needs.
 //! Secrets are never recorded.
@@ -15,6 +15,7 @@ mod job;
 mod key;
 mod machine;
 mod orders;
+mod spend;
 mod spent;
 
 pub use batch::{BatchRecord, Call, Member};
@@ -26,6 +27,7 @@ pub use job::{Failures, JobFacts, JobPhase, JobRecord};
 pub use key::{BadKey, Key};
 pub use machine::{Claim, DeleteCause, KeyHash, MachinePhase, MachineRecord};
 pub use orders::{Cordon, Order, Orders, Place};
+pub use spend::{Spend, SpendRecord, spent_on};
 pub use spent::{Spent, SpentRecord};
 
 #[cfg(test)]

@@ -29,6 +29,14 @@ pub enum Place {
     Shard(Shard),
     /// One zone, in every project.
     Zone(Zone),
+    /// A machine family, in one zone or in all.
+    Family {
+        /// Such as `n2d`.
+        family: String,
+        /// Where; everywhere if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<Zone>,
+    },
 }
 
 impl fmt::Display for Place {
@@ -36,6 +44,11 @@ impl fmt::Display for Place {
         match self {
             Self::Shard(shard) => write!(f, "{shard}"),
             Self::Zone(zone) => write!(f, "{zone}"),
+            Self::Family { family, zone: None } => write!(f, "{family}"),
+            Self::Family {
+                family,
+                zone: Some(zone),
+            } => write!(f, "{family}@{zone}"),
         }
     }
 }
@@ -99,14 +112,29 @@ impl Orders {
             .any(|cordon| matches!(&cordon.place, Place::Zone(place) if place == zone))
     }
 
-    /// Machines without a job are not to stay here.
-    pub fn drains(&self, shard: &Shard, zone: Option<&Zone>) -> bool {
+    /// No machine of a family is to be made in this zone.
+    pub fn closes_family(&self, family: &str, zone: &Zone) -> bool {
+        self.cordons.iter().any(|cordon| match &cordon.place {
+            Place::Family {
+                family: closed,
+                zone: at,
+            } => closed == family && at.as_ref().is_none_or(|at| at == zone),
+            Place::Shard(_) | Place::Zone(_) => false,
+        })
+    }
+
+    /// Machines of a family without a job are not to stay here.
+    pub fn drains(&self, shard: &Shard, zone: Option<&Zone>, family: Option<&str>) -> bool {
         self.cordons
             .iter()
             .filter(|cordon| cordon.drain)
             .any(|cordon| match &cordon.place {
                 Place::Shard(place) => place == shard,
                 Place::Zone(place) => Some(place) == zone,
+                Place::Family {
+                    family: closed,
+                    zone: at,
+                } => Some(closed.as_str()) == family && at.as_ref().is_none_or(|at| Some(at) == zone),
             })
     }
 }
@@ -141,7 +169,7 @@ mod tests {
         orders.cordon(cordon(Place::Shard(shard()), true));
         orders.cordon(cordon(Place::Shard(shard()), false));
         assert_eq!(orders.cordons.len(), 2);
-        assert!(orders.closes(&shard()) && !orders.drains(&shard(), None));
+        assert!(orders.closes(&shard()) && !orders.drains(&shard(), None, None));
         assert!(orders.closes_zone(&"r1-a".into()) && !orders.closes_zone(&"r1-b".into()));
         assert!(orders.uncordon(&Place::Shard(shard())));
         assert!(!orders.uncordon(&Place::Shard(shard())));
@@ -152,9 +180,32 @@ mod tests {
     fn a_drained_zone_is_drained_in_every_project_and_nowhere_else() {
         let mut orders = Orders::default();
         orders.cordon(cordon(Place::Zone("r1-a".into()), true));
-        assert!(orders.drains(&shard(), Some(&"r1-a".into())));
-        assert!(!orders.drains(&shard(), Some(&"r1-b".into())));
-        assert!(!orders.drains(&shard(), None), "where it is is not known");
+        assert!(orders.drains(&shard(), Some(&"r1-a".into()), None));
+        assert!(!orders.drains(&shard(), Some(&"r1-b".into()), None));
+        assert!(!orders.drains(&shard(), None, None), "where it is is not known");
+    }
+
+    #[test]
+    fn a_family_is_closed_where_it_is_said_and_no_other_is() {
+        let mut orders = Orders::default();
+        let family = |zone: Option<&str>| Place::Family {
+            family: "n2d".to_owned(),
+            zone: zone.map(Zone::new),
+        };
+        orders.cordon(cordon(family(Some("r1-a")), true));
+        let (a, b) = ("r1-a".into(), "r1-b".into());
+        assert!(orders.closes_family("n2d", &a) && !orders.closes_family("n2d", &b));
+        assert!(!orders.closes_family("n2", &a) && !orders.closes_zone(&a) && !orders.closes(&shard()));
+        assert!(orders.drains(&shard(), Some(&a), Some("n2d")));
+        assert!(
+            !orders.drains(&shard(), Some(&a), Some("n2")) && !orders.drains(&shard(), Some(&b), Some("n2d"))
+        );
+        orders.cordon(cordon(family(None), false));
+        assert!(orders.closes_family("n2d", &b));
+        assert_eq!(
+            [family(None), family(Some("r1-a"))].map(|place| place.to_string()),
+            ["n2d", "n2d@r1-a"]
+        );
     }
 
     #[test]

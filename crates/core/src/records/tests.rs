@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::{
     BatchRecord, Book, Call, Change, Claim, DeleteCause, Failures, Format, HistoryRecord, JobFacts, JobPhase,
-    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome, SpentRecord,
+    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome, SpendRecord, SpentRecord,
 };
 use crate::{
+    cap::Day,
     decide::tests::{
         model::recount,
         world::{START, facts, job, shape},
@@ -117,11 +118,14 @@ fn batch_record() -> impl Strategy<Value = BatchRecord> {
             zone: zone.as_str().into()
         })
     ];
-    let member = (machine_name(), job_ref(), any::<u32>()).prop_map(|(name, job, attempt)| Member {
-        name,
-        job,
-        attempt,
-    });
+    let member = (machine_name(), job_ref(), any::<u32>(), option::of(text())).prop_map(
+        |(name, job, attempt, request_key)| Member {
+            name,
+            job,
+            attempt,
+            request_key,
+        },
+    );
     (
         any::<u128>(),
         any::<u64>(),
@@ -182,6 +186,7 @@ fn machine_record() -> impl Strategy<Value = MachineRecord> {
                 service_account: shape.as_ref().map(|shape| shape.service_account.clone()),
                 max_run_seconds,
                 price: Price(7),
+                pipeline: made_for.as_ref().map(|job| job.source.to_string()),
                 made_for,
                 attempt,
                 request_key: "small".into(),
@@ -303,6 +308,7 @@ fn batch(at: usize) -> BatchRecord {
         name: name.clone(),
         job: job(at as u128 % 2),
         attempt: 1,
+        request_key: None,
     };
     BatchRecord {
         id: BatchId::of(&names[0]),
@@ -330,6 +336,7 @@ fn machine(batch: &BatchRecord, member: usize) -> MachineRecord {
         max_run_seconds: 1,
         price: batch.price,
         made_for: Some(member.job.clone()),
+        pipeline: None,
         attempt: 1,
         request_key: batch.request_key.clone(),
         intended_at: START,
@@ -395,6 +402,7 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
         name: name.clone(),
         job: job(1),
         attempt: 1,
+        request_key: Some("small, too".to_owned()),
     };
     let shape = shape("small", "r1");
     let batch = BatchRecord {
@@ -428,6 +436,7 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
         max_run_seconds: 3600,
         price: Price(5),
         made_for: Some(job.job.clone()),
+        pipeline: Some("monorepo".to_owned()),
         attempt: 1,
         request_key: "small".into(),
         intended_at: START,
@@ -444,7 +453,19 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
         attempts: 2,
         ended_at: START,
     };
-    insta::assert_snapshot!([pretty(&job), pretty(&batch), pretty(&machine), pretty(&spent)].join("\n"));
+    let spend = SpendRecord {
+        pipeline: "monorepo".to_owned(),
+        day: Day(20_833),
+        micro_usd: 12_345_678,
+    };
+    let all = [
+        pretty(&job),
+        pretty(&batch),
+        pretty(&machine),
+        pretty(&spent),
+        pretty(&spend),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ impl From<&Member> for v1::Member {
             name: member.name.to_string(),
             job: Some((&member.job).into()),
             attempt: member.attempt,
+            request_key: member.request_key.clone(),
         }
     }
 }
@@ -32,6 +33,7 @@ impl TryFrom<v1::Member> for Member {
             name: MachineName::new(text("name", member.name)?),
             job: message("job", member.job)?,
             attempt: member.attempt,
+            request_key: member.request_key,
         })
     }
 }

@@ -130,6 +130,7 @@ fn batch() -> impl Strategy<Value = BatchRecord> {
                             name: MachineName::new(name),
                             job,
                             attempt,
+                            request_key: Some("k".to_owned()),
                         })
                         .collect(),
                 }
@@ -342,6 +343,7 @@ fn sample() -> v1::Batch {
                 name: MachineName::new(format!("m{n}")),
                 job: job(n),
                 attempt: 1,
+                request_key: None,
             })
             .collect(),
     })

@@ -37,6 +37,9 @@ pub(super) fn read(root: &Section<'_>) -> Settings {
         bulk_per_second: count("bulk_per_second", 1..=1000, defaults.bulk_per_second),
         singles: usize::try_from(section.integer("singles", 0..=1000, defaults.singles as u64))
             .unwrap_or(defaults.singles),
+        aging: section.duration("aging", seconds(60)..=seconds(7 * 86_400), defaults.aging),
+        merge_premium_percent: count("merge_premium_percent", 0..=100, defaults.merge_premium_percent),
+        caps: Vec::new(),
     };
     section.close();
     settings

@@ -5,6 +5,7 @@
 //! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
 
 mod admin;
+mod caps;
 mod cluster;
 mod duration;
 mod limits;
@@ -181,7 +182,10 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         .map(|section| (section.start(), project::read(section)))
         .collect::<Vec<_>>();
     let policy = request::read(&root);
-    let settings = limits::read(&root);
+    let settings = Settings {
+        caps: caps::read(&root),
+        ..limits::read(&root)
+    };
     let log = log::read(&root);
     let (admin, http) = (admin::read(&root, secrets), admin::read_http(&root));
     let is_alone = root.field("etcd").is_none();

@@ -144,6 +144,27 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// An amount of dollars, in millionths; more than nothing.
+    pub(super) fn micro_dollars(&self, most: u64) -> Option<u64> {
+        let text = match self.value {
+            DeValue::Integer(number) => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            _ => {
+                self.mismatch("an amount of dollars, such as 250 or 99.50");
+                return None;
+            }
+        };
+        let dollars: f64 = text.replace('_', "").parse().unwrap_or(f64::NAN);
+        if dollars >= 0.01 && dollars <= most as f64 {
+            return Some((dollars * 1e6).round() as u64);
+        }
+        self.report(
+            Complaint::new(format!("{text} dollars would let nothing run, or cap nothing"))
+                .hint(format!("give 0.01 to {most}")),
+        );
+        None
+    }
+
     pub(super) fn flag(&self) -> Option<bool> {
         let DeValue::Boolean(flag) = self.value else {
             self.mismatch("true or false");

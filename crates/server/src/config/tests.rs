@@ -93,6 +93,8 @@ refusals! {
     secret_line_without_quotes_is_not_repeated: format!("{TOP}\n[[source]]\ntoken = bkct_hidden\n");
     misspelled_keys: with(SOURCE, "token =", "tokn =").replace("data_dir", "datadir");
     unknown_key_without_a_neighbour: with(PROJECT, "id =", "colour = \"blue\"\nid =");
+    caps_that_cap_nothing: format!("{TOP}{SOURCE}{PROJECT}\n[[cap]]\nname = \"a\"\n[[cap]]\nname = \"a\"\nvcpus = 0\n[[cap]]\nvcpus = 5\npipelines = [\"My Pipeline\", \"\"]\n[[cap]]\nname = \"b\"\npipelines = []\ndollars_per_day = 0\n[[cap]]\nname = \"c\"\ndolars_per_day = 5.5\n");
+    twin_caps: format!("{TOP}{SOURCE}{PROJECT}\n[[cap]]\nname = \"a\"\nvcpus = 1\n[[cap]]\nname = \"a\"\nvcpus = 2\n");
     unknown_section: format!("{TOP}{SOURCE}{PROJECT}\n[limit]\nboot_timeout = \"5m\"\n");
     wrong_kinds_of_values: with(SOURCE, "queues = [\"gust\"]", "queues = \"gust\"\nendpoint = 5\nagent_token_fallback = \"yes\"");
     literal_secret: with(SOURCE, "{ env = \"BUILDKITE_AGENT_TOKEN\" }", "\"bkct_hidden\"");
@@ -223,6 +225,21 @@ fn literal_secrets_are_taken_where_they_are_allowed() {
 }
 
 #[test]
+fn caps_are_read_in_whole_dollars_and_parts_of_them() {
+    let text = "[[cap]]\nname = \"ml\"\npipelines = [\"ml-*\"]\nvcpus = 512\ndollars_per_day = 99.5\n";
+    let caps = parse(&format!("{TOP}{SOURCE}{PROJECT}{text}"))
+        .unwrap()
+        .settings
+        .caps;
+    assert_eq!(caps.len(), 1);
+    assert_eq!(
+        (caps[0].vcpus, caps[0].micro_usd_per_day),
+        (Some(512), Some(99_500_000))
+    );
+    assert!(caps[0].covers("ml-train") && !caps[0].covers("web"));
+}
+
+#[test]
 fn the_decided_hash_follows_decisions_and_nothing_else() {
     let base = format!("{TOP}{SOURCE}{PROJECT}");
     let hash = |text: &str| parse(text).unwrap().decided_hash();
@@ -230,6 +247,8 @@ fn the_decided_hash_follows_decisions_and_nothing_else() {
         format!("replica = \"b\"\nlisten = \"127.0.0.1:9\"\n{base}\n[log]\nfilter = \"debug\"\n"),
         base.replace("/var/lib/gust", "/srv/gust"),
         with(SOURCE, "env = \"BUILDKITE_AGENT_TOKEN\"", "file = \"token\""),
+        // At their defaults, as builds that do not know them have them.
+        format!("{base}\n[limits]\naging = \"30m\"\nmerge_premium_percent = 0\n"),
         base.clone(),
     ];
     for text in &same {
@@ -239,6 +258,7 @@ fn the_decided_hash_follows_decisions_and_nothing_else() {
         base.replace("[\"gust\"]", "[\"gust\", \"big\"]"),
         base.replace("us-central1", "us-east1"),
         format!("{base}\n[limits]\npatience = 4\n"),
+        format!("{base}\n[[cap]]\nname = \"ml\"\nvcpus = 8\n"),
         format!("{base}\n[policy]\nmax_run = \"1h\"\n"),
     ];
     for text in &other {

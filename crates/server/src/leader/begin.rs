@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use gust_core::{
     evolve::Step,
+    flow::Flow,
     ids::Term,
+    memory::Memory,
     ports::{CommitPhase, Store},
     records::{Book, Change, Format, Unreadable},
     time::Timestamp,
@@ -88,7 +90,8 @@ pub(super) fn start(
         reserving: Default::default(),
         paused: Default::default(),
         shards: shards.collect(),
-        holds: BTreeMap::new(),
+        memory: Memory::default(),
+        flow: Flow::default(),
         bulk_calls: Default::default(),
         registered: Default::default(),
         listed: Default::default(),

@@ -86,13 +86,17 @@ impl Leader {
             }
             let ours = promised.shards.remove(name).unwrap_or_default();
             let view = ShardView {
-                ledger: Ledger::over(&state.quotas, ours),
+                ledger: Ledger::over(&state.quotas, ours).taught(self.memory.exhausted.of(name, false), now),
                 // Each list is looked at once: what it says is acted upon or not.
                 inventory: state.inventory.take(),
             };
             if let Some(wide) = &state.wide_quotas {
                 let ours = promised.projects.get(&name.project).cloned().unwrap_or_default();
-                projects.insert(name.project.clone(), Ledger::over(wide, ours));
+                let lessons = self.memory.exhausted.of(name, true);
+                projects.insert(
+                    name.project.clone(),
+                    Ledger::over(wide, ours).taught(lessons, now),
+                );
             }
             shards.insert(name.clone(), view);
         }
@@ -117,7 +121,8 @@ impl Leader {
             paused: &self.paused,
             shards: &derived.shards,
             project_ledgers: &derived.projects,
-            holds: &self.holds,
+            memory: &self.memory,
+            flow: &self.flow,
             recent_bulk: &derived.recent_bulk,
         }
     }

@@ -15,7 +15,11 @@ impl Leader {
     pub(super) fn on_claim(&mut self, proof: &Proof, reply: oneshot::Sender<ClaimReply>) {
         let mut queue = match self.claims.take() {
             Some(queue) => queue,
-            None => Queue::new(&self.views(), &self.paused),
+            None => Queue::new(
+                &self.views(),
+                &self.paused,
+                (self.now(), self.parts.settings.aging),
+            ),
         };
         let accepted = |job: &gust_core::ids::JobRef| {
             self.known

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use gust_core::{
     evolve::{self, Settlement},
     ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
+    memory::{Outcomes, Pool},
     ports::{Capacity, Command, Event, Instance, MemberFate, Quota, RefusalClass},
-    quota::View,
-    records::{BatchRecord, MachinePhase, MachineRecord},
-    snapshot::{Hold, HoldKey},
+    quota::{Footprint, Metric, View},
+    records::{BatchRecord, DeleteCause, MachinePhase, MachineRecord},
+    shape::ProvisioningModel,
     time::Timestamp,
 };
 use tracing::{info, warn};
@@ -66,7 +67,7 @@ impl Leader {
                 warn!(gust.machine = %name, class = class.as_str(), message, "Google did not create a machine");
             }
         }
-        self.settle(settlement, now);
+        self.settle(batch, settlement, now);
     }
 
     fn on_refused(&mut self, batch: BatchId, class: &RefusalClass, message: &str) {
@@ -82,28 +83,84 @@ impl Leader {
         );
         let now = self.now();
         let settlement = evolve::refused(&self.book, batch, class, message, now);
-        self.settle(settlement, now);
+        self.settle(batch, settlement, now);
     }
 
-    fn settle(&mut self, settlement: Option<Settlement>, now: Timestamp) {
+    fn settle(&mut self, batch: BatchId, settlement: Option<Settlement>, now: Timestamp) {
         let Some(settlement) = settlement else { return };
+        let record = self.book.batches().get(&batch).cloned();
         self.step(settlement.step);
-        for (key, class) in settlement.holds {
-            self.hold(key, class, now);
+        if let Some(record) = record {
+            self.learn(&record, &settlement.outcomes, now);
         }
         for name in settlement.delete {
             self.command_delete(&name);
         }
     }
 
-    fn hold(&mut self, key: HoldKey, class: RefusalClass, now: Timestamp) {
-        // A rate refusal passes with the minute's window at the latest; nothing else is known of it.
-        let until = now.after(self.parts.settings.hold);
-        if matches!(class, RefusalClass::Quota { .. }) {
-            let shard = key.shard.clone();
+    /// Remembers what became of a batch. Its records are off the promises by now.
+    fn learn(&mut self, batch: &BatchRecord, outcomes: &Outcomes, now: Timestamp) {
+        let shard = batch.shard();
+        let is_quota = |class: &RefusalClass| matches!(class, RefusalClass::Quota { .. });
+        let mut promised = Promised::default();
+        if outcomes.refusals.iter().any(is_quota) {
+            promised = self.promised();
             self.command(&shard, Command::Look { shard: shard.clone() });
         }
-        self.holds.insert(key, Hold { until, class });
+        let sum = |metric: &Metric| {
+            let sums = if metric.is_project_wide() {
+                promised.projects.get(&shard.project)
+            } else {
+                promised.shards.get(&shard)
+            };
+            sums.and_then(|sums| sums.get(metric)).copied().unwrap_or(0)
+        };
+        let usage = self.usage(&Footprint::from(&batch.shape));
+        let times = (now, self.parts.settings.hold);
+        self.memory.learn(batch, outcomes, &usage, sum, times);
+        if outcomes.refusals.contains(&RefusalClass::Preempted) {
+            for zone in batch.zones() {
+                let pool = Pool::of(&batch.shape, zone);
+                let alive = self.alive(&pool);
+                self.memory.reclaimed(pool, alive, now, self.parts.settings.hold);
+            }
+        }
+    }
+
+    /// A Spot machine is gone that nobody sent away: Google took it back.
+    fn note_reclaim(&mut self, machine: &MachineRecord, now: Timestamp) {
+        let (Some(footprint), Some(zone)) = (&machine.footprint, &machine.zone) else {
+            return;
+        };
+        let unasked = match &machine.phase {
+            MachinePhase::Booting | MachinePhase::Claimed(_) => true,
+            MachinePhase::Deleting { cause, .. } => *cause == DeleteCause::Stopped,
+        };
+        if footprint.model != ProvisioningModel::Spot || !unasked {
+            return;
+        }
+        let pool = Pool {
+            project: footprint.shard.project.clone(),
+            zone: zone.clone(),
+            family: footprint.family.clone(),
+            model: footprint.model,
+        };
+        let alive = self
+            .alive(&pool)
+            .saturating_sub(usize::from(!machine.is_deleting()));
+        self.memory.reclaimed(pool, alive, now, self.parts.settings.hold);
+    }
+
+    /// Machines of a pool that are to live on.
+    fn alive(&self, pool: &Pool) -> usize {
+        let same = |machine: &&MachineRecord| {
+            let theirs = machine.footprint.as_ref();
+            machine.zone.as_ref() == Some(&pool.zone)
+                && theirs.is_some_and(|it| it.model == pool.model && it.family == pool.family)
+                && machine.shard.project == pool.project
+                && !machine.is_deleting()
+        };
+        self.book.machines().values().filter(same).count()
     }
 
     fn command(&mut self, shard: &Shard, command: Command) {
@@ -160,9 +217,11 @@ impl Leader {
         } else {
             warn!(gust.machine = %name, phase = phase_word(&machine.phase), "machine vanished");
         }
+        let (machine, now) = (machine.clone(), self.now());
         self.look_again(name);
-        if let Some(step) = evolve::gone(&self.book, name) {
+        if let Some(step) = evolve::gone(&self.book, name, now) {
             self.step(step);
+            self.note_reclaim(&machine, now);
         }
     }
 

@@ -34,7 +34,7 @@ impl Leader {
             }
             decision = self.decide();
         }
-        self.holds.retain(|_, hold| hold.until > now);
+        self.memory.forget(now);
         debug!(
             gust.term = self.term.0,
             actions = decision.actions.len(),

@@ -9,11 +9,13 @@ use std::{
 use gust_core::{
     claim::Queue,
     evolve::Step,
+    flow::Flow,
     ids::{BatchId, JobId, JobRef, MachineName, ProjectId, QueueKey, ReplicaId, Shard, SourceName, Term},
+    memory::Memory,
     ports::{Instance, Notification, Roster},
     quota::{Footprint, Usage, View},
     records::{Book, Change},
-    snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen},
+    snapshot::{Backlog, JobView, Planned, Seen},
     time::Timestamp,
 };
 use tokio::{
@@ -95,7 +97,10 @@ pub(super) struct Leader {
     pub reserving: BTreeSet<JobRef>,
     pub paused: BTreeSet<(SourceName, QueueKey)>,
     pub shards: BTreeMap<Shard, ShardState>,
-    pub holds: BTreeMap<HoldKey, Hold>,
+    /// What Google refused lately.
+    pub memory: Memory,
+    /// How fast quotas come back.
+    pub flow: Flow,
     pub bulk_calls: VecDeque<(Timestamp, ProjectId)>,
     pub registered: BTreeSet<SourceName>,
     /// Queues that were listed since we lead.
@@ -148,6 +153,7 @@ impl Leader {
     /// Applies a step to memory and puts it into the next commit.
     pub fn step(&mut self, step: Step) {
         self.feed.note(&step);
+        self.count_freed(&step);
         for change in &step.changes {
             self.book.apply(change);
             match change {
@@ -175,6 +181,7 @@ impl Leader {
                 Change::PutBatch(_)
                 | Change::PutHistory(_)
                 | Change::PutSpent(_)
+                | Change::PutSpend(_)
                 | Change::RemoveSpent(_)
                 | Change::PutOrders(_)
                 | Change::PutFormat(_) => {}
@@ -182,6 +189,31 @@ impl Leader {
         }
         self.claims = None;
         self.steps.push(step);
+    }
+
+    /// What machines give back that are gone.
+    fn count_freed(&mut self, step: &Step) {
+        let now = self.now();
+        for change in &step.changes {
+            let Change::RemoveMachine(name) = change else {
+                continue;
+            };
+            let machine = self.book.machines().get(name);
+            if let Some(footprint) = machine.and_then(|machine| machine.footprint.clone()) {
+                let usage = self.usage(&footprint);
+                self.flow.freed(&footprint.shard, &usage, now);
+            }
+        }
+    }
+
+    /// What a machine of this footprint uses.
+    pub fn usage(&mut self, footprint: &Footprint) -> Usage {
+        let known = self.usages.get(footprint).cloned();
+        known.unwrap_or_else(|| {
+            let usage = self.parts.planner.usage(footprint);
+            self.usages.insert(footprint.clone(), usage.clone());
+            usage
+        })
     }
 
     /// A batch is settled: its machines came to be just now, however long ago some of them were given up.

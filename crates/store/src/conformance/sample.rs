@@ -92,6 +92,7 @@ pub fn batch(n: u32) -> BatchRecord {
             name,
             job: job_ref(n),
             attempt: 1,
+            request_key: None,
         }],
     }
 }

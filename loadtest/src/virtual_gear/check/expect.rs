@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use gust_core::quota::{Footprint, Usage};
+use gust_core::{
+    cap::Cap,
+    quota::{Footprint, Usage},
+};
 
 /// A quota of the world, as Google would show it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub struct Expectations {
     pub usage: UsageOf,
     /// Quotas at the start; changes are told to [`super::Checker::limit`].
     pub limits: Vec<Limit>,
+    /// What pipelines may use at most.
+    pub caps: Vec<Cap>,
     /// Machines of one job that may fail for one cause.
     pub patience: u32,
     /// Bulk operations running at a time in a project.
@@ -64,6 +69,7 @@ impl Expectations {
             impossible: BTreeSet::new(),
             usage: Box::new(usage),
             limits: Vec::new(),
+            caps: Vec::new(),
             patience: 3,
             bulk_slots: 10,
             bulk_per_second: 20,

@@ -20,6 +20,7 @@ impl Checker {
     pub(super) fn after_commit(&mut self, at: Duration, revision: u64, changes: &[Change]) {
         self.quota_after(at, changes);
         self.rank_after(at, revision, changes);
+        self.caps_after(at, changes);
     }
 
     /// Everything that was expected has ended: no job is open, no machine and no record is left. The run need

@@ -86,6 +86,7 @@ impl Checker {
             | Change::RemoveMachine(_)
             | Change::PutHistory(_)
             | Change::PutSpent(_)
+            | Change::PutSpend(_)
             | Change::RemoveSpent(_)
             | Change::PutOrders(_)
             | Change::PutFormat(_) => {}

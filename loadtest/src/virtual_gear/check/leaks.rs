@@ -42,6 +42,7 @@ impl Checker {
             | Change::RemoveBatch(_)
             | Change::PutHistory(_)
             | Change::PutSpent(_)
+            | Change::PutSpend(_)
             | Change::RemoveSpent(_)
             | Change::PutOrders(_)
             | Change::PutFormat(_) => {}

@@ -11,6 +11,7 @@
 
 mod callers;
 mod calm;
+mod caps;
 mod expect;
 mod feed;
 mod finish;

@@ -72,6 +72,8 @@ fn broken(orders: &Orders, batch: &BatchRecord) -> Option<String> {
         Call::Bulk => None,
     };
     let mut zones = batch.shape.zones.iter().chain(single);
-    let closed: Option<&Zone> = zones.find(|zone| orders.closes_zone(zone));
+    let family = &batch.shape.family;
+    let closed: Option<&Zone> =
+        zones.find(|zone| orders.closes_zone(zone) || orders.closes_family(family, zone));
     closed.map(|zone| format!("the operator closed {zone}"))
 }

@@ -41,7 +41,9 @@ impl Checker {
             }
         }
         for (rules, (priority, low, batch)) in lowest {
-            let passed = self.passed_over(at, revision, rules, priority);
+            let mut passed = self.passed_over(at, revision, rules, priority);
+            // One vCPU more or less of its own request is the other's, too: they have the same tags.
+            passed.retain(|ix| !self.is_capped(self.seen[*ix].id, batch.shape.cpus));
             let Some(high) = passed.first().copied() else {
                 continue;
             };

@@ -368,6 +368,7 @@ pub(super) fn kind_told(detail: &str) -> Option<Kind> {
     let waits = detail.starts_with("waiting for ");
     match () {
         () if waits && detail.contains(": another replica ") => Some(Kind::Unowned),
+        () if detail.starts_with("waiting for cap ") => Some(Kind::Capped),
         () if waits && detail.contains(" used") => Some(Kind::Quota),
         () if waits && detail.contains(": refused by Google (") => Some(Kind::Held),
         () => None,

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet, time::Dura
 
 use gust_core::{
     ids::{JobRef, MachineName},
-    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders},
+    records::{Book, Change, Format, JobPhase, Key, MachinePhase, MachineRecord, Orders, SpendRecord},
 };
 
 use super::super::cover::State;
@@ -28,6 +28,8 @@ pub(super) struct Store {
     pub uncovered: BTreeMap<u32, BTreeSet<(Reverse<i64>, JobIx)>>,
     /// When orders changed last, and what they were before.
     pub ordered: Option<(Duration, Orders)>,
+    /// What each pipeline spent, as it was written last.
+    pub spend: BTreeMap<String, SpendRecord>,
 }
 
 impl Store {
@@ -65,6 +67,7 @@ fn change(key: &str, value: Option<&[u8]>) -> Result<Option<Change>, String> {
             Some(Change::PutMachine(serde_json::from_slice(value).map_err(said)?))
         }
         (Key::Machine(name), None) => Some(Change::RemoveMachine(name)),
+        (Key::Spend(_), Some(value)) => Some(Change::PutSpend(serde_json::from_slice(value).map_err(said)?)),
         (Key::Spent(_), Some(value)) => Some(Change::PutSpent(serde_json::from_slice(value).map_err(said)?)),
         (Key::Spent(job), None) => Some(Change::RemoveSpent(job)),
         (Key::Operator(name), Some(value)) if name == Orders::NAME => {
@@ -73,7 +76,7 @@ fn change(key: &str, value: Option<&[u8]>) -> Result<Option<Change>, String> {
         (Key::Operator(name), Some(value)) if name == Format::NAME => {
             Some(Change::PutFormat(serde_json::from_slice(value).map_err(said)?))
         }
-        (Key::History(_) | Key::Operator(_), _) => None,
+        (Key::History(_) | Key::Operator(_), _) | (Key::Spend(_), None) => None,
     })
 }
 
@@ -110,6 +113,7 @@ impl Checker {
         }
         self.leader_written(at, commit, leader);
         self.orders_obeyed(at, &changes);
+        self.spend_kept(at, &changes);
         self.owner_has_looked(at, commit.term, &changes);
         let touched = self.apply(at, commit.revision, &changes);
         for change in &changes {
@@ -194,6 +198,7 @@ impl Checker {
                 Change::PutOrders(_) => self.store.ordered = Some((at, self.store.book.orders().clone())),
                 Change::PutHistory(_)
                 | Change::PutSpent(_)
+                | Change::PutSpend(_)
                 | Change::RemoveSpent(_)
                 | Change::PutFormat(_) => {}
             }

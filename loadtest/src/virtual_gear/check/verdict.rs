@@ -28,10 +28,12 @@ pub enum Invariant {
     Liveness = 10,
     /// Nothing is made where the operator closed it.
     Orders = 11,
+    /// Nothing is made beyond a cap of the operator's, and spend is never forgotten.
+    Caps = 12,
 }
 
 impl Invariant {
-    /// Its number in the design; 10 is liveness, 11 the operator's orders.
+    /// Its number in the design; 10 is liveness, 11 the operator's orders, 12 its caps.
     pub fn number(self) -> u8 {
         self as u8
     }

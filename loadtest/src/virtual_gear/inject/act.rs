@@ -56,7 +56,7 @@ impl Injector {
                 self.pause(index, *lasting_ms);
                 None
             }
-            Act::OperatorPause { .. } | Act::OperatorCordon { .. } => {
+            Act::OperatorPause { .. } | Act::OperatorCordon { .. } | Act::OperatorCordonFamily { .. } => {
                 self.operate(act, None, attackers);
                 None
             }

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use gust_core::{ids::JobId, records::Place};
+use gust_core::{
+    ids::{JobId, Zone},
+    records::Place,
+};
 use gust_server::leader::{Handle, Ordered};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -56,6 +59,17 @@ impl Injector {
                     },
                     _,
                 ) => cordon(&doors, (region, zone), drain, lasting_ms).await,
+                (
+                    Act::OperatorCordonFamily {
+                        family,
+                        zone,
+                        lasting_ms,
+                    },
+                    _,
+                ) => {
+                    let zone = zone.as_deref().map(Zone::new);
+                    close(&doors, Place::Family { family, zone }, false, lasting_ms).await;
+                }
                 (Act::OperatorCancel { .. }, Some(job)) => cancel(&doors, JobId(job)).await,
                 _ => {}
             }
@@ -85,6 +99,10 @@ async fn cordon(doors: &Doors, (region, zone): (usize, Option<usize>), drain: bo
         }
         sleep(AGAIN).await;
     };
+    close(doors, place, drain, lasting_ms).await;
+}
+
+async fn close(doors: &Doors, place: Place, drain: bool, lasting_ms: u64) {
     while leader(doors)
         .await
         .cordon(place.clone(), drain, ordered())

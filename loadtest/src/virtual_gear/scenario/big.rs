@@ -58,6 +58,7 @@ impl Scenario {
             },
             builds,
             acts: Vec::new(),
+            caps: Vec::new(),
             faults: Vec::new(),
         })
     }

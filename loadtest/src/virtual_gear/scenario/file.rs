@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use gust_core::cap::Cap;
 use serde::de::DeserializeOwned;
 use strum::{VariantArray as _, VariantNames as _};
 use toml::{Table, Value};
@@ -13,7 +14,7 @@ use super::{
     check::{Bad, Problem, hint_in, unknown},
 };
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "seed",
     "profile",
     "replicas",
@@ -24,6 +25,7 @@ const FIELDS: [&str; 10] = [
     "builds",
     "acts",
     "faults",
+    "caps",
 ];
 
 /// Fields that may be negative.
@@ -98,6 +100,9 @@ impl Reader {
         let faults = self.list(&mut table, "faults", |reader, path, value| {
             reader.planned(path, value, "fault", &names)
         });
+        let caps = self.list(&mut table, "caps", |reader, path, value| {
+            reader.value::<Cap>(path, value)
+        });
         Some(Scenario {
             seed: seed?,
             profile: profile?,
@@ -109,6 +114,7 @@ impl Reader {
             builds: builds?,
             acts: acts?,
             faults: faults?,
+            caps: caps?,
         })
     }
 

@@ -17,6 +17,7 @@ mod who;
 
 use std::time::Duration;
 
+use gust_core::cap::Cap;
 use gust_fakes::limits::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Planned<What>>,
+    /// What the operator lets pipelines use at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caps: Vec<Cap>,
 }
 
 /// Limits: a built-in set, and what differs.
@@ -127,6 +131,13 @@ pub enum Act {
         zone: Option<usize>,
         #[serde(default)]
         drain: bool,
+        lasting_ms: u64,
+    },
+    /// Takes a family out of service for a while, in one zone or everywhere.
+    OperatorCordonFamily {
+        family: String,
+        #[serde(default)]
+        zone: Option<String>,
         lasting_ms: u64,
     },
     /// Cancels a job of a step in gust, if it waits.

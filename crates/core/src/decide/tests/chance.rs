@@ -6,7 +6,10 @@ use proptest::{
 };
 
 use super::{events::STOCKOUT, world::World};
-use crate::ports::{JobState, RefusalClass};
+use crate::{
+    cap::Cap,
+    ports::{JobState, RefusalClass},
+};
 
 /// The regions of every world.
 pub(super) const REGIONS: [&str; 2] = ["r1", "r2"];
@@ -21,22 +24,35 @@ pub(super) struct Setup {
     slots: u32,
     per_second: u32,
     singles: usize,
+    /// vCPUs that pipeline `two` may use, of one each.
+    cap: Option<u64>,
 }
 
 pub(super) fn setup() -> impl Strategy<Value = Setup> {
     let kinds = prop::collection::vec((1..4_u64, 0..3_u64, 0..4_u64), 3);
     let plans = prop::collection::vec(prop::collection::vec((0..3_usize, 0..2_usize), 1..4), 3);
     let limits = [(); 4].map(|()| (0..14_u64, 0..4_u64));
-    (kinds, plans, limits, 0..3_u32, 1..3_u32, 0..4_usize).prop_map(
-        |(kinds, plans, limits, slots, per_second, singles)| Setup {
+    let cap = prop::option::weighted(0.3, 0..5_u64);
+    (kinds, plans, limits, 0..3_u32, 1..3_u32, 0..4_usize, cap).prop_map(
+        |(kinds, plans, limits, slots, per_second, singles, cap)| Setup {
             kinds,
             plans,
             limits,
             slots,
             per_second,
             singles,
+            cap,
         },
     )
+}
+
+fn cap(vcpus: u64) -> Cap {
+    Cap {
+        name: "two".to_owned(),
+        pipelines: vec!["tw*".to_owned()],
+        vcpus: Some(vcpus),
+        micro_usd_per_day: None,
+    }
 }
 
 impl Setup {
@@ -69,6 +85,7 @@ impl Setup {
         world.settings.bulk_per_second = self.per_second;
         world.settings.singles = self.singles;
         world.settings.patience = 2;
+        world.settings.caps = self.cap.iter().map(|vcpus| cap(*vcpus)).collect();
         world
     }
 }
@@ -128,7 +145,23 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         JobState::Over("expired".into()),
         JobState::Unknown("new".into()),
     ]);
-    let class = prop::sample::select(vec![STOCKOUT, RefusalClass::Rate, RefusalClass::Denied]);
+    let class = prop::sample::select(vec![
+        STOCKOUT,
+        RefusalClass::Stockout {
+            zone: Some("r1-a".into()),
+        },
+        RefusalClass::Quota {
+            metric: "CPUS".to_owned(),
+            limit: Some(9),
+        },
+        RefusalClass::Quota {
+            metric: "unknown".to_owned(),
+            limit: None,
+        },
+        RefusalClass::Addresses,
+        RefusalClass::Rate,
+        RefusalClass::Denied,
+    ]);
     let index = any::<Index>;
     prop_oneof![
         8 => (0..4_usize, -1..2_i64, prop::bool::weighted(0.2), any::<bool>())

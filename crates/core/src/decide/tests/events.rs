@@ -9,8 +9,8 @@ use crate::{
     evolve,
     ids::{BatchId, JobRef, Zone},
     ports::{MemberFate, RefusalClass},
+    quota::{Footprint, Metric},
     records::{BatchRecord, KeyHash},
-    snapshot::Hold,
 };
 
 /// A refusal for lack of machines.
@@ -56,14 +56,18 @@ impl World {
             .map(|m| (m.name.clone(), fate(&say::name(&m.name))))
             .collect();
         let settlement = evolve::settled(&self.book, batch, &fates, self.now).expect("an open batch");
+        let record = self.book.batches()[&batch].clone();
         self.step(settlement.step);
-        let until = self.now.after(self.settings.hold);
-        self.holds.extend(
-            settlement
-                .holds
-                .into_iter()
-                .map(|(key, class)| (key, Hold { until, class })),
-        );
+        let region = &record.shape.region;
+        let sums = [self.promised(Some(region)), self.promised(None)];
+        let promised = |metric: &Metric| {
+            let sum = &sums[usize::from(metric.is_project_wide())];
+            sum.get(metric).copied().unwrap_or(0)
+        };
+        let usage = self.usage(&Footprint::from(&record.shape));
+        let times = (self.now, self.settings.hold);
+        self.memory
+            .learn(&record, &settlement.outcomes, &usage, promised, times);
         settlement.delete.iter().map(say::name).collect()
     }
 
@@ -96,7 +100,7 @@ impl World {
 
     /// Presents a proof.
     pub fn present(&mut self, proof: &Proof) -> String {
-        let mut queue = Queue::new(&self.views(), &self.paused);
+        let mut queue = Queue::new(&self.views(), &self.paused, (self.now, self.settings.aging));
         let known = &self.known;
         let accepted = |job: &JobRef| {
             known[job]
@@ -142,7 +146,7 @@ impl World {
             seen.state = None;
             seen.missing = seen.missing.max(1);
         }
-        evolve::gone(&self.book, &name)
+        evolve::gone(&self.book, &name, self.now)
             .map(|step| self.step(step))
             .is_some()
     }

@@ -224,7 +224,7 @@ fn a_permanent_refusal_by_google_finishes_the_job_after_some_tries() {
         decision[0].starts_with("refuse 1: gust gave up: 3 machines were refused by Google"),
         "{decision:?}"
     );
-    assert!(world.holds.is_empty(), "nothing to wait for");
+    assert!(world.memory.holds.is_empty(), "nothing to wait for");
 }
 
 #[test]

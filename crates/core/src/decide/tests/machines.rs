@@ -416,9 +416,10 @@ fn a_batch_of_mixed_fates_leaves_each_job_with_its_own() {
     assert_eq!(
         world.pass(),
         [
+            "create bulk small in r1: m2.2 m3.2",
             "1: booting m1.1",
-            "2: held small in r1: stockout, 31 s, line 1",
-            "3: held small in r1: stockout, 31 s, line 2",
+            "2: creating small in r1",
+            "3: creating small in r1",
         ]
     );
 }

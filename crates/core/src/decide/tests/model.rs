@@ -7,13 +7,14 @@ use std::{
 
 use super::world::World;
 use crate::{
+    cap::Cap,
     decide::{Action, Decision},
     ids::{BatchId, JobRef, MachineName, MachineTypeName, Region},
+    memory::{Gate, HoldKey, Pool},
     plan::{Choice, Plan},
     quota::{Footprint, Metric},
     reason::Kind,
     records::{BatchRecord, Book, JobPhase, MachinePhase},
-    snapshot::HoldKey,
 };
 
 /// What is left of each quota, by region or, without one, for the project.
@@ -27,10 +28,13 @@ pub(super) fn left(world: &World) -> Left {
     let mut left = Left::new();
     for ((region, metric), (limit, foreign)) in &world.quotas {
         let promised = world.promised(region.as_ref()).get(metric).copied().unwrap_or(0);
-        left.insert(
-            (region.clone(), metric.clone()),
-            limit.saturating_sub(*foreign).saturating_sub(promised),
-        );
+        let shard = super::world::shard(region.as_ref().map_or("r1", Region::as_str));
+        let mut lessons = world.memory.exhausted.of(&shard, region.is_none());
+        let lesson = lessons.find(|(refused, _)| *refused == metric);
+        let most = lesson.and_then(|(_, lesson)| (lesson.until > world.now).then_some(lesson.ceiling));
+        let shown = limit.saturating_sub(*foreign).saturating_sub(promised);
+        let most = most.map_or(u64::MAX, |most| most.saturating_sub(promised));
+        left.insert((region.clone(), metric.clone()), shown.min(most));
     }
     left
 }
@@ -46,16 +50,42 @@ pub(super) fn fits(left: &Left, choice: &Choice) -> bool {
     keys(choice).all(|(key, amount)| left.get(&key).is_none_or(|left| *left >= amount))
 }
 
+/// How a choice may be asked for: as often as one likes, or once, as it is being found out whether these pools have
+/// machines again.
+enum Way {
+    Open,
+    Once(Vec<Pool>),
+}
+
+fn way(world: &World, choice: &Choice, probed: &BTreeSet<Pool>) -> Option<Way> {
+    let (orders, memory, shape) = (world.book.orders(), &world.memory, &choice.shape);
+    let held = HoldKey::of(shape);
+    let held = held.iter().filter_map(|key| memory.holds.get(key));
+    if orders.closes(&choice.shard) || held.into_iter().any(|hold| hold.until > world.now) {
+        return None;
+    }
+    let mut pools = Vec::new();
+    for zone in shape.zones.iter().filter(|zone| !orders.closes_zone(zone)) {
+        let pool = Pool::of(shape, zone);
+        match memory.stockouts.gate(&pool, shape.cpus, world.now) {
+            Gate::Open => return Some(Way::Open),
+            Gate::Shut { .. } => {}
+            Gate::HalfOpen { since } => {
+                let tries = |batch: &BatchRecord| {
+                    let theirs = &batch.shape;
+                    batch.created_at >= since && theirs.family == shape.family && batch.zones().contains(zone)
+                };
+                if !probed.contains(&pool) && !world.book.batches().values().any(tries) {
+                    pools.push(pool);
+                }
+            }
+        }
+    }
+    (!pools.is_empty()).then_some(Way::Once(pools))
+}
+
 fn is_open(world: &World, choice: &Choice) -> bool {
-    let key = HoldKey {
-        shard: choice.shard.clone(),
-        machine_type: choice.shape.machine_type.clone(),
-        model: choice.shape.model,
-    };
-    let orders = world.book.orders();
-    !orders.closes(&choice.shard)
-        && choice.shape.zones.iter().any(|zone| !orders.closes_zone(zone))
-        && world.holds.get(&key).is_none_or(|hold| hold.until <= world.now)
+    matches!(way(world, choice, &BTreeSet::new()), Some(Way::Open))
 }
 
 fn plan<'a>(world: &'a World, job: &JobRef) -> &'a Plan {
@@ -71,14 +101,58 @@ fn choice<'a>(world: &'a World, job: &JobRef, spot: &Spot) -> &'a Choice {
         .expect("placed where its plan says")
 }
 
-/// Jobs from the most urgent on.
+/// Jobs from the most urgent on: one after the other is picked, of those that wait too long first, then of the pipeline
+/// that has least.
 pub(super) fn ranked(world: &World, jobs: impl IntoIterator<Item = JobRef>) -> Vec<JobRef> {
+    let facts = |job: &JobRef| &world.book.jobs()[job].facts;
+    let mut shares: BTreeMap<&str, u64> = BTreeMap::new();
+    for record in world.book.jobs().values() {
+        if matches!(record.phase, JobPhase::Claimed { .. }) {
+            *shares.entry(&record.facts.pipeline).or_default() += 1; // Machines of these worlds have a vCPU each.
+        }
+    }
     let mut jobs: Vec<JobRef> = jobs.into_iter().collect();
-    jobs.sort_by_key(|job| {
-        let facts = &world.book.jobs()[job].facts;
-        (Reverse(facts.priority), facts.runnable_at, job.clone())
-    });
-    jobs
+    let mut ranked = Vec::new();
+    while !jobs.is_empty() {
+        let next = jobs.iter().enumerate().min_by_key(|(_, job)| {
+            let facts = facts(job);
+            let patient = world.now.since(facts.runnable_at) < world.settings.aging;
+            let share = shares.get(&*facts.pipeline).copied().unwrap_or(0);
+            let turn = if patient { share } else { 0 };
+            (
+                Reverse(facts.priority),
+                patient,
+                turn,
+                facts.runnable_at,
+                (*job).clone(),
+            )
+        });
+        let at = next.expect("not empty").0;
+        *shares.entry(&facts(&jobs[at]).pipeline).or_default() += 1;
+        ranked.push(jobs.remove(at));
+    }
+    ranked
+}
+
+/// What a decision says of jobs that stand in line.
+const IN_LINE: [Kind; 9] = [
+    Kind::Creating,
+    Kind::Booting,
+    Kind::Quota,
+    Kind::Capped,
+    Kind::Held,
+    Kind::Slot,
+    Kind::Cordoned,
+    Kind::Stopped,
+    Kind::Unowned,
+];
+
+/// Those of the jobs a decision speaks of that are chosen, from the most urgent on. Who has a machine coming stands in
+/// line, too.
+pub(super) fn in_line(world: &World, decision: &Decision, chosen: &BTreeSet<JobRef>) -> Vec<JobRef> {
+    let mut line = ranked(world, with_kind(decision, &IN_LINE));
+    line.retain(|job| chosen.contains(job));
+    line
 }
 
 /// Where a decision creates machines, by the job they are made for.
@@ -111,11 +185,16 @@ pub(super) fn with_kind(decision: &Decision, kinds: &[Kind]) -> BTreeSet<JobRef>
 /// nothing.
 pub(super) fn placed(world: &World, jobs: &[JobRef]) -> BTreeMap<JobRef, Option<Spot>> {
     let mut left = left(world);
+    let mut probed = BTreeSet::new();
     let place = |job: &JobRef| {
-        let choice = plan(world, job)
-            .choices
-            .iter()
-            .find(|choice| is_open(world, choice) && fits(&left, choice))?;
+        let mut choices = plan(world, job).choices.iter();
+        let (choice, way) = choices.find_map(|choice| {
+            let way = way(world, choice, &probed)?;
+            fits(&left, choice).then_some((choice, way))
+        })?;
+        if let Way::Once(pools) = way {
+            probed.extend(pools);
+        }
         for (key, amount) in keys(choice) {
             if let Some(left) = left.get_mut(&key) {
                 *left -= amount;
@@ -130,10 +209,8 @@ pub(super) fn placed(world: &World, jobs: &[JobRef]) -> BTreeMap<JobRef, Option<
 /// A job without a machine and one of lower rank that was given capacity in its stead, if there are such.
 pub(super) fn inversion(world: &World, decision: &Decision) -> Option<(JobRef, JobRef)> {
     let made = created(decision);
-    let order = ranked(
-        world,
-        made.keys().cloned().chain(with_kind(decision, &[Kind::Quota])),
-    );
+    let chosen = made.keys().cloned().chain(with_kind(decision, &[Kind::Quota]));
+    let order = in_line(world, decision, &chosen.collect());
     for (place, job) in order.iter().enumerate() {
         if made.contains_key(job) {
             continue;
@@ -181,9 +258,24 @@ pub(super) fn coming(book: &Book) -> BTreeMap<String, usize> {
             .members
             .iter()
             .filter(|member| !book.machines().contains_key(&member.name));
-        *count.entry(batch.request_key.clone()).or_default() += members.count();
+        for member in members {
+            *count.entry(batch.key_of(member).to_owned()).or_default() += 1;
+        }
     }
     count
+}
+
+/// vCPUs of all machines that are there or asked for, of pipelines that a cap covers.
+pub(super) fn vcpus(book: &Book, cap: &Cap) -> u64 {
+    let theirs = |pipeline: Option<&String>| cap.covers(pipeline.map_or("", String::as_str));
+    let machines = book.machines().values();
+    let there = machines.filter(|machine| theirs(machine.pipeline.as_ref()) && machine.footprint.is_some());
+    let members = book.batches().values().flat_map(|batch| &batch.members);
+    let asked = members.filter(|member| {
+        let job = book.jobs().get(&member.job);
+        !book.machines().contains_key(&member.name) && theirs(job.map(|job| &job.facts.pipeline))
+    });
+    (there.count() + asked.count()) as u64
 }
 
 /// Two machines that hold the claim of one job, if there are such.

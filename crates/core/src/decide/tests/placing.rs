@@ -6,21 +6,24 @@ use super::{
 };
 use crate::{
     ids::MachineTypeName,
+    memory::{Hold, HoldKey},
     ports::{ListedJob, RefusalClass},
     records::Place,
     shape::ProvisioningModel,
-    snapshot::{Backlog, Hold, HoldKey},
+    snapshot::Backlog,
     time::Timestamp,
 };
 
 fn hold(world: &mut World, kind: &str, region: &str, seconds: u64, class: RefusalClass) {
-    let key = HoldKey {
-        shard: shard(region),
-        machine_type: MachineTypeName::from(kind),
-        model: ProvisioningModel::Standard,
-    };
+    let kind = MachineTypeName::from(kind);
+    let key = HoldKey::Type(shard(region), kind, ProvisioningModel::Standard);
     let until = world.now.after(std::time::Duration::from_secs(seconds));
-    world.holds.insert(key, Hold { until, class });
+    let hold = Hold {
+        until,
+        class,
+        times: 1,
+    };
+    world.memory.holds.insert(key, hold);
 }
 
 #[test]

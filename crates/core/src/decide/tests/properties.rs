@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     decide::{Action, Decision, decide},
+    evolve,
     ids::{JobRef, MachineName, Region},
     ports::{InstanceStatus, JobState, MemberFate, RefusalClass},
     reason::{Kind, Reason},
@@ -117,6 +118,7 @@ impl Run {
         let change = |facts: &mut crate::records::JobFacts| {
             facts.priority = priority;
             facts.queue = if queue { "other".into() } else { "main".into() };
+            facts.pipeline = ["one", "two", "two", "three"][n as usize % 4].to_owned();
         };
         let plan = format!("p{plan}"); // The last one does not exist: its jobs are refused.
         if listed {
@@ -158,7 +160,9 @@ impl Run {
     fn claim(&mut self, at: Index, thief: bool) {
         let Some(name) = self.machine(at) else { return };
         let key = if thief { "thief".to_owned() } else { name.clone() };
-        let waiting: Vec<JobRef> = self.claimable(&name);
+        let claimable = self.claimable(&name);
+        let mut line = model::ranked(&self.world, self.waiting());
+        line.retain(|job| claimable.contains(job));
         let before = self.world.book.clone();
         let answer = self.world.claim(&name, &key);
         let full = self.world.name(&name);
@@ -179,7 +183,7 @@ impl Run {
             Some(MachinePhase::Claimed(claim)) => assert_eq!((&claim.job, &claim.key.0), (&given, &key)),
             Some(MachinePhase::Deleting { .. }) => panic!("{name} is being deleted"),
             Some(MachinePhase::Booting) | None => {
-                let first = model::ranked(&self.world, waiting).first().cloned();
+                let first = line.first().cloned();
                 assert_eq!(first, Some(given), "the most urgent one");
             }
         }
@@ -189,14 +193,20 @@ impl Run {
     fn claimable(&self, machine: &str) -> Vec<JobRef> {
         let world = &self.world;
         let name = world.name(machine);
-        let key = world
-            .book
-            .machines()
-            .get(&name)
-            .map(|machine| &machine.request_key);
-        let Some(key) = key.or_else(|| world.book.batch_of(&name).map(|batch| &batch.request_key)) else {
+        let machine = evolve::from_batch(&world.book, &name, world.now);
+        let Some(machine) = world.book.machines().get(&name).cloned().or(machine) else {
             return Vec::new();
         };
+        let key = machine.request_key;
+        let asks = |job: &JobRef| world.known[job].0.as_ref().is_ok_and(|plan| *plan.key == *key);
+        let mut jobs = self.waiting();
+        jobs.retain(asks);
+        jobs
+    }
+
+    // Booked jobs that may be given out.
+    fn waiting(&self) -> Vec<JobRef> {
+        let world = &self.world;
         let jobs = world.book.jobs().values().filter(|record| {
             let (plan, seen) = &world.known[&record.job];
             let state = seen.state.as_ref().map(|(state, _)| state);
@@ -206,7 +216,7 @@ impl Run {
                 None | Some(JobState::Scheduled | JobState::Reserved | JobState::Unknown(_))
             );
             matches!(record.phase, JobPhase::Booked)
-                && plan.as_ref().is_ok_and(|plan| *plan.key == **key)
+                && plan.is_ok()
                 && !world
                     .paused
                     .contains(&(record.job.source.clone(), record.facts.queue.clone()))
@@ -253,12 +263,7 @@ impl Run {
     // Everything that was not recorded is forgotten; the records come from the store.
     fn new_leader(&mut self) {
         let world = &mut self.world;
-        let records = world
-            .store
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice()));
-        world.book = Book::load(records, Format::OURS).expect("what was written can be read");
-        world.holds.clear();
+        world.reload();
         world.backlog.clear();
         let now = world.now;
         for (_, seen) in world.known.values_mut() {
@@ -329,9 +334,12 @@ impl Run {
         }
         self.check_zones(decision);
         let slot = model::with_kind(decision, &[Kind::Slot]);
+        let capped = model::with_kind(decision, &[Kind::Capped]);
+        // Who waits for a slot has taken what it needs besides.
+        self.check_caps(&made.keys().chain(&slot).cloned().collect(), &capped);
         let blocked = model::with_kind(decision, &[Kind::Quota, Kind::Held, Kind::Cordoned]);
         let all = made.keys().chain(&slot).chain(&blocked).cloned();
-        let expected = model::placed(world, &model::ranked(world, all));
+        let expected = model::placed(world, &model::in_line(world, decision, &all.collect()));
         for (job, spot) in expected {
             match spot {
                 None => assert!(blocked.contains(&job), "{} does not fit", say::number(&job)),
@@ -343,12 +351,36 @@ impl Run {
             assert_eq!(model::inversion(world, decision), None);
         }
         for (_, reason) in &decision.reasons {
-            if let Reason::Quota { shortage, line } = reason {
+            if let Reason::Quota { shortage, line, .. } = reason {
                 assert!(
                     shortage.used + shortage.needed > shortage.limit && *line > 0,
                     "{reason}"
                 );
             }
+        }
+    }
+
+    // No machine more than a cap allows, and nobody waits for one that has room.
+    fn check_caps(&self, made: &BTreeSet<JobRef>, capped: &BTreeSet<JobRef>) {
+        let world = &self.world;
+        for cap in &world.settings.caps {
+            let covers = |job: &&JobRef| {
+                let record = world.book.jobs().get(*job);
+                record.is_some_and(|record| cap.covers(&record.facts.pipeline))
+            };
+            let limit = cap.vcpus.expect("these worlds cap vCPUs");
+            let used = model::vcpus(&world.book, cap) + made.iter().filter(covers).count() as u64;
+            let new = made.iter().any(|job| covers(&job));
+            assert!(!new || used <= limit, "{} of {limit} vCPUs", used);
+            let waits = capped.iter().any(|job| covers(&job));
+            assert!(
+                !waits || used >= limit,
+                "{} of {limit} vCPUs, and jobs wait",
+                used
+            );
+        }
+        if world.settings.caps.is_empty() {
+            assert!(capped.is_empty());
         }
     }
 

@@ -86,7 +86,7 @@ fn reason(reason: &Reason) -> String {
     match reason {
         Reason::Creating(placement) => format!("creating {} in {}", placement.machine_type, placement.region),
         Reason::Booting { machine, .. } => format!("booting {}", name(machine)),
-        Reason::Quota { shortage, line } => format!(
+        Reason::Quota { shortage, line, .. } => format!(
             "quota {}{}: {} of {}, needs {}, line {line}",
             shortage.metric,
             shortage
@@ -98,6 +98,7 @@ fn reason(reason: &Reason) -> String {
             shortage.limit,
             shortage.needed
         ),
+        Reason::Capped { cap, line } => format!("capped {}: {}, line {line}", cap.name, cap.what),
         Reason::Held { hold, line } => {
             let (kind, region, class) = (&hold.machine_type, &hold.region, hold.class);
             format!(

@@ -11,18 +11,20 @@ use super::say;
 use crate::{
     decide::{Action, Decision, decide},
     evolve::{self, Step},
+    flow::Flow,
     ids::{
         JobId, JobRef, MachineName, MachineTypeName, ProjectId, QueueKey, Region, Shard, SourceName,
         StackName, Term,
     },
+    memory::Memory,
     plan::{Choice, Plan},
     ports::{CommitPhase, Instance, InstanceStatus, JobState, ListedJob, Quota},
     quota::{Footprint, Ledger, Metric, Usage},
     reason::Placement,
-    records::{Book, Call, Change, Cordon, JobFacts, JobPhase, Order, Orders, Place},
+    records::{Book, Call, Change, Cordon, Format, JobFacts, JobPhase, Order, Orders, Place},
     settings::Settings,
     shape::{Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
-    snapshot::{Backlog, Hold, HoldKey, JobView, Planned, Seen, ShardView, Snapshot},
+    snapshot::{Backlog, JobView, Planned, Seen, ShardView, Snapshot},
     time::Timestamp,
 };
 
@@ -42,7 +44,8 @@ pub(crate) struct World {
     pub paused: BTreeSet<(SourceName, QueueKey)>,
     /// When the leader that decides began.
     pub began: Timestamp,
-    pub holds: BTreeMap<HoldKey, Hold>,
+    pub memory: Memory,
+    pub flow: Flow,
     pub lists: BTreeMap<Shard, (Timestamp, BTreeMap<MachineName, Instance>)>,
     pub recent_bulk: BTreeMap<ProjectId, u32>,
     /// Names ever recorded in a batch.
@@ -65,7 +68,8 @@ impl Default for World {
             backlog: BTreeMap::new(),
             paused: BTreeSet::new(),
             began: Timestamp::default(),
-            holds: BTreeMap::new(),
+            memory: Memory::default(),
+            flow: Flow::default(),
             lists: ["r1", "r2"]
                 .map(|region| (shard(region), (Timestamp(0), BTreeMap::new())))
                 .into(),
@@ -177,6 +181,24 @@ impl World {
                 choices,
             })),
         );
+    }
+
+    /// A plan by its name.
+    pub fn plan_of(&self, plan: &str) -> Planned {
+        self.plans[plan].clone()
+    }
+
+    /// A plan, in the stead of the one of its key.
+    pub fn put_plan(&mut self, plan: Plan) {
+        self.plans.insert(plan.key.to_string(), Ok(Arc::new(plan)));
+    }
+
+    /// Another leader reads the records, and knows nothing else.
+    pub fn reload(&mut self) {
+        let records = self.store.iter();
+        let records = records.map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.book = Book::load(records, Format::OURS).expect("what was written can be read");
+        self.memory = Memory::default();
     }
 
     /// The usual world: plan `small` on machine type `small` in `r1`, one `CPUS` each, no limit.
@@ -326,7 +348,7 @@ impl World {
         sum
     }
 
-    fn usage(&self, footprint: &Footprint) -> Usage {
+    pub fn usage(&self, footprint: &Footprint) -> Usage {
         self.usages
             .get(&footprint.machine_type)
             .cloned()
@@ -371,7 +393,9 @@ impl World {
                 project_wide: at.is_none(),
             })
             .collect();
-        Ledger::new(&quotas, &BTreeMap::new(), &self.promised(region))
+        let shard = shard(region.map_or("r1", Region::as_str));
+        let lessons = self.memory.exhausted.of(&shard, region.is_none());
+        Ledger::new(&quotas, &BTreeMap::new(), &self.promised(region)).taught(lessons, self.now)
     }
 
     fn shards(&self) -> BTreeMap<Shard, ShardView> {
@@ -401,7 +425,8 @@ impl World {
             paused: &self.paused,
             shards: &shards,
             project_ledgers: &project_ledgers,
-            holds: &self.holds,
+            memory: &self.memory,
+            flow: &self.flow,
             recent_bulk: &self.recent_bulk,
         })
     }
@@ -432,8 +457,7 @@ impl World {
         for (begun_at, _) in self.lists.values_mut() {
             *begun_at = Timestamp(0); // Each list is looked at once.
         }
-        let now = self.now;
-        self.holds.retain(|_, hold| hold.until > now);
+        self.memory.forget(self.now);
         for action in decision.actions {
             if let Some(step) = evolve::record(&self.book, &action, self.now) {
                 self.step(step);

@@ -47,7 +47,7 @@ fn attempts_go_on_where_they_were_when_a_job_comes_back() {
     assert_eq!((&spent.job, spent.attempts), (&job(1), 1));
     step_of(&mut world, &changes);
     delete(&mut world, "m1.1", DeleteCause::NoJob);
-    let removed = gone(&world.book, &world.name("m1.1")).expect("a machine");
+    let removed = gone(&world.book, &world.name("m1.1"), world.now).expect("a machine");
     world.step(removed);
 
     world.job(1, "small");

@@ -118,6 +118,7 @@ impl Feed {
                 // Its members have become machines, or attempts that ended: these have changes of their own.
                 Change::RemoveBatch(_)
                 | Change::PutSpent(_)
+                | Change::PutSpend(_)
                 | Change::RemoveSpent(_)
                 | Change::PutOrders(_)
                 | Change::PutFormat(_) => {}

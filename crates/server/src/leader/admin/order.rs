@@ -146,6 +146,10 @@ impl Leader {
             .filter(|machine| match place {
                 Place::Shard(shard) => machine.shard == *shard,
                 Place::Zone(zone) => machine.zone.as_ref() == Some(zone),
+                Place::Family { family, zone } => {
+                    let theirs = machine.footprint.as_ref().map(|footprint| &footprint.family);
+                    theirs == Some(family) && (zone.is_none() || machine.zone == *zone)
+                }
             })
             .count() as u64
     }

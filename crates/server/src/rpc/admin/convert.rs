@@ -167,6 +167,10 @@ pub(super) fn cordon(cordon: &Cordon, machines: u64) -> v1::Cordon {
             region: shard.region.to_string(),
         }),
         Place::Zone(zone) => v1::place::Place::Zone(zone.to_string()),
+        Place::Family { family, zone } => v1::place::Place::Family(v1::FamilyRef {
+            family: family.clone(),
+            zone: zone.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }),
     };
     v1::Cordon {
         place: Some(v1::Place { place: Some(place) }),
@@ -184,6 +188,10 @@ pub(super) fn place(place: Option<v1::Place>) -> Result<Place, Status> {
             region: shard.region.as_str().into(),
         })),
         v1::place::Place::Zone(zone) => Ok(Place::Zone(Zone::new(zone))),
+        v1::place::Place::Family(v1::FamilyRef { family, zone }) => Ok(Place::Family {
+            family,
+            zone: (!zone.is_empty()).then(|| Zone::new(zone)),
+        }),
     }
 }
 

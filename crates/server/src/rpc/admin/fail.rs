@@ -81,6 +81,10 @@ pub(super) fn no_place(place: &Place, places: &ShardZones) -> Status {
             .flat_map(|(_, zones)| zones)
             .map(ToString::to_string)
             .collect(),
+        Place::Family { .. } => {
+            let catalog = gust_core::catalog::Catalog::builtin();
+            catalog.families().map(|family| family.name.to_string()).collect()
+        }
     };
     field(
         "place",

@@ -9,6 +9,7 @@ mod watch;
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use gust_core::{
+    catalog::Catalog,
     ids::{JobId, StackName},
     records::Place,
 };
@@ -321,8 +322,13 @@ impl AdminRpc {
         let known = places.iter().any(|(shard, zones)| match &place {
             Place::Shard(wanted) => wanted == shard,
             Place::Zone(zone) => zones.contains(zone),
+            Place::Family { zone, .. } => zone.as_ref().is_none_or(|zone| zones.contains(zone)),
         });
-        if known {
+        let family = match &place {
+            Place::Family { family, .. } => Catalog::builtin().family(family).is_some(),
+            Place::Shard(_) | Place::Zone(_) => true,
+        };
+        if known && family {
             Ok(place)
         } else {
             Err(fail::no_place(&place, &places))

@@ -63,6 +63,7 @@ fn quota(limit: u64) -> Reason {
             needed: 2,
         }),
         line: 1,
+        about: None,
     }
 }
 

@@ -94,6 +94,7 @@ pub fn batch(members: &[(u128, u32)], call: Call) -> (String, Value) {
             name: name(*n, *attempt),
             job: job(*n),
             attempt: *attempt,
+            request_key: None,
         })
         .collect();
     let record = BatchRecord {
@@ -141,6 +142,7 @@ pub fn machine_record(n: u128, attempt: u32, phase: MachinePhase) -> (String, Va
         max_run_seconds: 3600,
         price: Price(1),
         made_for: Some(job(n)),
+        pipeline: None,
         attempt,
         request_key: "cpu=2".into(),
         intended_at: Timestamp(0),

@@ -7,6 +7,7 @@ mod reply;
 mod what;
 mod when;
 
+use gust_core::cap::Cap;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
@@ -50,7 +51,9 @@ impl Scenario {
             false => 10 * 60_000,
         };
         let fastest = rng.random_range(1..10);
+        let caps = caps(seed, profile);
         Self {
+            caps,
             seed,
             profile,
             replicas,
@@ -63,6 +66,26 @@ impl Scenario {
             faults,
         }
     }
+}
+
+/// Some operators cap what a team, or everybody, may use: never below what one job needs. Drawn apart, too.
+fn caps(seed: u64, profile: Profile) -> Vec<Cap> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6361_7073_6361_7073);
+    let pipelines = match profile {
+        Profile::Priorities => vec!["team-1".to_owned(), "team-2".to_owned()],
+        Profile::Burst | Profile::TinyQuota | Profile::OneShape => Vec::new(),
+        Profile::Trickle => vec!["trick*".to_owned()],
+        Profile::AllDifferent | Profile::MassCancel | Profile::Monorepo => return Vec::new(),
+    };
+    if !rng.random_bool(0.3) {
+        return Vec::new();
+    }
+    vec![Cap {
+        name: "team".to_owned(),
+        pipelines,
+        vcpus: Some(rng.random_range(16..64)),
+        micro_usd_per_day: Some(rng.random_range(500..1000) * 1_000_000),
+    }]
 }
 
 /// Some of the replicas that are asked to end come back as a later build. Drawn apart, so that what else a seed gives
