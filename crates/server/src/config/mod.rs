@@ -5,6 +5,7 @@
 //! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
 
 mod admin;
+mod bounds;
 mod cluster;
 mod duration;
 mod limits;
@@ -22,12 +23,14 @@ mod tests;
 mod value;
 
 use std::{
+    cell::LazyCell,
     collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use gust_core::{
+    catalog::Catalog,
     ids::{ReplicaId, StackName},
     settings::Settings,
 };
@@ -180,7 +183,18 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         .into_iter()
         .map(|section| (section.start(), project::read(section)))
         .collect::<Vec<_>>();
-    let policy = request::read(&root);
+    let policy = {
+        let (sources, projects) = (&sources, &projects);
+        let world = bounds::World {
+            catalog: LazyCell::new(Catalog::builtin),
+            projects: projects
+                .iter()
+                .filter_map(|(_, project)| project.as_ref())
+                .collect(),
+        };
+        let sources: Vec<&Source> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
+        request::read(&root, &world, &sources)
+    };
     let settings = limits::read(&root);
     let log = log::read(&root);
     let (admin, http) = (admin::read(&root, secrets), admin::read_http(&root));

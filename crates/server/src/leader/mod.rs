@@ -38,7 +38,7 @@ pub use picture::Picture;
 use gust_core::{
     ids::{QueueKey, ReplicaId, Shard, SourceName, StackName, Zone},
     ports::{Source, Store},
-    records::Format,
+    records::{Format, JobFacts},
     secret::Secret,
     settings::Settings,
     snapshot::Planned,
@@ -51,10 +51,10 @@ use crate::{
     task::Dice,
 };
 
-/// Turns a job's tags into its plan. Pure: same tags, same plan.
+/// Turns what is known of a job into its plan. Pure: equal facts, equal plans.
 pub trait Planner: Send + Sync {
-    /// The plan of a job of `source` with these tags, or the detail with which it is refused.
-    fn plan(&self, source: &SourceName, rules: &[String]) -> Planned;
+    /// The plan of a job of `source`, by its tags, queue and pipeline, or the detail with which it is refused.
+    fn plan(&self, source: &SourceName, facts: &JobFacts) -> Planned;
 
     /// What a machine of this footprint uses of each quota.
     fn usage(&self, footprint: &gust_core::quota::Footprint) -> gust_core::quota::Usage;

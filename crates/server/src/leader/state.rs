@@ -200,7 +200,7 @@ impl Leader {
         let Some(record) = self.book.jobs().get(&job) else {
             return;
         };
-        let plan = self.parts.planner.plan(&job.source, &record.facts.rules);
+        let plan = self.parts.planner.plan(&job.source, &record.facts);
         self.known.insert(
             job,
             Known {
