@@ -7,6 +7,7 @@ use crate::{
     ids::{BatchId, JobRef, MachineName},
     ports::{CommitPhase, Instance, MemberFate, RefusalClass},
     records::{BatchRecord, Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord},
+    shape::ProvisioningModel,
     snapshot::HoldKey,
     time::Timestamp,
 };
@@ -171,7 +172,11 @@ pub fn gone(book: &Book, name: &MachineName) -> Option<Step> {
             },
             Some(job),
         ) => {
-            jobs.with(book, job, |job| job.failures.lost += 1);
+            let spot = machine.footprint.as_ref().map(|it| it.model) == Some(ProvisioningModel::Spot);
+            jobs.with(book, job, |job| {
+                job.failures.lost += 1;
+                job.preemption.lost_spot |= spot;
+            });
         }
         _ => {}
     }

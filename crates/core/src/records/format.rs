@@ -45,7 +45,7 @@ impl Format {
 
     /// What this build writes. A build made with `GUST_RECORDS_NEXT` set stands for one of the next version, so that
     /// upgrades can be rehearsed before there is one: each of its records has a field more.
-    pub const OURS: Self = Self::of(if NEXT { 2 } else { 1 });
+    pub const OURS: Self = Self::of(if NEXT { 3 } else { 2 });
 
     /// Whether a build that writes `ours` can read this.
     ///

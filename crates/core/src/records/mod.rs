@@ -15,6 +15,7 @@ mod job;
 mod key;
 mod machine;
 mod orders;
+mod preemption;
 mod spent;
 
 pub use batch::{BatchRecord, Call, Member};
@@ -26,6 +27,7 @@ pub use job::{Failures, JobFacts, JobPhase, JobRecord};
 pub use key::{BadKey, Key};
 pub use machine::{Claim, DeleteCause, KeyHash, MachinePhase, MachineRecord};
 pub use orders::{Cordon, Order, Orders, Place};
+pub use preemption::{Awaited, Preempted, Preemption, runs_again};
 pub use spent::{Spent, SpentRecord};
 
 #[cfg(test)]
