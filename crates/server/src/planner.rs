@@ -16,9 +16,9 @@ use gust_core::{
     plan::{Choice, Plan},
     quota::{Footprint, Usage},
     reason,
-    records::JobFacts,
-    request::{self, Policy, Request, Scope, Scopes, Tag},
-    shape::{BootDisk, STACK_LABEL, Shape},
+    records::JobRecord,
+    request::{self, Policy, Request, Scope, Scopes, Spot, Tag},
+    shape::{BootDisk, ProvisioningModel, STACK_LABEL, Shape},
     snapshot::Planned,
 };
 
@@ -45,8 +45,10 @@ pub struct Planner {
     projects: BTreeMap<ProjectId, Project>,
     /// Metadata of every machine.
     metadata: BTreeMap<String, String>,
-    /// Plans made so far, by the place of the policy and the tags.
-    made: Mutex<BTreeMap<(usize, Vec<String>), Planned>>,
+    /// What becomes of preempted jobs that run again.
+    retry_on_demand: config::RetryOnDemand,
+    /// Plans made so far, by the place of the policy, whether a preempted job runs again, and the tags.
+    made: Mutex<BTreeMap<(usize, bool, Vec<String>), Planned>>,
 }
 
 /// What follows from one policy.
@@ -94,6 +96,7 @@ impl Planner {
                 .map(|project| (project.id.clone(), project.clone()))
                 .collect(),
             metadata,
+            retry_on_demand: config.policy.retry_on_demand,
             made: Mutex::default(),
         })
     }
@@ -103,10 +106,23 @@ impl Planner {
         &self.catalog
     }
 
-    fn try_plan(&self, place: usize, rules: &[String]) -> Result<Plan, String> {
+    /// Whether a job that runs a preempted one again leaves Spot alone.
+    fn leaves_spot(&self, policy: &Policy, asked: Spot) -> bool {
+        let wants = match self.retry_on_demand {
+            config::RetryOnDemand::Never => false,
+            config::RetryOnDemand::Prefer => asked == Spot::Prefer,
+            config::RetryOnDemand::Always => asked != Spot::Never,
+        };
+        wants && policy.bounds.models.allows(ProvisioningModel::Standard)
+    }
+
+    fn try_plan(&self, place: usize, again: bool, rules: &[String]) -> Result<Plan, String> {
         let (policy, within) = self.at(place);
         let rules = within.with_defaults(rules);
-        let request = Request::parse(&rules, policy).map_err(|error| error.render())?;
+        let mut request = Request::parse(&rules, policy).map_err(|error| error.render())?;
+        if again && self.leaves_spot(policy, request.spot) {
+            request.spot = Spot::Never;
+        }
         let offers = offers_or_why(&request, &self.catalog, &within.placement)
             .map_err(|impossible| impossible.render())?;
         let choices: Vec<Choice> = offers
@@ -198,17 +214,17 @@ impl Planner {
 }
 
 impl leader::Planner for Planner {
-    fn plan(&self, source: &SourceName, facts: &JobFacts) -> Planned {
-        let place = self.scopes.of(source, &facts.queue, &facts.pipeline);
+    fn plan(&self, job: &JobRecord) -> Planned {
+        let facts = &job.facts;
+        let place = self.scopes.of(&job.job.source, &facts.queue, &facts.pipeline);
+        let again = job.preemption.retry_of.is_some();
         let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (place, facts.rules.clone());
+        let key = (place, again, facts.rules.clone());
         if let Some(plan) = made().get(&key) {
             return plan.clone();
         }
-        let plan: Planned = self
-            .try_plan(place, &facts.rules)
-            .map(Arc::new)
-            .map_err(Into::into);
+        let plan = self.try_plan(place, again, &facts.rules);
+        let plan: Planned = plan.map(Arc::new).map_err(Into::into);
         let mut made = made();
         // Authors of pipelines write the tags: whatever they write, this stays bounded.
         if made.len() >= PLANS_KEPT {
@@ -216,6 +232,15 @@ impl leader::Planner for Planner {
         }
         made.insert(key, plan.clone());
         plan
+    }
+
+    fn runs_on_demand(&self, job: &JobRecord) -> bool {
+        let facts = &job.facts;
+        let place = self.scopes.of(&job.job.source, &facts.queue, &facts.pipeline);
+        let (policy, within) = self.at(place);
+        let request = Request::parse(&within.with_defaults(&facts.rules), policy);
+        job.preemption.retry_of.is_some()
+            && request.is_ok_and(|request| self.leaves_spot(policy, request.spot))
     }
 
     fn usage(&self, footprint: &Footprint) -> Usage {

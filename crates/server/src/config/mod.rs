@@ -45,8 +45,8 @@ pub use self::{
     log::{Log, LogFormat},
     problem::{ConfigError, Problem},
     project::{Credentials, Project, Zones},
-    request::{Allow, RequestPolicy, UnknownTags},
-    source::{Poll, Source, SourceKind},
+    request::{Allow, RequestPolicy, RetryOnDemand, UnknownTags},
+    source::{Api, Poll, Source, SourceKind},
     surroundings::{Host, Surroundings},
 };
 use self::{

@@ -31,6 +31,25 @@ pub enum UnknownTags {
     Ignore,
 }
 
+/// Which jobs whose Spot machine was taken back get a machine on demand when they run again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryOnDemand {
+    /// None.
+    Never,
+    /// Those with `spot=prefer`.
+    #[default]
+    Prefer,
+    /// Those with `spot=true` too.
+    Always,
+}
+
+impl RetryOnDemand {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What the author of a pipeline may choose. An empty list allows whatever gust and the project offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Allow {
@@ -89,6 +108,9 @@ pub struct RequestPolicy {
     pub max_run_limit: Duration,
     /// What may be chosen.
     pub allow: Allow,
+    /// What becomes of jobs whose Spot machine was taken back.
+    #[serde(skip_serializing_if = "RetryOnDemand::is_default")]
+    pub retry_on_demand: RetryOnDemand,
     /// What of it may be chosen in single queues, and in single pipelines there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<QueueRule>,
@@ -151,6 +173,7 @@ pub(super) fn read(root: &Section<'_>, world: &World<'_>, sources: &[&Source]) -
             spot: Models::Any,
             limits: Limits::default(),
         },
+        retry_on_demand: RetryOnDemand::Prefer,
         queues: Vec::new(),
     };
     if let Some(section) = root.section("defaults") {
@@ -191,6 +214,15 @@ fn read_policy(section: Section<'_>, policy: &mut RequestPolicy, world: &World<'
         let words = [("refuse", UnknownTags::Refuse), ("ignore", UnknownTags::Ignore)];
         let read = field.parsed("a text", |t| choice(t, &words));
         policy.unknown_tags = read.unwrap_or_default();
+    }
+    if let Some(field) = section.field("retry_on_demand") {
+        let words = [
+            ("never", RetryOnDemand::Never),
+            ("prefer", RetryOnDemand::Prefer),
+            ("always", RetryOnDemand::Always),
+        ];
+        let read = field.parsed("a text", |t| choice(t, &words));
+        policy.retry_on_demand = read.unwrap_or_default();
     }
     let range = bounds::RUNS;
     policy.max_run = section.duration("max_run", range.clone(), policy.max_run);

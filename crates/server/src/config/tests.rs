@@ -430,3 +430,27 @@ fn a_build_that_knows_no_rules_sees_the_same_policy() {
     let config = parse(&ruled("")).unwrap();
     insta::assert_snapshot!(serde_json::to_string(&config.policy).unwrap());
 }
+
+refusals! {
+    rest_api_half_given: with(SOURCE, "queues", "api = { organisation = \"My Company\", token = { file = \"no-such-file\" } }\nqueues");
+    rest_api_of_no_organization: with(SOURCE, "queues", "api = { organization = \"My Company\", token = \"bkct_hidden\", endpoint = \"http://api.buildkite.com\" }\nqueues");
+    retry_on_demand_misspelled: ruled("[policy]\nretry_on_demand = \"allways\"\n");
+}
+
+#[test]
+fn the_token_of_the_rest_api_is_read_again_and_never_shown() {
+    let text = with(
+        SOURCE,
+        "queues",
+        "api = { organization = \"acme\", token = { file = \"token\" } }\nqueues",
+    );
+    let config = parse(&text).unwrap();
+    let api = config.sources[0].api.as_ref().expect("it is configured");
+    assert_eq!(api.token_file.as_deref(), Some(Path::new("/etc/gust/token")));
+    assert_eq!(api.endpoint.as_str(), "https://api.buildkite.com/v2");
+    assert!(!format!("{config:?}").contains("bkct_hidden"));
+    // Whether it is there changes what is decided; which token it is does not.
+    let other = parse(&text.replace("file = \"token\"", "env = \"BUILDKITE_AGENT_TOKEN\"")).unwrap();
+    assert_eq!(config.decided_hash(), other.decided_hash());
+    assert_ne!(config.decided_hash(), parse(&ruled("")).unwrap().decided_hash());
+}

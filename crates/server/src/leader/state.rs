@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, tokens::Wanted,
-    workers::WorkerState,
+    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, preemption::Asking,
+    tokens::Wanted, workers::WorkerState,
 };
 use crate::{
     replica::{Held, Links},
@@ -123,6 +123,8 @@ pub(super) struct Leader {
     pub took: Took,
     /// Those who watch.
     pub feed: Feed,
+    /// Preempted jobs that Buildkite is asked to run again, and whether nothing comes of it.
+    pub retrying: BTreeMap<JobRef, Asking>,
     /// It is about to give up the lead: no job is taken in any more.
     pub retires: bool,
     /// Who waits until others have all that this replica looked after.
@@ -157,6 +159,7 @@ impl Leader {
                 }
                 Change::RemoveJob(job) => {
                     self.known.remove(job);
+                    self.retrying.remove(job);
                     self.notes.forget(job);
                     self.asked_for = true;
                 }
@@ -200,7 +203,7 @@ impl Leader {
         let Some(record) = self.book.jobs().get(&job) else {
             return;
         };
-        let plan = self.parts.planner.plan(&job.source, &record.facts);
+        let plan = self.parts.planner.plan(record);
         self.known.insert(
             job,
             Known {

@@ -47,6 +47,7 @@ impl Planner {
             queues: Vec::new(),
             projects: Default::default(),
             metadata: Default::default(),
+            retry_on_demand: Default::default(),
             made: Default::default(),
         })
     }

@@ -1,12 +1,14 @@
 use std::path::Path;
 
 use gust_core::{
-    ids::{QueueKey, SourceName},
-    records::JobFacts,
+    ids::{JobId, JobRef, QueueKey, SourceName},
+    records::{Failures, JobFacts, JobPhase, JobRecord, Preemption},
     shape::ProvisioningModel,
     snapshot::Planned,
     time::Timestamp,
 };
+
+use uuid::Uuid;
 
 use super::{Asker, Planner};
 use crate::{
@@ -53,11 +55,26 @@ allow = { max_cpu = 2, disk_types = ["pd-ssd"] }
 "#;
 
 fn planner() -> Planner {
-    let config = Config::parse(CONFIG, Path::new("/etc/gust.toml"), &Host).expect("it is sound");
+    with("")
+}
+
+/// With these lines more in the policy.
+fn with(policy: &str) -> Planner {
+    let text = CONFIG.replace("[policy]\n", &format!("[policy]\n{policy}\n"));
+    // Rules that the policy forbids would be refused.
+    let text = match policy.contains("only") {
+        true => text.replace("spot = false, ", ""),
+        false => text,
+    };
+    let config = Config::parse(&text, Path::new("/etc/gust.toml"), &Host).expect("it is sound");
     Planner::new(&config, Default::default()).expect("it places machines")
 }
 
 fn planned(planner: &Planner, queue: &str, pipeline: &str, rules: &[&str]) -> Planned {
+    job(planner, queue, pipeline, rules, false)
+}
+
+fn job(planner: &Planner, queue: &str, pipeline: &str, rules: &[&str], again: bool) -> Planned {
     let facts = JobFacts {
         queue: QueueKey::new(queue),
         rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
@@ -68,7 +85,21 @@ fn planned(planner: &Planner, queue: &str, pipeline: &str, rules: &[&str]) -> Pl
         step: None,
         runnable_at: Timestamp(0),
     };
-    planner.plan(&SourceName::new("main"), &facts)
+    planner.plan(&JobRecord {
+        job: JobRef {
+            source: SourceName::new("main"),
+            id: JobId(Uuid::from_u128(1)),
+        },
+        facts,
+        booked_at: Timestamp(0),
+        attempts: 0,
+        failures: Failures::default(),
+        preemption: Preemption {
+            retry_of: again.then(|| JobId(Uuid::from_u128(2))),
+            ..Preemption::default()
+        },
+        phase: JobPhase::Booked,
+    })
 }
 
 #[test]
@@ -143,4 +174,28 @@ fn a_refused_job_is_told_whose_list_refuses_it() {
         explained.expect_err("refused"),
         *refused("deploy-x", &["family=e2"])
     );
+}
+
+#[test]
+fn a_preempted_job_that_runs_again_goes_on_demand_where_the_operator_wants_it() {
+    use ProvisioningModel::{Spot, Standard};
+    for (policy, tag, again, model) in [
+        ("", "spot=prefer", false, Spot),
+        ("", "spot=prefer", true, Standard),
+        ("", "spot=true", true, Spot),
+        ("retry_on_demand = \"always\"", "spot=true", true, Standard),
+        ("retry_on_demand = \"never\"", "spot=prefer", true, Spot),
+        // The operator's bounds hold.
+        (
+            "retry_on_demand = \"always\"\nallow = { spot = \"only\" }",
+            "spot=true",
+            true,
+            Spot,
+        ),
+    ] {
+        let planner = with(policy);
+        let plan = job(&planner, "open", "monorepo", &[tag], again).expect("there are machines");
+        assert_eq!(plan.choices[0].shape.model, model, "{policy} {tag} {again}");
+        assert_eq!(plan.key.contains("spot=false"), model == Standard, "{}", plan.key);
+    }
 }
