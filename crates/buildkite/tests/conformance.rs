@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use gust_buildkite::{Client, Config, StacksSource, source::Patience};
+use gust_buildkite::{Client, Config, RestRetrier, StacksSource, source::Patience};
 use gust_core::{
     ids::{JobId, QueueKey},
-    ports::{Finish, FinishOutcome, JobState, Notification, Remedy, Source},
+    ports::{Finish, FinishOutcome, JobState, Notification, Remedy, Retried, Retrier, Source},
     secret::Secret,
     time::Timestamp,
 };
@@ -424,4 +424,87 @@ async fn a_token_call_whose_reply_is_lost_is_not_sent_again() {
             .collect::<BTreeSet<_>>(),
         jobs.into_iter().collect()
     );
+}
+
+fn retrier(world: &World, token: &'static str) -> RestRetrier {
+    let endpoint = format!("{}/v2", world.fakes.addresses.buildkite);
+    let token: gust_buildkite::rest::TokenOf = std::sync::Arc::new(move || Ok(Secret::new(token)));
+    RestRetrier::new(endpoint.parse().expect("a URL"), "gust-demo", token, "gust/test").expect("a client")
+}
+
+#[tokio::test]
+async fn a_job_that_failed_is_run_again_once_over_the_rest_api() {
+    let world = World::new().await;
+    let source = world.source();
+    source.register().await.expect("registered");
+    let jobs = world.build(2).await;
+    let rest = retrier(&world, "bkua_fake");
+    let waits = rest.retry(jobs[0]).await.expect_err("it is not over");
+    assert!(matches!(waits.remedy, Remedy::RetryLater(_)), "{waits}");
+    source
+        .reserve(&jobs, Duration::from_secs(60))
+        .await
+        .expect("reserved");
+    for (job, exit_status) in [(jobs[0], -1), (jobs[1], 0)] {
+        let detail = "the machine is gone".to_owned();
+        source
+            .finish(job, &Finish { exit_status, detail })
+            .await
+            .expect("finished");
+    }
+    let Retried::In(new) = rest.retry(jobs[0]).await.expect("it is run again") else {
+        panic!("it failed")
+    };
+    assert!(!jobs.contains(&new));
+    // Whoever asks again learns of the same job.
+    assert_eq!(rest.retry(jobs[0]).await.expect("it is known"), Retried::In(new));
+    assert_eq!(
+        rest.retry(jobs[1]).await.expect("it is known"),
+        Retried::Needless,
+        "it passed"
+    );
+    let unknown = rest
+        .retry(JobId(uuid::Uuid::nil()))
+        .await
+        .expect_err("there is none");
+    assert_eq!(unknown.remedy, Remedy::Gone);
+    let stranger = retrier(&world, "bkua_other")
+        .retry(jobs[0])
+        .await
+        .expect_err("no such token");
+    assert_eq!(stranger.remedy, Remedy::Unauthorized);
+    assert!(!format!("{stranger:?} {rest:?}").contains("bkua"));
+}
+
+#[tokio::test]
+async fn a_token_that_may_only_read_says_what_it_lacks() {
+    let mut settings = Settings::default();
+    let scopes = vec!["read_builds".to_owned()];
+    settings
+        .buildkite
+        .api_scopes
+        .insert("bkua_fake".to_owned(), scopes);
+    let world = World {
+        fakes: serve(settings).await.expect("free ports"),
+        http: reqwest::Client::new(),
+    };
+    let source = world.source();
+    source.register().await.expect("registered");
+    let jobs = world.build(1).await;
+    source
+        .reserve(&jobs, Duration::from_secs(60))
+        .await
+        .expect("reserved");
+    let detail = "the machine is gone".to_owned();
+    let finish = Finish {
+        exit_status: -1,
+        detail,
+    };
+    source.finish(jobs[0], &finish).await.expect("finished");
+    let reads = retrier(&world, "bkua_fake")
+        .retry(jobs[0])
+        .await
+        .expect_err("it may not");
+    assert_eq!(reads.remedy, Remedy::Unauthorized);
+    assert!(reads.to_string().contains("write_builds"), "{reads}");
 }

@@ -12,9 +12,9 @@ use gust_core::{
 };
 use gust_proto::{
     Malformed,
-    machine::{Assignment, audience, claim_message, done_message},
+    machine::{Assignment, audience, claim_message, done_message, reclaimed_message},
     v1::{
-        self, BeaconRequest, ClaimRequest, DoneRequest, claim_response::Answer,
+        self, BeaconRequest, ClaimRequest, DoneRequest, ReclaimedRequest, claim_response::Answer,
         machine_service_client::MachineServiceClient,
     },
 };
@@ -252,6 +252,48 @@ impl Gust {
             .await?;
         self.token = Some((token.clone(), Instant::now()));
         Ok(token)
+    }
+
+    /// Tells that Google takes the machine back. To be done beside the agent's end: half a minute is left, and nobody
+    /// needs to hear it. It tries each address until one takes it, for as long as the machine lives.
+    ///
+    /// # Errors
+    /// [`CryptoFailed`] if it cannot be signed.
+    pub fn reclaimed(
+        &self,
+        job: JobId,
+    ) -> Result<impl Future<Output = ()> + Send + 'static + use<>, CryptoFailed> {
+        let request = ReclaimedRequest {
+            machine: self.machine.to_string(),
+            job_id: job.to_string(),
+            public_key: self.key.public().to_vec(),
+            signature: self.key.sign(&reclaimed_message(&self.machine, job))?,
+        };
+        let clients: Vec<_> = self.in_turn().map(|n| self.peers[n].client.clone()).collect();
+        let waits = Backoff::new(
+            self.key.public(),
+            Duration::from_millis(100),
+            Duration::from_secs(1),
+        );
+        Ok(async move {
+            for wait in waits {
+                for client in &clients {
+                    let mut client = client.clone();
+                    match timeout(DONE_CALL, client.reclaimed(request.clone())).await {
+                        Ok(Ok(_)) => return,
+                        // A gust that knows no such call sees the machine go.
+                        Ok(Err(status))
+                            if is_final(status.code()) || status.code() == Code::Unimplemented =>
+                        {
+                            tracing::debug!(error = status.message(), "gust does not take it");
+                            return;
+                        }
+                        Ok(Err(_)) | Err(_) => {}
+                    }
+                }
+                sleep(wait).await;
+            }
+        })
     }
 
     /// Tells that the job is over, as often as patience allows. Nobody needs to hear it: the machine goes

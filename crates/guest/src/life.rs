@@ -199,6 +199,17 @@ impl<'a> Life<'a> {
         }))
     }
 
+    /// Gust hears of a preemption beside the agent's end: the job that runs the step again may come at once.
+    fn told_to_stop(&mut self, cause: Cause, job: JobId) {
+        if cause != Cause::Preempted {
+            return;
+        }
+        match self.gust.reclaimed(job) {
+            Ok(telling) => self.beacons.push(background("reclaimed", telling)),
+            Err(error) => tracing::warn!(%error, "gust is not told of the preemption"),
+        }
+    }
+
     async fn agent_to_its_end(&mut self, plan: &Plan, assignment: &Assignment, stop: &mut Stop) -> AgentEnd {
         let started = Agent::start(plan, &assignment.token, &self.settings.work_dir);
         let mut agent = match started {
@@ -213,7 +224,7 @@ impl<'a> Life<'a> {
         tokio::select! {
             biased;
             end = agent.ended() => return end,
-            _ = stop.asked() => {}
+            cause = stop.asked() => self.told_to_stop(cause, assignment.job.id),
             () = sleep_until(Instant::now() + assignment.max_run) => {
                 tracing::warn!(limit = %human(assignment.max_run), "the job has run for too long");
             }

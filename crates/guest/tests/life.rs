@@ -201,6 +201,7 @@ async fn the_agent_hears_of_the_end_though_whoever_started_the_guest_was_deaf_to
     let ended = guest.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(world.noted("quit"), "quit\n");
+    assert_eq!(world.gust.reclaims(), 0, "nobody takes it back");
 }
 
 #[tokio::test]
@@ -217,6 +218,7 @@ async fn a_preemption_is_seen_before_the_host_signals() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(world.noted("quit"), "quit\n");
     assert!(ended.log.contains("preempted"), "{}", ended.log);
+    assert_eq!(world.gust.reclaims(), 1);
 }
 
 #[tokio::test]

@@ -39,6 +39,11 @@ pub fn done_message(machine: &MachineName, job: JobId) -> Vec<u8> {
     format!("gust-done-v1\n{machine}\n{job}").into_bytes()
 }
 
+/// What the guest signs when it tells that Google takes the machine back.
+pub fn reclaimed_message(machine: &MachineName, job: JobId) -> Vec<u8> {
+    format!("gust-reclaimed-v1\n{machine}\n{job}").into_bytes()
+}
+
 /// The job a machine was given, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -203,6 +208,10 @@ mod tests {
         assert_eq!(
             done_message(&machine, JobId(uuid::Uuid::nil())),
             b"gust-done-v1\ngust-a-1\n00000000-0000-0000-0000-000000000000"
+        );
+        assert_eq!(
+            reclaimed_message(&machine, JobId(uuid::Uuid::nil())),
+            b"gust-reclaimed-v1\ngust-a-1\n00000000-0000-0000-0000-000000000000"
         );
         assert_eq!(
             audience(&stack, b""),

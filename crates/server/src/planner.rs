@@ -1,6 +1,8 @@
 //! From a job's tags to its plan: the request grammar, the catalog, and what the operator configured.
 
 mod explain;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +11,14 @@ use std::{
 
 use gust_core::{
     catalog::Catalog,
-    ids::{ProjectId, SourceName, StackName},
+    ids::{ProjectId, QueueKey, SourceName, StackName},
     offer::{Offer, Place, Placement, PlacementError, Site, SpotQuota, offers_or_why, resources},
     plan::{Choice, Plan},
     quota::{Footprint, Usage},
     reason,
-    request::{self, Policy, Request},
-    shape::{BootDisk, STACK_LABEL, Shape},
+    records::JobRecord,
+    request::{self, Policy, Request, Scope, Scopes, Spot, Tag},
+    shape::{BootDisk, ProvisioningModel, STACK_LABEL, Shape},
     snapshot::Planned,
 };
 
@@ -33,16 +36,38 @@ const PLANS_KEPT: usize = 10_000;
 pub struct Planner {
     stack: StackName,
     catalog: Catalog,
-    policy: Policy,
-    placement: Placement,
+    /// Under which policy a job is.
+    scopes: Scopes,
+    /// What follows from each of them, in their order.
+    within: Vec<Within>,
+    /// Which source has which queue, for who knows only the queue.
+    queues: Vec<(QueueKey, SourceName)>,
     projects: BTreeMap<ProjectId, Project>,
+    /// Metadata of every machine.
+    metadata: BTreeMap<String, String>,
+    /// What becomes of preempted jobs that run again.
+    retry_on_demand: config::RetryOnDemand,
+    /// Plans made so far, by the place of the policy, whether a preempted job runs again, and the tags.
+    made: Mutex<BTreeMap<(usize, bool, Vec<String>), Planned>>,
+}
+
+/// What follows from one policy.
+struct Within {
+    placement: Placement,
     /// Tags that a job gets which does not carry them, with the prefix.
     defaults: Vec<(String, String)>,
     max_run_seconds: u64,
-    /// Metadata of every machine.
-    metadata: BTreeMap<String, String>,
-    /// Plans made so far.
-    made: Mutex<BTreeMap<Vec<String>, Planned>>,
+    /// Whose it is, where machines that are made within it are not for all jobs.
+    whose: Option<String>,
+}
+
+/// Who asks for a machine: what of the operator's policy holds for a job depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker<'a> {
+    /// The queue.
+    pub queue: &'a str,
+    /// The pipeline's slug; empty where it is not known.
+    pub pipeline: &'a str,
 }
 
 impl Planner {
@@ -52,32 +77,26 @@ impl Planner {
     /// [`PlacementError`] if a project names a region or zone that the catalog does not have.
     pub fn new(config: &Config, metadata: BTreeMap<String, String>) -> Result<Self, PlacementError> {
         let catalog = Catalog::builtin();
-        let policy = policy(&config.policy);
-        let sites: Vec<Site> = config.projects.iter().map(site).collect();
-        let external = config
-            .projects
-            .iter()
-            .any(|project| project.network.external_address);
-        let placement = Placement::new(&catalog, &sites, &policy)?.with_external_address(external);
-        let prefix = &config.policy.tag_prefix;
+        let scopes = Scopes::new(policy(&config.policy), &config.policy.queues);
+        let within = scopes.all().iter().map(|scope| within(config, &catalog, scope));
+        let within = within.collect::<Result<_, _>>()?;
+        let sources = config.sources.iter();
+        let queues = sources.flat_map(|source| {
+            let queues = source.queues.iter();
+            queues.map(|queue| (queue.clone(), source.name.clone()))
+        });
+        let projects = config.projects.iter();
         Ok(Self {
             stack: config.stack.clone(),
             catalog,
-            policy,
-            placement,
-            projects: config
-                .projects
-                .iter()
+            scopes,
+            within,
+            queues: queues.collect(),
+            projects: projects
                 .map(|project| (project.id.clone(), project.clone()))
                 .collect(),
-            defaults: config
-                .policy
-                .defaults
-                .iter()
-                .map(|(tag, value)| (format!("{prefix}{tag}"), value.clone()))
-                .collect(),
-            max_run_seconds: config.policy.max_run.as_secs(),
             metadata,
+            retry_on_demand: config.policy.retry_on_demand,
             made: Mutex::default(),
         })
     }
@@ -87,10 +106,24 @@ impl Planner {
         &self.catalog
     }
 
-    fn try_plan(&self, rules: &[String]) -> Result<Plan, String> {
-        let rules = self.with_defaults(rules);
-        let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
-        let offers = offers_or_why(&request, &self.catalog, &self.placement)
+    /// Whether a job that runs a preempted one again leaves Spot alone.
+    fn leaves_spot(&self, policy: &Policy, asked: Spot) -> bool {
+        let wants = match self.retry_on_demand {
+            config::RetryOnDemand::Never => false,
+            config::RetryOnDemand::Prefer => asked == Spot::Prefer,
+            config::RetryOnDemand::Always => asked != Spot::Never,
+        };
+        wants && policy.bounds.models.allows(ProvisioningModel::Standard)
+    }
+
+    fn try_plan(&self, place: usize, again: bool, rules: &[String]) -> Result<Plan, String> {
+        let (policy, within) = self.at(place);
+        let rules = within.with_defaults(rules);
+        let mut request = Request::parse(&rules, policy).map_err(|error| error.render())?;
+        if again && self.leaves_spot(policy, request.spot) {
+            request.spot = Spot::Never;
+        }
+        let offers = offers_or_why(&request, &self.catalog, &within.placement)
             .map_err(|impossible| impossible.render())?;
         let choices: Vec<Choice> = offers
             .iter()
@@ -98,7 +131,7 @@ impl Planner {
                 offer
                     .places
                     .iter()
-                    .filter_map(|place| self.choice(&request, offer, place))
+                    .filter_map(|place| self.choice(&request, within, offer, place))
             })
             .collect();
         if choices.is_empty() {
@@ -110,27 +143,23 @@ impl Planner {
                  operator to configure images.{arch}."
             ));
         }
+        // Jobs swap machines only with jobs that may have the same ones.
+        let key = match &within.whose {
+            Some(whose) => format!("{} for {whose}", request.canonical()),
+            None => request.canonical(),
+        };
         Ok(Plan {
-            key: request.canonical().into(),
+            key: key.into(),
             choices,
         })
     }
 
-    // An operator's default is a tag that the job did not write; one that the job did write wins.
-    fn with_defaults(&self, rules: &[String]) -> Vec<String> {
-        let mut all = rules.to_vec();
-        for (tag, value) in &self.defaults {
-            let written = rules
-                .iter()
-                .any(|rule| rule.split_once('=').is_some_and(|(name, _)| name == tag));
-            if !written {
-                all.push(format!("{tag}={value}"));
-            }
-        }
-        all
+    fn at(&self, place: usize) -> (&Policy, &Within) {
+        let place = place.min(self.within.len().saturating_sub(1));
+        (&self.scopes.all()[place].policy, &self.within[place])
     }
 
-    fn choice(&self, request: &Request, offer: &Offer, place: &Place) -> Option<Choice> {
+    fn choice(&self, request: &Request, within: &Within, offer: &Offer, place: &Place) -> Option<Choice> {
         let project = self.projects.get(&place.shard.project)?;
         let image = match &request.image {
             Some(image) => image.clone(),
@@ -161,7 +190,7 @@ impl Planner {
                 .unwrap_or_else(|| project.service_account.clone()),
             labels,
             metadata: self.metadata.clone(),
-            max_run_seconds: request.max_run_s.unwrap_or(self.max_run_seconds),
+            max_run_seconds: request.max_run_s.unwrap_or(within.max_run_seconds),
         };
         let placement = Arc::new(reason::Placement {
             machine_type: shape.machine_type.clone(),
@@ -185,24 +214,79 @@ impl Planner {
 }
 
 impl leader::Planner for Planner {
-    fn plan(&self, _source: &SourceName, rules: &[String]) -> Planned {
+    fn plan(&self, job: &JobRecord) -> Planned {
+        let facts = &job.facts;
+        let place = self.scopes.of(&job.job.source, &facts.queue, &facts.pipeline);
+        let again = job.preemption.retry_of.is_some();
         let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = made().get(rules) {
+        let key = (place, again, facts.rules.clone());
+        if let Some(plan) = made().get(&key) {
             return plan.clone();
         }
-        let plan: Planned = self.try_plan(rules).map(Arc::new).map_err(Into::into);
+        let plan = self.try_plan(place, again, &facts.rules);
+        let plan: Planned = plan.map(Arc::new).map_err(Into::into);
         let mut made = made();
         // Authors of pipelines write the tags: whatever they write, this stays bounded.
         if made.len() >= PLANS_KEPT {
             made.clear();
         }
-        made.insert(rules.to_vec(), plan.clone());
+        made.insert(key, plan.clone());
         plan
+    }
+
+    fn runs_on_demand(&self, job: &JobRecord) -> bool {
+        let facts = &job.facts;
+        let place = self.scopes.of(&job.job.source, &facts.queue, &facts.pipeline);
+        let (policy, within) = self.at(place);
+        let request = Request::parse(&within.with_defaults(&facts.rules), policy);
+        job.preemption.retry_of.is_some()
+            && request.is_ok_and(|request| self.leaves_spot(policy, request.spot))
     }
 
     fn usage(&self, footprint: &Footprint) -> Usage {
         self.usage_of(footprint)
     }
+}
+
+impl Within {
+    // An operator's default is a tag that the job did not write; one that the job did write wins.
+    fn with_defaults(&self, rules: &[String]) -> Vec<String> {
+        let mut all = rules.to_vec();
+        for (tag, value) in &self.defaults {
+            let written = rules
+                .iter()
+                .any(|rule| rule.split_once('=').is_some_and(|(name, _)| name == tag));
+            if !written {
+                all.push(format!("{tag}={value}"));
+            }
+        }
+        all
+    }
+}
+
+fn within(config: &Config, catalog: &Catalog, scope: &Scope) -> Result<Within, PlacementError> {
+    let policy = &scope.policy;
+    let projects = config.projects.iter();
+    let projects: Vec<&Project> = projects
+        .filter(|project| project.joins(&policy.bounds.networks))
+        .collect();
+    let sites: Vec<Site> = projects.iter().map(|project| site(project)).collect();
+    let external = projects.iter().any(|project| project.network.external_address);
+    let prefix = &config.policy.tag_prefix;
+    let defaults = config.policy.defaults.iter().filter_map(|(name, value)| {
+        let fitted = match Tag::of(name) {
+            Some(tag) => policy.fitted(tag, value)?,
+            None => value.clone(),
+        };
+        Some((format!("{prefix}{name}"), fitted))
+    });
+    let limit = policy.bounds.max_run_s.unwrap_or(u64::MAX);
+    Ok(Within {
+        placement: Placement::new(catalog, &sites, policy)?.with_external_address(external),
+        defaults: defaults.collect(),
+        max_run_seconds: config.policy.max_run.as_secs().min(limit),
+        whose: (!scope.whose.is_empty()).then(|| scope.whose.clone()),
+    })
 }
 
 /// The zones of every shard of a configuration.
@@ -253,35 +337,14 @@ fn site(project: &Project) -> Site {
 }
 
 fn policy(from: &config::RequestPolicy) -> Policy {
-    use request::{Allow, Bounds, Models, UnknownTags};
-    // In the configuration an empty list means "whatever there is", save for what runs or acts as somebody.
-    let any = |names: &[String]| {
-        if names.is_empty() {
-            Allow::Any
-        } else {
-            Allow::Only(names.to_vec())
-        }
-    };
+    use request::UnknownTags;
     Policy {
         tag_prefix: from.tag_prefix.clone(),
         unknown_tags: match from.unknown_tags {
             config::UnknownTags::Refuse => UnknownTags::Refuse,
             config::UnknownTags::Ignore => UnknownTags::Ignore,
         },
-        bounds: Bounds {
-            families: any(&from.allow.families),
-            machine_types: any(&from.allow.machine_types),
-            regions: any(&from.allow.regions),
-            images: Allow::Only(from.allow.images.clone()),
-            service_accounts: Allow::Only(from.allow.service_accounts.clone()),
-            models: if from.allow.spot {
-                Models::Any
-            } else {
-                Models::OnDemand
-            },
-            max_run_s: Some(from.max_run_limit.as_secs()),
-            ..Bounds::default()
-        },
+        bounds: from.bounds(),
         ..Policy::default()
     }
 }

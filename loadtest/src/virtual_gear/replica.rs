@@ -268,20 +268,22 @@ impl Replicas {
         around: &Surrounding,
     ) -> Parts {
         let name = SourceName::from("virtual");
+        let buildkite = Arc::new(VirtualSource {
+            world: around.world.clone(),
+            net: around.net.clone(),
+            from: at,
+            name: self.names[at].clone(),
+            queue: "gust".into(),
+            witness: around.witness.clone(),
+        });
         let source = SourcePart {
             name: name.clone(),
-            source: Arc::new(VirtualSource {
-                world: around.world.clone(),
-                net: around.net.clone(),
-                from: at,
-                name: self.names[at].clone(),
-                queue: "gust".into(),
-                witness: around.witness.clone(),
-            }),
+            source: buildkite.clone(),
             queues: vec!["gust".into()],
             agent_endpoint: "virtual".to_owned(),
             agent_token: None,
             poll: (Duration::from_millis(250), Duration::from_secs(5)),
+            retrier: Some(buildkite),
         };
         Parts {
             stack: self.config.stack.clone(),

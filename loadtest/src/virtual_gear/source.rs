@@ -10,7 +10,7 @@ use gust_core::{
     ids::{JobId, QueueKey, ReplicaId},
     ports::{
         AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
-        Remedy, Reserved, Source, SourceError, Tokens,
+        Remedy, Reserved, Retried, Retrier, Source, SourceError, Tokens,
     },
     records::JobFacts,
     secret::Secret,
@@ -87,6 +87,8 @@ const TOKENS: Call = call(
     "job-acquisition-token",
     true,
 );
+
+const RETRY: Call = call("retry job", Point::SourceFinish, "", true);
 
 const fn call(words: &'static str, point: Point, scope: &'static str, writes: bool) -> Call {
     Call {
@@ -200,6 +202,27 @@ fn listed(job: buildkite::ListedJob, queue: &QueueKey) -> ListedJob {
                 .and_then(Timestamp::parse_rfc3339)
                 .unwrap_or_default(),
         },
+    }
+}
+
+#[async_trait]
+impl Retrier for VirtualSource {
+    async fn retry(&self, job: JobId) -> Result<Retried, SourceError> {
+        let JobId(job) = job;
+        self.call(&RETRY, move |world, now, out| {
+            let shown = world.buildkite.show_job(job)?;
+            if let Some(new) = world.buildkite.retry_of(job) {
+                return Ok(Retried::In(JobId(new)));
+            }
+            if shown["state"] == "canceled" || shown["exit_status"] == "0" {
+                return Ok(Retried::Needless);
+            }
+            world
+                .buildkite
+                .retry_job(now, job, out)
+                .map(|new| Retried::In(JobId(new)))
+        })
+        .await
     }
 }
 

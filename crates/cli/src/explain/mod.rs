@@ -19,7 +19,7 @@ use clap::Args;
 use gust_core::request::Tag;
 use gust_server::{
     config::{Config, Surroundings},
-    planner::Planner,
+    planner::{Asker, Planner},
 };
 
 use crate::{exit_codes, failure::Failure};
@@ -35,6 +35,12 @@ pub(crate) struct ExplainArgs {
     /// Judge by this operator's configuration: policy, regions, defaults. Otherwise by all regions that gust knows
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Judge as a job of this queue. Default: the `queue` among the tags, or no queue of which the configuration speaks
+    #[arg(long, value_name = "QUEUE", requires = "config")]
+    queue: Option<String>,
+    /// Judge as a job of this pipeline, by its slug
+    #[arg(long, value_name = "SLUG", requires = "config")]
+    pipeline: Option<String>,
     /// Show so many offers
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
@@ -158,7 +164,12 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let (planner, prefix) = planner(args.config.as_ref())?;
     let options = args.asked.rules().map(|rule| format!("{prefix}{rule}"));
     let rules: Vec<String> = args.tags.iter().cloned().chain(options).collect();
-    let explained = match planner.explain(&rules) {
+    let tag = args.tags.iter().find_map(|tag| tag.strip_prefix("queue="));
+    let asker = Asker {
+        queue: args.queue.as_deref().or(tag).unwrap_or_default(),
+        pipeline: args.pipeline.as_deref().unwrap_or_default(),
+    };
+    let explained = match planner.explain(asker, &rules) {
         Ok(explained) => explained,
         Err(why) if args.json => {
             print(&json::impossible(&why))?;

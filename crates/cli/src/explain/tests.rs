@@ -1,9 +1,16 @@
 use super::*;
 
+fn nobody() -> Asker<'static> {
+    Asker {
+        queue: "",
+        pipeline: "",
+    }
+}
+
 fn explained(rules: &[&str]) -> Result<String, String> {
     let planner = Planner::anywhere().expect("the catalog is a good one");
     let rules: Vec<String> = rules.iter().map(|rule| (*rule).to_owned()).collect();
-    let explained = planner.explain(&rules)?;
+    let explained = planner.explain(nobody(), &rules)?;
     Ok(text::explained(&explained, planner.catalog(), 5))
 }
 
@@ -48,6 +55,6 @@ fn a_price_that_stands_in_is_marked() {
 fn programs_read_the_same() {
     let planner = Planner::anywhere().expect("the catalog is a good one");
     let rules = ["machine-type=e2-standard-4", "region=europe-west4"].map(str::to_owned);
-    let explained = planner.explain(&rules).expect("there is one");
+    let explained = planner.explain(nobody(), &rules).expect("there is one");
     insta::assert_snapshot!("json", json::explained(&explained));
 }

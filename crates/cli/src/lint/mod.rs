@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use gust_core::offer::Offer;
-use gust_server::planner::Planner;
+use gust_server::planner::{Asker, Planner};
 
 use self::steps::Step;
 use crate::{exit_codes, explain, failure::Failure};
@@ -32,6 +32,9 @@ pub(crate) struct LintArgs {
     /// Judge only steps of this queue; may be given several times
     #[arg(long, value_name = "QUEUE")]
     queue: Vec<String>,
+    /// Judge as the pipeline of this slug: the configuration may allow it other things than others
+    #[arg(long, value_name = "SLUG", requires = "config")]
+    pipeline: Option<String>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -88,7 +91,14 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let (planner, prefix) = explain::planner(args.config.as_ref())?;
     let text = read(&args.file).map_err(refused)?;
     let file = args.file.display().to_string();
-    let verdict = judge(&text, &planner, &prefix, &args.queue)
+    let judge = Judge {
+        planner: &planner,
+        prefix: &prefix,
+        queues: &args.queue,
+        pipeline: args.pipeline.as_deref().unwrap_or_default(),
+    };
+    let verdict = judge
+        .pipeline_file(&text)
         .with_context(|| format!("{file} is no pipeline"))
         .map_err(refused)?;
     explain::print(&match args.json {
@@ -111,45 +121,62 @@ fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
-fn judge(text: &str, planner: &Planner, prefix: &str, queues: &[String]) -> anyhow::Result<Verdict> {
-    let root = yaml::read(text)?.context("it is empty")?;
-    let steps = steps::of(&root).context("it has no list of `steps`")?;
-    let mut verdict = Verdict::default();
-    for step in steps {
-        let queue = step.tag("queue").unwrap_or("default");
-        if !queues.is_empty() && !queues.iter().any(|name| name == queue) {
-            verdict.elsewhere += 1;
-            continue;
-        }
-        verdict.judged.push(judge_step(step, planner, prefix));
-    }
-    Ok(verdict)
+/// By what a pipeline is judged.
+struct Judge<'a> {
+    planner: &'a Planner,
+    /// What tags begin with.
+    prefix: &'a str,
+    /// Only steps of these, if there are any.
+    queues: &'a [String],
+    /// The pipeline's slug, empty if it is not known.
+    pipeline: &'a str,
 }
 
-fn judge_step(step: Step, planner: &Planner, prefix: &str) -> Judged {
-    if let Some(tag) = step.variable() {
-        let said = Said::Unknown(format!(
-            "`{}` is known only when the pipeline is uploaded",
-            tag.rule
-        ));
-        return Judged {
-            step,
-            said,
-            advice: None,
-        };
+impl Judge<'_> {
+    fn pipeline_file(&self, text: &str) -> anyhow::Result<Verdict> {
+        let root = yaml::read(text)?.context("it is empty")?;
+        let steps = steps::of(&root).context("it has no list of `steps`")?;
+        let mut verdict = Verdict::default();
+        for step in steps {
+            let queue = step.tag("queue").unwrap_or("default");
+            if !self.queues.is_empty() && !self.queues.iter().any(|name| name == queue) {
+                verdict.elsewhere += 1;
+                continue;
+            }
+            verdict.judged.push(self.step(step));
+        }
+        Ok(verdict)
     }
-    let rules: Vec<String> = step.tags.iter().map(|tag| tag.rule.clone()).collect();
-    let said = match planner.explain(&rules) {
-        Ok(explained) => match explained.offers.into_iter().next() {
-            Some(offer) => Said::Machine(Box::new(offer)),
-            None => Said::Wrong(Vec::new()),
-        },
-        Err(why) => Said::Wrong(problems(&step, &why)),
-    };
-    let spot = step.tag(&format!("{prefix}spot"));
-    let reclaimed = matches!(spot, Some("true" | "prefer")) && matches!(said, Said::Machine(_));
-    let advice = (reclaimed && !step.retries_lost).then(|| RETRY.to_owned());
-    Judged { step, said, advice }
+
+    fn step(&self, step: Step) -> Judged {
+        if let Some(tag) = step.variable() {
+            let said = Said::Unknown(format!(
+                "`{}` is known only when the pipeline is uploaded",
+                tag.rule
+            ));
+            return Judged {
+                step,
+                said,
+                advice: None,
+            };
+        }
+        let rules: Vec<String> = step.tags.iter().map(|tag| tag.rule.clone()).collect();
+        let asker = Asker {
+            queue: step.tag("queue").unwrap_or("default"),
+            pipeline: self.pipeline,
+        };
+        let said = match self.planner.explain(asker, &rules) {
+            Ok(explained) => match explained.offers.into_iter().next() {
+                Some(offer) => Said::Machine(Box::new(offer)),
+                None => Said::Wrong(Vec::new()),
+            },
+            Err(why) => Said::Wrong(problems(&step, &why)),
+        };
+        let spot = step.tag(&format!("{}spot", self.prefix));
+        let reclaimed = matches!(spot, Some("true" | "prefer")) && matches!(said, Said::Machine(_));
+        let advice = (reclaimed && !step.retries_lost).then(|| RETRY.to_owned());
+        Judged { step, said, advice }
+    }
 }
 
 /// What a step on Spot should have.

@@ -41,7 +41,13 @@ steps:
 
 fn verdict(text: &str) -> anyhow::Result<Verdict> {
     let planner = Planner::anywhere().expect("the catalog is a good one");
-    judge(text, &planner, "", &["gust".to_owned()])
+    let judge = Judge {
+        planner: &planner,
+        prefix: "",
+        queues: &["gust".to_owned()],
+        pipeline: "",
+    };
+    judge.pipeline_file(text)
 }
 
 #[test]

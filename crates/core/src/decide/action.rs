@@ -50,6 +50,11 @@ pub enum Action {
         /// Which.
         job: JobRef,
     },
+    /// The Spot machine of a job is gone while the job runs: Google took it back.
+    Preempted {
+        /// Which.
+        job: JobRef,
+    },
     /// Record a batch, then have it created.
     Create(Box<BatchRecord>),
     /// Record that a machine must go, then have it deleted.

@@ -1,6 +1,9 @@
 //! The record that an action needs before its effect.
 
-use super::Step;
+use super::{
+    Step,
+    preempted::{Awaiting, awaited, preempted},
+};
 use crate::{
     decide::Action,
     ids::{JobRef, MachineName, Shard, SourceName, Zone},
@@ -8,7 +11,7 @@ use crate::{
     quota::Footprint,
     records::{
         Book, Call, Change, DeleteCause, Failures, HistoryRecord, JobPhase, JobRecord, MachinePhase,
-        MachineRecord, Outcome, SpentRecord,
+        MachineRecord, Outcome, Preemption, SpentRecord,
     },
     shape::Price,
     time::Timestamp,
@@ -16,6 +19,7 @@ use crate::{
 
 /// The records of jobs that Buildkite reserved for us. Jobs already booked stay as they are.
 pub fn booked(book: &Book, source: &SourceName, jobs: &[ListedJob], now: Timestamp) -> Step {
+    let mut awaiting = Awaiting::new(book);
     let changes = jobs
         .iter()
         .map(|listed| {
@@ -30,7 +34,12 @@ pub fn booked(book: &Book, source: &SourceName, jobs: &[ListedJob], now: Timesta
         .filter(|(job, _)| !book.jobs().contains_key(job))
         .flat_map(|(job, listed)| {
             let back = book.spent().knows(&job).then(|| Change::RemoveSpent(job.clone()));
+            let again = awaiting.find(&job, listed);
             let put = Change::PutJob(JobRecord {
+                preemption: Preemption {
+                    retry_of: again.as_ref().map(|(old, _)| old.id),
+                    ..Preemption::default()
+                },
                 attempts: book.spent().attempts(&job),
                 job,
                 facts: listed.facts.clone(),
@@ -38,7 +47,8 @@ pub fn booked(book: &Book, source: &SourceName, jobs: &[ListedJob], now: Timesta
                 failures: Failures::default(),
                 phase: JobPhase::Booked,
             });
-            [Some(put), back].into_iter().flatten()
+            let found = again.map(|(_, change)| change);
+            [Some(put), back, found].into_iter().flatten()
         })
         .collect();
     Step {
@@ -58,6 +68,7 @@ pub fn record(book: &Book, action: &Action, now: Timestamp) -> Option<Step> {
             put_job(book, job, phase, CommitPhase::Refusing)
         }
         Action::Rebook { job } => put_job(book, job, JobPhase::Booked, CommitPhase::Booked),
+        Action::Preempted { job } => preempted(book.jobs().get(job)?, false, now),
         Action::Close { job, outcome } => close(book, job, outcome, now),
         Action::Create(batch) => Some(Step {
             phase: CommitPhase::Batch,
@@ -74,11 +85,13 @@ pub fn record(book: &Book, action: &Action, now: Timestamp) -> Option<Step> {
 fn put_job(book: &Book, job: &JobRef, phase: JobPhase, commit: CommitPhase) -> Option<Step> {
     let record = book.jobs().get(job)?;
     let attempts = book.last_attempt(record);
-    let record = JobRecord {
+    let mut record = JobRecord {
         phase,
         attempts,
         ..record.clone()
     };
+    // It was not running when its machine went, and gets another one.
+    record.preemption.lost_spot = false;
     Some(Step {
         phase: commit,
         changes: vec![Change::PutJob(record)],
@@ -105,6 +118,7 @@ fn close(book: &Book, job: &JobRef, outcome: &Outcome, now: Timestamp) -> Option
         price: known.map(|m| m.price),
         machine_created_at: known.map(|m| m.created_at),
         attempts: book.last_attempt(record),
+        preemption: record.preemption.clone(),
         outcome: outcome.clone(),
     };
     // What keeps names from being used again comes first: no prefix of these changes forgets it.
@@ -116,11 +130,13 @@ fn close(book: &Book, job: &JobRef, outcome: &Outcome, now: Timestamp) -> Option
     })
 }
 
-// Only a job that was seen at its end never comes back. One that we finished may have been unknown to Buildkite for
+// Only a job that was seen at its end never comes back; one that was preempted may do so as another. One that we finished may have been unknown to Buildkite for
 // a while instead.
 fn spent(book: &Book, record: &JobRecord, outcome: &Outcome, now: Timestamp) -> Vec<Change> {
-    let attempts = book.last_attempt(record);
-    if attempts == 0 || matches!(outcome, Outcome::Ran | Outcome::Canceled) {
+    let (attempts, awaited) = (book.last_attempt(record), awaited(record));
+    let over = matches!(outcome, Outcome::Ran | Outcome::Canceled);
+    let again = awaited.is_some() && *outcome != Outcome::Canceled;
+    if (attempts == 0 || over) && !again {
         return Vec::new();
     }
     let outlived = book.spent().outlived(now).filter(|job| **job != record.job);
@@ -129,6 +145,7 @@ fn spent(book: &Book, record: &JobRecord, outcome: &Outcome, now: Timestamp) -> 
         job: record.job.clone(),
         attempts,
         ended_at: now,
+        awaited: awaited.filter(|_| again),
     }));
     changes
 }

@@ -5,9 +5,11 @@
 
 mod act;
 mod outcome;
+mod preempted;
 
 pub use act::{booked, from_batch, record};
 pub use outcome::{Settlement, done, gone, refused, seen_at, settled};
+pub use preempted::{asked_again, reclaimed, retried};
 
 pub use crate::records::Step;
 

@@ -8,6 +8,7 @@ use crate::{
     memory::Outcomes,
     ports::{CommitPhase, Instance, MemberFate, RefusalClass},
     records::{Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord, spent_on},
+    shape::ProvisioningModel,
     time::Timestamp,
 };
 
@@ -164,7 +165,11 @@ pub fn gone(book: &Book, name: &MachineName, now: Timestamp) -> Option<Step> {
             },
             Some(job),
         ) => {
-            jobs.with(book, job, |job| job.failures.lost += 1);
+            let spot = machine.footprint.as_ref().map(|it| it.model) == Some(ProvisioningModel::Spot);
+            jobs.with(book, job, |job| {
+                job.failures.lost += 1;
+                job.preemption.lost_spot |= spot;
+            });
         }
         _ => {}
     }

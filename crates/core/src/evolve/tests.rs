@@ -1,5 +1,6 @@
 //! Facts told twice, late or in part; what becomes of machines and failures.
 
+mod preempted;
 mod spent;
 
 use super::{done, gone, record, refused, seen_at, settled};

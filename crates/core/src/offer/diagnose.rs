@@ -10,7 +10,7 @@ use super::size::RuledOut;
 use crate::catalog::{Catalog, Family, LocalSsd};
 use crate::ids::{MachineTypeName, Region, Zone};
 use crate::request::text::{listed, quotable};
-use crate::request::{Allow, Backend, Models, Request, Tag, nearest};
+use crate::request::{Allow, Backend, Bound, Models, Request, Tag, nearest};
 use crate::shape::Arch;
 
 /// Says why a request has no offer, and which nearby requests have one.
@@ -225,18 +225,19 @@ impl<'a> Doctor<'a> {
 
     fn not_allowed(&self, fitting: String) -> Barrier {
         let bounds = &self.placement.bounds;
-        let of = |what: &str, allow: &Allow| match allow {
+        let whose = |bound| bounds.narrowest(bound);
+        let of = |what: &str, bound: Bound, allow: &Allow| match allow {
             Allow::Any => None,
-            Allow::Only(names) => Some(format!("{what} {}", listed(names))),
+            Allow::Only(names) => Some(format!("{what} {} ({})", listed(names), whose(bound))),
         };
         let models = match bounds.models {
             Models::Any => None,
-            Models::OnDemand => Some("on demand".to_owned()),
-            Models::Spot => Some("Spot".to_owned()),
+            Models::OnDemand => Some(format!("on demand ({})", whose(Bound::Spot))),
+            Models::Spot => Some(format!("Spot ({})", whose(Bound::Spot))),
         };
         let all = [
-            of("families", &bounds.families),
-            of("machine types", &bounds.machine_types),
+            of("families", Bound::Families, &bounds.families),
+            of("machine types", Bound::MachineTypes, &bounds.machine_types),
             models,
         ];
         let allowed: Vec<String> = all.into_iter().flatten().collect();
@@ -275,7 +276,9 @@ impl<'a> Doctor<'a> {
 
     fn wrong_disk(&self, families: String, stopped: &[&Family]) -> Barrier {
         let mut suitable: Vec<String> = Vec::new();
-        for name in stopped.iter().flat_map(|f| &f.boot_disks) {
+        let allowed = &self.placement.bounds.disk_types;
+        let taken = stopped.iter().flat_map(|f| &f.boot_disks);
+        for name in taken.filter(|name| allowed.allows(name.as_str())) {
             let Some(disk) = self.catalog.disk(name) else {
                 continue;
             };

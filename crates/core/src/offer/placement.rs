@@ -120,8 +120,9 @@ impl Placement {
         let mut usable: Vec<Place> = Vec::new();
         for site in sites {
             for (region, zones) in &site.regions {
-                let zones = checked(catalog, &site.project, region, zones)?;
-                if !bounds.regions.allows(region.as_str()) {
+                let mut zones = checked(catalog, &site.project, region, zones)?;
+                zones.retain(|zone| bounds.zones.allows(zone.as_str()));
+                if zones.is_empty() || !bounds.regions.allows(region.as_str()) {
                     continue;
                 }
                 let all = served.entry(region.clone()).or_default();

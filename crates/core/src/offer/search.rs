@@ -242,7 +242,7 @@ fn consider<'a>(
     if !models.iter().any(|(model, _)| sold(*model)) {
         return Err(RuledOut::Model);
     }
-    let disks = disks(request, catalog, family);
+    let disks = disks(request, catalog, family, bounds);
     if disks.is_empty() {
         return Err(RuledOut::DiskType);
     }
@@ -324,17 +324,22 @@ fn models(spot: Spot, bounds: &Bounds) -> Vec<(ProvisioningModel, bool)> {
         .collect()
 }
 
-fn disks<'a>(request: &Request, catalog: &'a Catalog, family: &'a Family) -> Vec<(&'a DiskType, &'a Disk)> {
+fn disks<'a>(
+    request: &Request,
+    catalog: &'a Catalog,
+    family: &'a Family,
+    bounds: &Bounds,
+) -> Vec<(&'a DiskType, &'a Disk)> {
+    let allowed = family
+        .boot_disks
+        .iter()
+        .filter(|name| bounds.disk_types.allows(name.as_str()));
     // Without a wish the family's default alone: another type would be another machine to the job.
     let wished = |at: usize, name: &DiskType| match request.disk_types.as_slice() {
         [] => at == 0,
         names => names.contains(name),
     };
-    let known = family
-        .boot_disks
-        .iter()
-        .enumerate()
-        .filter(|(at, name)| wished(*at, name));
+    let known = allowed.enumerate().filter(|(at, name)| wished(*at, name));
     known
         .filter_map(|(_, name)| Some((name, catalog.disk(name)?)))
         .filter(|(_, disk)| request.disk.0 <= disk.max_gib)

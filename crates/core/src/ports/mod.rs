@@ -6,6 +6,7 @@
 
 mod cloud;
 mod link;
+mod retrier;
 mod source;
 mod store;
 
@@ -16,6 +17,7 @@ pub use cloud::{
 pub use link::{
     Capacity, Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Parting, Session,
 };
+pub use retrier::{Retried, Retrier};
 pub use source::{
     AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
     Remedy, Reserved, Source, SourceError, Tokens,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{JobRef, MachineName, MachineTypeName},
-    records::JobFacts,
+    records::{JobFacts, Preemption},
     shape::{Price, ProvisioningModel},
     time::Timestamp,
 };
@@ -66,6 +66,9 @@ pub struct HistoryRecord {
     pub machine_created_at: Option<Timestamp>,
     /// Machines made for it.
     pub attempts: u32,
+    /// What preemptions had to do with it.
+    #[serde(default, skip_serializing_if = "Preemption::is_nothing")]
+    pub preemption: Preemption,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{JobRef, MachineName, QueueKey},
+    records::Preemption,
     time::Timestamp,
 };
 
@@ -76,12 +77,23 @@ pub struct JobRecord {
     pub attempts: u32,
     /// What went wrong so far.
     pub failures: Failures,
+    /// What preemptions have to do with it.
+    #[serde(default, skip_serializing_if = "Preemption::is_nothing")]
+    pub preemption: Preemption,
     /// Where it stands.
     #[serde(flatten)]
     pub phase: JobPhase,
 }
 
 impl JobRecord {
+    /// When a machine claimed it.
+    pub fn claimed_at(&self) -> Option<Timestamp> {
+        match self.phase {
+            JobPhase::Claimed { at, .. } => Some(at),
+            JobPhase::Booked | JobPhase::Refusing { .. } => None,
+        }
+    }
+
     /// The last moment that it tells of.
     pub(super) fn latest(&self) -> Timestamp {
         match self.phase {

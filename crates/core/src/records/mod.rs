@@ -15,6 +15,7 @@ mod job;
 mod key;
 mod machine;
 mod orders;
+mod preemption;
 mod spend;
 mod spent;
 
@@ -27,6 +28,7 @@ pub use job::{Failures, JobFacts, JobPhase, JobRecord};
 pub use key::{BadKey, Key};
 pub use machine::{Claim, DeleteCause, KeyHash, MachinePhase, MachineRecord};
 pub use orders::{Cordon, Order, Orders, Place};
+pub use preemption::{Awaited, Preempted, Preemption, runs_again};
 pub use spend::{Spend, SpendRecord, spent_on};
 pub use spent::{Spent, SpentRecord};
 

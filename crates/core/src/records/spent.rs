@@ -11,7 +11,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::JobRef, time::Timestamp};
+use crate::{
+    ids::JobRef,
+    records::{
+        Awaited, JobFacts,
+        preemption::{StepKey, step_key},
+    },
+    time::Timestamp,
+};
 
 /// The attempts of one job that left. Key: `spent/<source>/<uuid>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +29,9 @@ pub struct SpentRecord {
     pub attempts: u32,
     /// When its record was closed.
     pub ended_at: Timestamp,
+    /// It was preempted: the job that runs its step again is to be recognized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
 }
 
 impl SpentRecord {
@@ -36,12 +46,24 @@ impl SpentRecord {
 pub struct Spent {
     by_job: BTreeMap<JobRef, SpentRecord>,
     by_end: BTreeSet<(Timestamp, JobRef)>,
+    by_step: BTreeMap<StepKey, BTreeSet<JobRef>>,
 }
 
 impl Spent {
     /// The highest attempt that was used up for this job before it left; zero if nothing is known.
     pub fn attempts(&self, job: &JobRef) -> u32 {
         self.by_job.get(job).map_or(0, |record| record.attempts)
+    }
+
+    /// The record of the preempted job that this one runs again, if one waits for that.
+    pub fn awaits(&self, job: &JobRef, facts: &JobFacts) -> Option<&SpentRecord> {
+        let of_step = self.by_step.get(&step_key(facts))?;
+        let those = of_step.iter().filter(|old| old.source == job.source);
+        let mut those = those.filter_map(|old| self.by_job.get(old));
+        those.find(|old| {
+            let awaited = old.awaited.as_ref();
+            awaited.is_some_and(|awaited| awaited.is(job.id, facts))
+        })
     }
 
     /// True if something is kept of this job.
@@ -62,11 +84,23 @@ impl Spent {
     pub(super) fn put(&mut self, record: &SpentRecord) {
         self.remove(&record.job);
         self.by_end.insert((record.ended_at, record.job.clone()));
+        if let Some(awaited) = &record.awaited {
+            let of_step = self.by_step.entry(step_key(&awaited.facts)).or_default();
+            of_step.insert(record.job.clone());
+        }
         self.by_job.insert(record.job.clone(), record.clone());
     }
 
     pub(super) fn remove(&mut self, job: &JobRef) {
         if let Some(record) = self.by_job.remove(job) {
+            if let Some(key) = record.awaited.as_ref().map(|awaited| step_key(&awaited.facts))
+                && let Some(of_step) = self.by_step.get_mut(&key)
+            {
+                of_step.remove(job);
+                if of_step.is_empty() {
+                    self.by_step.remove(&key);
+                }
+            }
             self.by_end.remove(&(record.ended_at, record.job));
         }
     }
@@ -87,6 +121,7 @@ mod tests {
             },
             attempts: 2,
             ended_at: Timestamp(ended_at),
+            awaited: None,
         }
     }
 

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{
     BatchRecord, Book, Call, Change, Claim, DeleteCause, Failures, Format, HistoryRecord, JobFacts, JobPhase,
-    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome, SpendRecord, SpentRecord,
+    JobRecord, Key, KeyHash, MachinePhase, MachineRecord, Member, Outcome, Preempted, Preemption,
+    SpendRecord, SpentRecord,
 };
 use crate::{
     cap::Day,
@@ -66,6 +67,25 @@ fn job_facts() -> impl Strategy<Value = JobFacts> {
         })
 }
 
+fn preemption() -> impl Strategy<Value = Preemption> {
+    let id = || option::of(any::<u128>().prop_map(|id| JobId(Uuid::from_u128(id))));
+    let preempted = (moment(), any::<(u64, bool, bool)>(), option::of(moment()), id()).prop_map(
+        |(at, (after_ms, told, recognized), asked, retried_in)| Preempted {
+            at,
+            after_ms,
+            told,
+            asked,
+            retried_in,
+            recognized,
+        },
+    );
+    (any::<bool>(), option::of(preempted), id()).prop_map(|(lost_spot, preempted, retry_of)| Preemption {
+        lost_spot,
+        preempted,
+        retry_of,
+    })
+}
+
 fn job_record() -> impl Strategy<Value = JobRecord> {
     let phase = prop_oneof![
         Just(JobPhase::Booked),
@@ -78,16 +98,25 @@ fn job_record() -> impl Strategy<Value = JobRecord> {
         lost,
         refused,
     });
-    (job_ref(), job_facts(), moment(), any::<u32>(), failures, phase).prop_map(
-        |(job, facts, booked_at, attempts, failures, phase)| JobRecord {
-            job,
-            facts,
-            booked_at,
-            attempts,
-            failures,
-            phase,
-        },
+    (
+        job_ref(),
+        job_facts(),
+        (moment(), any::<u32>()),
+        failures,
+        preemption(),
+        phase,
     )
+        .prop_map(
+            |(job, facts, (booked_at, attempts), failures, preemption, phase)| JobRecord {
+                job,
+                facts,
+                booked_at,
+                attempts,
+                failures,
+                preemption,
+                phase,
+            },
+        )
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -223,6 +252,7 @@ fn history_record() -> impl Strategy<Value = HistoryRecord> {
             machine_created_at: claimed_at,
             machine,
             attempts: 2,
+            preemption: Preemption::default(),
             outcome,
         })
 }
@@ -421,6 +451,7 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
         booked_at: START,
         attempts: 1,
         failures: Failures::default(),
+        preemption: Preemption::default(),
         phase: JobPhase::Claimed {
             machine: name.clone(),
             at: START,
@@ -452,6 +483,7 @@ fn the_form_of_records_is_what_older_replicas_wrote() {
         job: job.job.clone(),
         attempts: 2,
         ended_at: START,
+        awaited: None,
     };
     let spend = SpendRecord {
         pipeline: "monorepo".to_owned(),
@@ -479,6 +511,7 @@ fn the_latest_moment_is_that_of_what_was_recorded_last() {
         booked_at: at(1),
         attempts: 0,
         failures: Failures::default(),
+        preemption: Preemption::default(),
         phase: JobPhase::Booked,
     };
     book.apply(&Change::PutJob(job.clone()));

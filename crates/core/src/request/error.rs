@@ -111,7 +111,7 @@ pub enum Problem {
     },
     /// More than the operator lets a job ask for.
     #[error(
-        "`{rule}`: at most {limit} is allowed here; nearest: `{nearest}`, or ask the operator of this queue"
+        "`{rule}`: at most {limit} is allowed by {list}; nearest: `{nearest}`, or ask the operator of this queue"
     )]
     OverLimit {
         /// The rule.
@@ -120,12 +120,14 @@ pub enum Problem {
         tag: Tag,
         /// The operator's limit, with its unit.
         limit: String,
+        /// Where the operator set it, for people.
+        list: String,
         /// The whole tag at the limit.
         nearest: String,
     },
     /// Something the operator does not let this job choose.
     #[error(
-        "`{rule}`: {tag} `{value}` is not allowed here; allowed: {allowed}{}, or ask the operator of this queue",
+        "`{rule}`: {tag} `{value}` is not allowed by {list}; allowed: {allowed}{}, or ask the operator of this queue",
         nearest_tag(.nearest)
     )]
     NotAllowed {
@@ -135,6 +137,8 @@ pub enum Problem {
         tag: Tag,
         /// The part of the value that is not allowed.
         value: String,
+        /// The operator's list that refuses it, for people.
+        list: String,
         /// What is, as a list for people.
         allowed: String,
         /// The whole tag that would be allowed.

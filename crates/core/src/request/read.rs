@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use super::allow::{Allow, Models};
+use super::bounds::Bound;
 use super::error::{Error, Hint, Problem};
 use super::nearest;
-use super::policy::{Allow, Models, Policy, UnknownTags};
+use super::policy::{Policy, UnknownTags};
 use super::resolve::{self, Asked};
 use super::tag::Tag;
 use super::text::{listed, quotable};
@@ -129,36 +131,55 @@ impl Reader<'_> {
         match tag {
             Tag::Cpu => {
                 let cpu = value::cpu(text).map_err(bad)?;
-                self.under(tag, text, cpu.max.unwrap_or(cpu.min), bounds.max_cpu, " vCPUs")?;
+                self.under(
+                    tag,
+                    text,
+                    cpu.max.unwrap_or(cpu.min),
+                    (Bound::MaxCpu, bounds.max_cpu),
+                    " vCPUs",
+                )?;
                 self.asked.cpu = Some(cpu);
             }
             Tag::Memory => {
                 let memory = value::memory(text).map_err(bad)?;
-                self.under(tag, text, memory.min, bounds.max_memory_mib, " GiB")?;
+                self.under(
+                    tag,
+                    text,
+                    memory.min,
+                    (Bound::MaxMemory, bounds.max_memory_mib),
+                    " GiB",
+                )?;
                 self.asked.memory = Some(memory);
             }
             Tag::Disk => {
                 let disk = value::disk(text).map_err(bad)?;
-                self.under(tag, text, disk, bounds.max_disk_gib, " GiB")?;
+                self.under(tag, text, disk, (Bound::MaxDisk, bounds.max_disk_gib), " GiB")?;
                 self.asked.disk = Some(disk);
             }
             Tag::DiskType => {
                 let types = value::names(text).map_err(bad)?;
+                self.allowed(tag, text, &types, Bound::DiskTypes)?;
                 self.asked.disk_types = types.into_iter().map(DiskType::from).collect();
             }
             Tag::LocalSsd => {
                 let disks = value::local_ssd(text).map_err(bad)?;
-                self.under(tag, text, disks, bounds.max_local_ssd, " disks")?;
+                self.under(
+                    tag,
+                    text,
+                    disks,
+                    (Bound::MaxLocalSsd, bounds.max_local_ssd),
+                    " disks",
+                )?;
                 self.asked.local_ssd = disks;
             }
             Tag::Family => {
                 let names = value::names(text).map_err(bad)?;
-                self.allowed(tag, text, &names, &bounds.families)?;
+                self.allowed(tag, text, &names, Bound::Families)?;
                 self.asked.families = names.into_iter().map(FamilyName::from).collect();
             }
             Tag::MachineType => {
                 let names = value::names(text).map_err(bad)?;
-                self.allowed(tag, text, &names, &bounds.machine_types)?;
+                self.allowed(tag, text, &names, Bound::MachineTypes)?;
                 self.asked.machine_types = names.into_iter().map(MachineTypeName::new).collect();
             }
             Tag::Arch => self.asked.arch = Some(value::arch(text).map_err(bad)?),
@@ -170,7 +191,7 @@ impl Reader<'_> {
             Tag::Gpu => self.asked.gpu = value::gpu(text).map_err(bad)?,
             Tag::Region => {
                 let names = value::names(text).map_err(bad)?;
-                self.allowed(tag, text, &names, &bounds.regions)?;
+                self.allowed(tag, text, &names, Bound::Regions)?;
                 self.asked.regions = names.into_iter().map(Region::new).collect();
             }
             Tag::Zone => {
@@ -182,7 +203,7 @@ impl Reader<'_> {
             Tag::Image => {
                 let image = value::reference(text).map_err(bad)?;
                 if self.policy.defaults.image.as_deref() != Some(text) {
-                    self.allowed(tag, text, std::slice::from_ref(&image), &bounds.images)?;
+                    self.allowed(tag, text, std::slice::from_ref(&image), Bound::Images)?;
                 }
                 self.asked.image = Some(image);
             }
@@ -190,7 +211,14 @@ impl Reader<'_> {
                 let backend = value::backend(text).map_err(bad)?;
                 if !bounds.backends.contains(&backend) {
                     let allowed: Vec<_> = bounds.backends.iter().map(|b| b.as_str().to_owned()).collect();
-                    return self.allowed(tag, text, &[backend.as_str().to_owned()], &Allow::Only(allowed));
+                    let refused = [backend.as_str().to_owned()];
+                    return self.among(
+                        tag,
+                        text,
+                        &refused,
+                        &Allow::Only(allowed),
+                        "the backends of the operator's policy",
+                    );
                 }
                 self.asked.backend = backend;
             }
@@ -201,17 +229,12 @@ impl Reader<'_> {
             }
             Tag::ServiceAccount => {
                 let account = value::reference(text).map_err(bad)?;
-                self.allowed(
-                    tag,
-                    text,
-                    std::slice::from_ref(&account),
-                    &bounds.service_accounts,
-                )?;
+                self.allowed(tag, text, std::slice::from_ref(&account), Bound::ServiceAccounts)?;
                 self.asked.service_account = Some(account);
             }
             Tag::Cache => {
                 let cache = value::reference(text).map_err(bad)?;
-                self.allowed(tag, text, std::slice::from_ref(&cache), &bounds.caches)?;
+                self.allowed(tag, text, std::slice::from_ref(&cache), Bound::Caches)?;
                 self.asked.cache = Some(cache);
             }
             Tag::Os => value::os(text).map_err(bad)?,
@@ -224,7 +247,7 @@ impl Reader<'_> {
         tag: Tag,
         text: &str,
         asked: T,
-        limit: Option<T>,
+        (bound, limit): (Bound, Option<T>),
         unit: &str,
     ) -> Result<(), Problem> {
         match limit {
@@ -232,6 +255,7 @@ impl Reader<'_> {
                 rule: self.written(tag, &quotable(text)),
                 tag,
                 limit: format!("{}{unit}", limit.to_string()),
+                list: self.policy.bounds.whose(bound, ""),
                 nearest: self.written(tag, &limit.to_string()),
             }),
             _ => Ok(()),
@@ -245,6 +269,7 @@ impl Reader<'_> {
                 rule: self.written(Tag::MaxRun, &quotable(text)),
                 tag: Tag::MaxRun,
                 limit: value::run_text(limit),
+                list: self.policy.bounds.whose(Bound::MaxRunLimit, ""),
                 nearest: self.written(Tag::MaxRun, &value::run_text(limit)),
             }),
             _ => Ok(()),
@@ -266,16 +291,32 @@ impl Reader<'_> {
         } else {
             Spot::Never
         };
-        self.allowed(
-            Tag::Spot,
-            text,
-            &[text.to_owned()],
-            &Allow::Only(vec![allowed.as_str().to_owned()]),
-        )
+        let list = self.policy.bounds.whose(Bound::Spot, text);
+        let only = Allow::Only(vec![allowed.as_str().to_owned()]);
+        self.among(Tag::Spot, text, &[text.to_owned()], &only, &list)
     }
 
-    /// Every name must be in the list.
-    fn allowed(&self, tag: Tag, text: &str, names: &[String], list: &Allow) -> Result<(), Problem> {
+    /// Every name must be in the operator's list.
+    fn allowed(&self, tag: Tag, text: &str, names: &[String], bound: Bound) -> Result<(), Problem> {
+        let bounds = &self.policy.bounds;
+        let Some(list) = bounds.list(bound) else {
+            return Ok(());
+        };
+        match names.iter().find(|name| !list.allows(name)) {
+            Some(refused) => self.among(tag, text, names, list, &bounds.whose(bound, refused)),
+            None => Ok(()),
+        }
+    }
+
+    /// Every name must be in the list, which is called so.
+    fn among(
+        &self,
+        tag: Tag,
+        text: &str,
+        names: &[String],
+        list: &Allow,
+        whose: &str,
+    ) -> Result<(), Problem> {
         let Some(refused) = names.iter().find(|name| !list.allows(name)) else {
             return Ok(());
         };
@@ -300,6 +341,7 @@ impl Reader<'_> {
             rule: self.written(tag, &quotable(text)),
             tag,
             value: quotable(refused),
+            list: whose.to_owned(),
             allowed: match list.entries() {
                 [] => "none".to_owned(),
                 entries => listed(entries),
@@ -309,15 +351,24 @@ impl Reader<'_> {
     }
 
     fn zones_allowed(&self, text: &str, zones: &[Zone]) -> Result<(), Problem> {
-        let list = &self.policy.bounds.regions;
-        let refused = zones.iter().find(|zone| !list.allows(zone.region().as_str()));
+        let bounds = &self.policy.bounds;
+        let names: Vec<String> = zones.iter().map(|zone| zone.as_str().to_owned()).collect();
+        self.allowed(Tag::Zone, text, &names, Bound::Zones)?;
+        let refused = zones
+            .iter()
+            .find(|zone| !bounds.regions.allows(zone.region().as_str()));
         refused.map_or(Ok(()), |zone| {
+            let kept = names
+                .iter()
+                .filter(|name| bounds.regions.allows(Zone::new(name.as_str()).region().as_str()));
+            let kept: Vec<&str> = kept.map(String::as_str).collect();
             Err(Problem::NotAllowed {
                 rule: self.written(Tag::Zone, &quotable(text)),
                 tag: Tag::Zone,
                 value: quotable(zone.as_str()),
-                allowed: format!("zones of {}", listed(list.entries())),
-                nearest: None,
+                list: bounds.whose(Bound::Regions, zone.region().as_str()),
+                allowed: format!("zones of {}", listed(bounds.regions.entries())),
+                nearest: (!kept.is_empty()).then(|| self.written(Tag::Zone, &kept.join("|"))),
             })
         })
     }

@@ -1,5 +1,6 @@
 //! From what was asked to a whole request: the operator's defaults fill the gaps.
 
+use super::defaults::at_most;
 use super::policy::Policy;
 use super::types::{ANY_CPU, ANY_MEMORY, Backend, Gpu, Request, Spot};
 use super::units::{Cpus, Gib, Mib, Range};
@@ -30,14 +31,16 @@ pub(super) struct Asked {
 }
 
 pub(super) fn request(asked: Asked, policy: &Policy) -> Request {
-    let defaults = &policy.defaults;
+    let (defaults, bounds) = (&policy.defaults, &policy.bounds);
     let named = !asked.machine_types.is_empty();
     let chosen = named || !asked.families.is_empty();
     let (cpu, memory) = size(asked.cpu, asked.memory, named, policy);
     Request {
         cpu,
         memory,
-        disk: asked.disk.unwrap_or(defaults.disk_gib),
+        disk: asked
+            .disk
+            .unwrap_or_else(|| at_most(defaults.disk_gib, bounds.max_disk_gib)),
         disk_types: if asked.disk_types.is_empty() {
             sorted(&defaults.disk_types)
         } else {
@@ -52,13 +55,17 @@ pub(super) fn request(asked: Asked, policy: &Policy) -> Request {
         machine_types: asked.machine_types,
         // Who names families or machine types has named the architecture with them.
         arch: asked.arch.or(if chosen { None } else { defaults.arch }),
-        spot: asked.spot.unwrap_or(defaults.spot),
+        spot: asked.spot.unwrap_or_else(|| bounds.spot(defaults.spot)),
         gpu: asked.gpu,
         regions: asked.regions,
         zones: asked.zones,
         image: asked.image.or_else(|| defaults.image.clone()),
         backend: asked.backend,
-        max_run_s: asked.max_run_s.or(defaults.max_run_s),
+        max_run_s: asked.max_run_s.or_else(|| {
+            defaults
+                .max_run_s
+                .map(|default| at_most(default, bounds.max_run_s))
+        }),
         service_account: asked.service_account,
         cache: asked.cache,
     }
@@ -71,6 +78,7 @@ fn size(
     policy: &Policy,
 ) -> (Range<Cpus>, Range<Mib>) {
     let defaults = &policy.defaults;
+    let default_cpu = at_most(defaults.cpu, policy.bounds.max_cpu);
     let open_end = |range: Range<Cpus>| Range {
         max: range.max.or(policy.bounds.max_cpu),
         ..range
@@ -80,11 +88,14 @@ fn size(
         (cpu, memory) if named => (cpu.map_or(ANY_CPU, open_end), memory.unwrap_or(ANY_MEMORY)),
         (Some(cpu), Some(memory)) => (open_end(cpu), memory),
         // Memory alone: with exactly the default vCPUs, much memory would be impossible.
-        (None, Some(memory)) => (open_end(Range::at_least(defaults.cpu)), memory),
+        (None, Some(memory)) => (open_end(Range::at_least(default_cpu)), memory),
         (cpu, None) => {
-            let cpu = cpu.map_or(Range::exactly(defaults.cpu), open_end);
+            let cpu = cpu.map_or(Range::exactly(default_cpu), open_end);
             let memory = Mib(defaults.memory_mib_per_cpu.0.saturating_mul(u64::from(cpu.min.0)));
-            (cpu, Range::at_least(memory))
+            (
+                cpu,
+                Range::at_least(at_most(memory, policy.bounds.max_memory_mib)),
+            )
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// API access tokens.
     pub api_tokens: Vec<String>,
+    /// Scopes of API access tokens (`read_builds`, `write_builds`); those that are not in here have all.
+    pub api_scopes: BTreeMap<String, Vec<String>>,
     /// Secrets of every cluster, for `GET /jobs/:id/secrets`.
     pub secrets: BTreeMap<String, String>,
     /// Whether agents check code out. Off: every job has `BUILDKITE_SKIP_CHECKOUT=true`.
@@ -48,6 +50,7 @@ impl Default for Config {
                 tokens: vec!["bkct_fake".into()],
             }],
             api_tokens: vec!["bkua_fake".into()],
+            api_scopes: BTreeMap::new(),
             secrets: BTreeMap::new(),
             checkout: false,
             repository: "https://git.invalid/gust-demo.git".into(),

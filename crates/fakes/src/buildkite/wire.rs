@@ -8,6 +8,7 @@ mod artifacts;
 mod calls;
 mod json;
 mod page;
+mod rest;
 mod route;
 mod stacks;
 
@@ -92,6 +93,10 @@ fn answer(context: &mut Context<'_>, call: &Call<'_>) -> Response {
         Call::Build(build, call) => settle(calls::answer_build(context, build, call)),
         Call::Step(step, call) => settle(calls::answer_step(context, step, call)),
         Call::Store(call) => settle(artifacts::answer(context, call)),
+        Call::Rest(job, call) => {
+            context.told.insert("job".into(), job.job.into());
+            settle(rest::answer(context, *job, *call))
+        }
     }
 }
 
@@ -103,7 +108,7 @@ fn settle(answer: Result<Response, Refusal>) -> Response {
 fn not_an_api(segments: &[&str]) -> Response {
     match segments.first() {
         Some(&"v1") => Response::message(501, "GraphQL is not built in this fake yet"),
-        Some(&"v2") => Response::message(501, "The REST API is not built in this fake yet"),
+        Some(&"v2") => Response::message(501, "This call of the REST API is not built in this fake yet"),
         _ => Response::message(404, "Not Found"),
     }
 }

@@ -12,10 +12,10 @@ use std::{
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use gust_core::ids::{JobId, MachineName, StackName};
 use gust_proto::{
-    machine::{audience, claim_message, done_message},
+    machine::{audience, claim_message, done_message, reclaimed_message},
     v1::{
         Assignment, BeaconRequest, BeaconResponse, ClaimRequest, ClaimResponse, DoneRequest, DoneResponse,
-        NoJob,
+        NoJob, ReclaimedRequest, ReclaimedResponse,
         claim_response::Answer,
         machine_service_server::{MachineService, MachineServiceServer},
     },
@@ -60,6 +60,7 @@ pub struct FakeGust {
 struct State {
     claims: Mutex<Vec<ClaimRequest>>,
     dones: Mutex<Vec<DoneRequest>>,
+    reclaims: AtomicU32,
     beacons: Mutex<Vec<BeaconRequest>>,
     connections: AtomicU32,
     claim_replies: Mutex<VecDeque<Reply>>,
@@ -129,6 +130,11 @@ impl FakeGust {
         self.state.dones.lock().unwrap().clone()
     }
 
+    /// How often a guest has said that Google takes its machine back.
+    pub fn reclaims(&self) -> u32 {
+        self.state.reclaims.load(Ordering::SeqCst)
+    }
+
     pub fn beacons(&self) -> Vec<(String, String)> {
         let beacons = self.state.beacons.lock().unwrap();
         beacons
@@ -191,6 +197,21 @@ impl MachineService for Service {
             Reply::Denied => return Err(Status::permission_denied("another key has claimed")),
         };
         Ok(Response::new(ClaimResponse { answer: Some(answer) }))
+    }
+
+    async fn reclaimed(
+        &self,
+        request: Request<ReclaimedRequest>,
+    ) -> Result<Response<ReclaimedResponse>, Status> {
+        let told = request.into_inner();
+        let machine = MachineName::new(told.machine.as_str());
+        verify(
+            &told.public_key,
+            &reclaimed_message(&machine, JobId(JOB)),
+            &told.signature,
+        )?;
+        self.0.reclaims.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(ReclaimedResponse {}))
     }
 
     async fn done(&self, request: Request<DoneRequest>) -> Result<Response<DoneResponse>, Status> {

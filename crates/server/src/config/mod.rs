@@ -5,6 +5,7 @@
 //! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
 
 mod admin;
+mod bounds;
 mod caps;
 mod cluster;
 mod duration;
@@ -23,12 +24,14 @@ mod tests;
 mod value;
 
 use std::{
+    cell::LazyCell,
     collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use gust_core::{
+    catalog::Catalog,
     ids::{ReplicaId, StackName},
     settings::Settings,
 };
@@ -43,8 +46,8 @@ pub use self::{
     log::{Log, LogFormat},
     problem::{ConfigError, Problem},
     project::{Credentials, Project, Zones},
-    request::{Allow, RequestPolicy, UnknownTags},
-    source::{Poll, Source, SourceKind},
+    request::{Allow, RequestPolicy, RetryOnDemand, UnknownTags},
+    source::{Api, Poll, Source, SourceKind},
     surroundings::{Host, Surroundings},
 };
 use self::{
@@ -181,7 +184,18 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         .into_iter()
         .map(|section| (section.start(), project::read(section)))
         .collect::<Vec<_>>();
-    let policy = request::read(&root);
+    let policy = {
+        let (sources, projects) = (&sources, &projects);
+        let world = bounds::World {
+            catalog: LazyCell::new(Catalog::builtin),
+            projects: projects
+                .iter()
+                .filter_map(|(_, project)| project.as_ref())
+                .collect(),
+        };
+        let sources: Vec<&Source> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
+        request::read(&root, &world, &sources)
+    };
     let settings = Settings {
         caps: caps::read(&root),
         ..limits::read(&root)

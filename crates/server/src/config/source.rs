@@ -1,12 +1,13 @@
 //! `[[source]]`: the Buildkite clusters and queues whose jobs gust takes.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use gust_core::{
     ids::{QueueKey, SourceName, StackName},
     secret::Secret,
 };
 use serde::Serialize;
+use toml::de::DeValue;
 use url::Url;
 
 use super::{
@@ -17,6 +18,10 @@ use super::{
 /// Where Buildkite serves both of its agent-side interfaces.
 /// Source: buildkite.com/docs/apis/agent-api, "base URL".
 const BUILDKITE: &str = "https://agent.buildkite.com/v3";
+
+/// Where it serves its REST API.
+/// Source: buildkite.com/docs/apis/rest-api.
+const REST: &str = "https://api.buildkite.com/v2";
 
 /// By which of Buildkite's interfaces jobs are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +62,24 @@ pub struct Source {
     pub poll: Poll,
     /// Whether machines get the cluster's agent token where the account has no job acquisition tokens.
     pub agent_token_fallback: bool,
+    /// How preempted jobs are run again; not at all by gust where it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
+}
+
+/// The REST API of Buildkite, by which preempted jobs are run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Api {
+    /// Slug of the organization.
+    pub organization: String,
+    /// Base URL, with `/v2`.
+    pub endpoint: Url,
+    /// An API access token with the scopes `read_builds` and `write_builds`.
+    #[serde(skip)]
+    pub token: Secret,
+    /// The file it came from, which is read again before each use.
+    #[serde(skip)]
+    pub token_file: Option<PathBuf>,
 }
 
 pub(super) fn read(
@@ -87,6 +110,7 @@ pub(super) fn read(
         .or_else(|| stack.map(|s| format!("gust-{s}")));
     let poll = read_poll(&section);
     let agent_token_fallback = section.flag("agent_token_fallback", false);
+    let api = section.section("api").map(|section| read_api(section, secrets));
     section.close();
 
     // A URL that was given and refused must not silently become the default; its problem is noted.
@@ -103,7 +127,45 @@ pub(super) fn read(
         stack_key: stack_key?,
         poll,
         agent_token_fallback,
+        // One that was refused must not silently be none; its problems are noted.
+        api: match api {
+            Some(read) => Some(read?),
+            None => None,
+        },
     })
+}
+
+fn read_api(section: Section<'_>, secrets: SecretRules<'_>) -> Option<Api> {
+    let organization = section
+        .required("organization", "\"my-company\"")
+        .and_then(|f| f.parsed("a text", slug));
+    let token = section.required("token", "{ file = \"buildkite-api.token\" }");
+    let file = token.as_ref().and_then(|field| match field.value {
+        DeValue::Table(_) => field.section("a table")?.text("file"),
+        _ => None,
+    });
+    let token = token.and_then(|field| value::secret(&field, secrets));
+    let endpoint = section
+        .field("endpoint")
+        .map(|f| f.parsed("a URL", value::endpoint));
+    section.close();
+    let endpoint = endpoint.unwrap_or_else(|| Url::parse(REST).ok());
+    Some(Api {
+        organization: organization?,
+        endpoint: endpoint?,
+        token: token?,
+        token_file: file.map(|file| secrets.base.join(file)),
+    })
+}
+
+/// An organization as it stands in Buildkite's addresses.
+fn slug(text: &str) -> Result<String, Complaint> {
+    let sign = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.is_empty() && text.len() <= 100 && text.chars().all(sign) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(format!("`{text}` is no organization's slug"))
+        .hint("it has small letters, digits and `-`, as in https://buildkite.com/my-company"))
 }
 
 fn read_queues(section: &Section<'_>) -> Vec<QueueKey> {

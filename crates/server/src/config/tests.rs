@@ -338,3 +338,139 @@ fn one_of_several_replicas_is_told_where_etcd_and_its_peers_are() {
     assert_eq!(config.decided_hash(), alone.decided_hash());
     assert!(alone.cluster.is_none());
 }
+
+/// A configuration with rules for its queue.
+fn ruled(rules: &str) -> String {
+    format!("{TOP}{SOURCE}{PROJECT}{rules}")
+}
+
+refusals! {
+    names_that_can_never_match: ruled(r#"
+[policy.allow]
+families = ["n2dd", "zz"]
+machine_types = ["n2d-standrd-4", "n2d-custom-6-12345", "n2d-custom-*", "q*"]
+regions = ["us-centrall1"]
+zones = ["us-central1-z"]
+disk_types = ["pd-sdd"]
+networks = ["global/networks/ci"]
+images = ["a b", "x|y"]
+"#);
+    rules_of_nobody: ruled(r#"
+[[policy.queue]]
+queue = "gsut"
+allow = { spot = false }
+[[policy.queue]]
+source = "mian"
+queue = "gust"
+allow = { spot = false }
+[[policy.queue]]
+queue = "gust"
+[[policy.queue]]
+alow = { spot = false }
+[[policy.queue]]
+queue = "gust"
+allow = { famlies = ["e2"] }
+[[policy.queue]]
+queue = "gust"
+allow = { spot = "onyl" }
+"#);
+    pipelines_of_nobody: ruled(r#"
+[[policy.queue]]
+queue = "gust"
+[[policy.queue.pipeline]]
+slug = "Deploy Prod"
+allow = { spot = false }
+[[policy.queue.pipeline]]
+slug = "*-prod"
+allow = { spot = false }
+[[policy.queue.pipeline]]
+slug = "twice"
+allow = { spot = false }
+[[policy.queue.pipeline]]
+slug = "twice"
+allow = { spot = false }
+[[policy.queue.pipeline]]
+slg = "deploy"
+allow = { spot = false }
+[[policy.queue.pipeline]]
+slug = "deploy"
+"#);
+    rules_that_would_not_hold: ruled(r#"
+[policy.allow]
+families = ["e2", "n2d"]
+spot = false
+max_cpu = 32
+[[policy.queue]]
+queue = "gust"
+allow = { families = ["e2", "c3d"], spot = true, max_cpu = 64, max_run_limit = "48h", regions = [] }
+widen = ["famlies", "images"]
+[[policy.queue.pipeline]]
+slug = "deploy-*"
+allow = { service_accounts = ["deploy@my-project.iam.gserviceaccount.com"], images = [] }
+"#);
+    limits_of_nothing: ruled(r#"
+[[policy.queue]]
+queue = "gust"
+allow = { max_cpu = 0, max_memory = 0, max_disk = "1Mi", max_run_limit = "0s", max_local_ssd = 0 }
+"#);
+    rules_that_leave_nothing: ruled(r#"
+[[policy.queue]]
+queue = "gust"
+allow = { families = ["e2"], machine_types = ["n2d-*"], regions = ["us-east4"] }
+"#);
+    twins_among_rules: ruled(r#"
+[[policy.queue]]
+queue = "gust"
+allow = { spot = false }
+[[policy.queue]]
+queue = "gust"
+allow = { spot = false }
+"#);
+}
+
+#[test]
+fn rules_of_queues_and_pipelines_are_read() {
+    let rules = r#"
+[[policy.queue]]
+queue = "gust"
+allow = { families = ["e2", "n2d"], max_memory = "64Gi", max_disk = 200 }
+[[policy.queue.pipeline]]
+slug = "deploy-*"
+allow = { spot = false, service_accounts = ["deploy@my-project.iam.gserviceaccount.com"], networks = ["global/networks/default"] }
+widen = ["service_accounts"]
+"#;
+    let config = parse(&ruled(rules)).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&config.policy.queues).unwrap());
+    // A rule says something else.
+    assert_ne!(config.decided_hash(), parse(&ruled("")).unwrap().decided_hash());
+}
+
+#[test]
+fn a_build_that_knows_no_rules_sees_the_same_policy() {
+    let config = parse(&ruled("")).unwrap();
+    insta::assert_snapshot!(serde_json::to_string(&config.policy).unwrap());
+}
+
+refusals! {
+    rest_api_half_given: with(SOURCE, "queues", "api = { organisation = \"My Company\", token = { file = \"no-such-file\" } }\nqueues");
+    rest_api_of_no_organization: with(SOURCE, "queues", "api = { organization = \"My Company\", token = \"bkct_hidden\", endpoint = \"http://api.buildkite.com\" }\nqueues");
+    retry_on_demand_misspelled: ruled("[policy]\nretry_on_demand = \"allways\"\n");
+}
+
+#[test]
+fn the_token_of_the_rest_api_is_read_again_and_never_shown() {
+    let text = with(
+        SOURCE,
+        "queues",
+        "api = { organization = \"acme\", token = { file = \"token\" } }\nqueues",
+    );
+    let config = parse(&text).unwrap();
+    let api = config.sources[0].api.as_ref().expect("it is configured");
+    assert_eq!(api.token_file.as_deref(), Some(Path::new("/etc/gust/token")));
+    assert_eq!(api.endpoint.as_str(), "https://api.buildkite.com/v2");
+    assert!(!format!("{config:?}").contains("bkct_hidden"));
+    // Whether it is there changes what is decided; which token it is does not.
+    let other = parse(&text.replace("file = \"token\"", "env = \"BUILDKITE_AGENT_TOKEN\"")).unwrap();
+    assert_eq!(config.decided_hash(), other.decided_hash());
+    assert_ne!(config.decided_hash(), parse(&ruled("")).unwrap().decided_hash());
+}

@@ -112,6 +112,7 @@ pub(super) fn start(
         roster: Default::default(),
         took: Default::default(),
         feed: Default::default(),
+        retrying: Default::default(),
         retires: false,
         retiring: None,
         parts,

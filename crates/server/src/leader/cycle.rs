@@ -223,6 +223,8 @@ impl Leader {
                 key,
                 reply,
             } => self.on_done(&machine, job, &key, reply),
+            Input::Retried { job, answer } => self.on_retried(&job, answer),
+            Input::Reclaimed { machine, key, reply } => self.on_reclaimed(&machine, &key, reply),
             Input::Visit(visit) => self.on_visit(visit),
             Input::Retire { reply } => (self.retires, self.retiring) = (true, Some(reply)),
             Input::TokenRefused { job } => self.on_token_refused(&job),

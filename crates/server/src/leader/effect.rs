@@ -32,6 +32,10 @@ pub(super) enum Effect {
         job: JobRef,
         detail: String,
     },
+    /// Have a preempted job run again.
+    Retry {
+        job: JobRef,
+    },
     Command {
         worker: ReplicaId,
         command: Command,
@@ -60,6 +64,7 @@ impl Leader {
                 Effect::Reserve { source, jobs } => self.reserve(&source, jobs),
                 Effect::Renew { source, jobs } => self.renew(&source, &jobs),
                 Effect::Finish { job, detail } => self.finish(job, detail),
+                Effect::Retry { job } => self.retry(job),
                 Effect::Command { worker, command } => {
                     // Without a session it is said again when the next one is ready.
                     if let Some(worker) = self.workers.get(&worker) {
@@ -156,6 +161,19 @@ impl Leader {
             let answer: Result<FinishOutcome, SourceError> = source.finish(job.id, &finish).await;
             pause_after(&answer).await;
             let _ = inputs.send(Input::Finished { job, answer }).await;
+        });
+    }
+
+    fn retry(&self, job: JobRef) {
+        let part = self.parts.sources.get(&job.source);
+        let Some(retrier) = part.and_then(|part| part.retrier.clone()) else {
+            return;
+        };
+        let inputs = self.inputs.clone();
+        self.tasks.spawn("retry", async move {
+            let answer = retrier.retry(job.id).await;
+            pause_after(&answer).await;
+            let _ = inputs.send(Input::Retried { job, answer }).await;
         });
     }
 

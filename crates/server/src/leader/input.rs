@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gust_core::{
     claim::{Proof, Refusal},
     ids::{JobId, JobRef, MachineName, QueueKey, ReplicaId, SourceName},
-    ports::{Event, FinishOutcome, JobState, ListedJob, Reserved, Roster, SourceError},
+    ports::{Event, FinishOutcome, JobState, ListedJob, Reserved, Retried, Roster, SourceError},
     records::KeyHash,
     secret::Secret,
     time::Timestamp,
@@ -112,6 +112,17 @@ pub(super) enum Input {
         key: KeyHash,
         reply: oneshot::Sender<()>,
     },
+    /// Buildkite was asked to run a preempted job again.
+    Retried {
+        job: JobRef,
+        answer: Result<Retried, SourceError>,
+    },
+    /// Google takes a machine back while its job runs.
+    Reclaimed {
+        machine: MachineName,
+        key: KeyHash,
+        reply: oneshot::Sender<()>,
+    },
     /// A token could not be had: the job's state must be looked at again.
     TokenRefused { job: JobRef },
 }
@@ -196,6 +207,19 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.inputs()?
             .send(Input::Claim { proof, reply })
+            .await
+            .map_err(|_| LeaderGone)?;
+        answer.await.map_err(|_| LeaderGone)
+    }
+
+    /// Tells that Google takes a machine back while its job runs; returns when that is durable.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]; the machine says it again, or is seen to go.
+    pub async fn reclaimed(&self, machine: MachineName, key: KeyHash) -> Result<(), LeaderGone> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs()?
+            .send(Input::Reclaimed { machine, key, reply })
             .await
             .map_err(|_| LeaderGone)?;
         answer.await.map_err(|_| LeaderGone)

@@ -18,6 +18,7 @@ mod on_worker;
 mod pass;
 mod picture;
 mod poll;
+mod preemption;
 mod state;
 mod talk;
 mod tokens;
@@ -37,8 +38,8 @@ pub use picture::Picture;
 
 use gust_core::{
     ids::{QueueKey, ReplicaId, Shard, SourceName, StackName, Zone},
-    ports::{Source, Store},
-    records::Format,
+    ports::{Retrier, Source, Store},
+    records::{Format, JobRecord},
     secret::Secret,
     settings::Settings,
     snapshot::Planned,
@@ -51,10 +52,14 @@ use crate::{
     task::Dice,
 };
 
-/// Turns a job's tags into its plan. Pure: same tags, same plan.
+/// Turns what is known of a job into its plan. Pure: equal facts, equal plans.
 pub trait Planner: Send + Sync {
-    /// The plan of a job of `source` with these tags, or the detail with which it is refused.
-    fn plan(&self, source: &SourceName, rules: &[String]) -> Planned;
+    /// The plan of a job, by its source, queue, pipeline and tags, and whether it runs a preempted one again; or the detail
+    /// with which it is refused.
+    fn plan(&self, job: &JobRecord) -> Planned;
+
+    /// Whether a job gets no Spot machine though it asks for one, since it runs a preempted one again.
+    fn runs_on_demand(&self, job: &JobRecord) -> bool;
 
     /// What a machine of this footprint uses of each quota.
     fn usage(&self, footprint: &gust_core::quota::Footprint) -> gust_core::quota::Usage;
@@ -75,6 +80,8 @@ pub struct SourcePart {
     pub agent_token: Option<Secret>,
     /// Shortest and longest time between two lists of a queue.
     pub poll: (Duration, Duration),
+    /// The way to have preempted jobs run again, where the operator opened it.
+    pub retrier: Option<Arc<dyn Retrier>>,
 }
 
 /// Shards, each with its zones.

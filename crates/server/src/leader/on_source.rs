@@ -80,6 +80,7 @@ impl Leader {
         if !step.changes.is_empty() {
             self.step(step);
         }
+        self.note_retries(source, &ours);
         let until = at.after(self.first_hold());
         self.on_renewed(source, ours.iter().map(|job| job.id), until);
         for job in ours {

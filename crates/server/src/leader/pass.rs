@@ -69,6 +69,11 @@ impl Leader {
     }
 
     fn take(&mut self, action: Action) {
+        if let Action::Close { job, outcome } = &action
+            && self.runs_again_first(job, outcome)
+        {
+            return;
+        }
         if let Some(step) = evolve::record(&self.book, &action, self.now()) {
             self.step(step);
         }
@@ -93,6 +98,7 @@ impl Leader {
                 metrics::counter!("gust_jobs_ended_total", "outcome" => outcome.as_str()).increment(1);
                 info!(gust.job.id = %job.id, ?outcome, "job is over");
             }
+            Action::Preempted { job } => self.note_preempted(&job),
             Action::Rebook { job } => info!(gust.job.id = %job.id, "job waits again: its machine is gone"),
             Action::Create(batch) => {
                 info!(

@@ -24,8 +24,8 @@ use tokio::{
 };
 
 use super::{
-    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, tokens::Wanted,
-    workers::WorkerState,
+    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, preemption::Asking,
+    tokens::Wanted, workers::WorkerState,
 };
 use crate::{
     replica::{Held, Links},
@@ -128,6 +128,8 @@ pub(super) struct Leader {
     pub took: Took,
     /// Those who watch.
     pub feed: Feed,
+    /// Preempted jobs that Buildkite is asked to run again, and whether nothing comes of it.
+    pub retrying: BTreeMap<JobRef, Asking>,
     /// It is about to give up the lead: no job is taken in any more.
     pub retires: bool,
     /// Who waits until others have all that this replica looked after.
@@ -163,6 +165,7 @@ impl Leader {
                 }
                 Change::RemoveJob(job) => {
                     self.known.remove(job);
+                    self.retrying.remove(job);
                     self.notes.forget(job);
                     self.asked_for = true;
                 }
@@ -232,7 +235,7 @@ impl Leader {
         let Some(record) = self.book.jobs().get(&job) else {
             return;
         };
-        let plan = self.parts.planner.plan(&job.source, &record.facts.rules);
+        let plan = self.parts.planner.plan(record);
         self.known.insert(
             job,
             Known {

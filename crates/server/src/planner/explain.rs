@@ -2,12 +2,12 @@
 
 use gust_core::{
     catalog::FamilyName,
-    ids::{ProjectId, StackName},
+    ids::{ProjectId, QueueKey, StackName},
     offer::{Offer, Placement, PlacementError, RuledOut, Site, offers_or_why, ruled_out},
-    request::{Policy, Request},
+    request::{Policy, Request, Scopes},
 };
 
-use super::Planner;
+use super::{Asker, Planner, Within};
 
 /// A request with every way to satisfy it.
 #[derive(Clone, Debug)]
@@ -37,26 +37,35 @@ impl Planner {
         Ok(Self {
             stack: StackName::new("gust").expect("it is a good name"),
             catalog,
-            policy,
-            placement,
+            scopes: Scopes::new(policy, &[]),
+            within: vec![Within {
+                placement,
+                defaults: Vec::new(),
+                max_run_seconds: 0,
+                whose: None,
+            }],
+            queues: Vec::new(),
             projects: Default::default(),
-            defaults: Vec::new(),
-            max_run_seconds: 0,
             metadata: Default::default(),
+            retry_on_demand: Default::default(),
             made: Default::default(),
         })
     }
 
-    /// Reads tags (`cpu=16`) and finds all that satisfies them.
+    /// Reads tags (`cpu=16`) and finds all that satisfies them. Of several sources with the queue the first counts.
     ///
     /// # Errors
     /// What is wrong with the tags, or why nothing satisfies them and what would: the text that a developer sees in Buildkite.
-    pub fn explain(&self, rules: &[String]) -> Result<Explained, String> {
-        let rules = self.with_defaults(rules);
-        let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
-        let offers = offers_or_why(&request, &self.catalog, &self.placement)
+    pub fn explain(&self, asker: Asker<'_>, rules: &[String]) -> Result<Explained, String> {
+        let queue = QueueKey::new(asker.queue);
+        let source = self.queues.iter().find(|(known, _)| *known == queue);
+        let place = source.map_or(0, |(_, source)| self.scopes.of(source, &queue, asker.pipeline));
+        let (policy, within) = self.at(place);
+        let rules = within.with_defaults(rules);
+        let request = Request::parse(&rules, policy).map_err(|error| error.render())?;
+        let offers = offers_or_why(&request, &self.catalog, &within.placement)
             .map_err(|impossible| impossible.render())?;
-        let ruled_out = ruled_out(&request, &self.catalog, &self.placement);
+        let ruled_out = ruled_out(&request, &self.catalog, &within.placement);
         Ok(Explained {
             offers,
             ruled_out: ruled_out

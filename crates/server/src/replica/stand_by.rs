@@ -45,7 +45,7 @@ impl StandBy {
             return;
         };
         for (nth, job) in book.jobs().values().enumerate() {
-            let _made = self.planner.plan(&job.job.source, &job.facts.rules);
+            let _made = self.planner.plan(job);
             if nth % PLANS == 0 {
                 tokio::task::yield_now().await;
             }

@@ -157,6 +157,32 @@ impl v1::machine_service_server::MachineService for MachineRpc {
         Ok(Response::new(v1::ClaimResponse { answer: Some(answer) }))
     }
 
+    async fn reclaimed(
+        &self,
+        request: Request<v1::ReclaimedRequest>,
+    ) -> Result<Response<v1::ReclaimedResponse>, Status> {
+        let passed_on = is_marked(&request);
+        let told = request.into_inner();
+        let name = MachineName::new(told.machine.as_str());
+        let job = uuid::Uuid::parse_str(&told.job_id)
+            .map(JobId)
+            .map_err(|_| Status::invalid_argument("job_id is no UUID"))?;
+        verify(
+            &told.public_key,
+            &machine::reclaimed_message(&name, job),
+            &told.signature,
+        )?;
+        if let Some(mut leader) = self.other(passed_on).await? {
+            return answered(leader.reclaimed(marked(told))).await;
+        }
+        let key: KeyHash = machine::key_hash(&told.public_key);
+        self.leader
+            .reclaimed(name, key)
+            .await
+            .map_err(|gone| Status::unavailable(gone.to_string()))?;
+        Ok(Response::new(v1::ReclaimedResponse {}))
+    }
+
     async fn done(&self, request: Request<v1::DoneRequest>) -> Result<Response<v1::DoneResponse>, Status> {
         let passed_on = is_marked(&request);
         let done = request.into_inner();

@@ -16,12 +16,13 @@ use std::{
     sync::Arc,
 };
 
-use gust_buildkite::StacksSource;
+use gust_buildkite::{StacksSource, client::ConfigError};
 use gust_cloud::gce::{GceCloud, GceConfig};
 use gust_core::{
     ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Member},
+    ports::{Cloud, Member, Retrier},
     records::Format,
+    secret::Secret,
     tenure::Timing,
 };
 use tokio::{
@@ -260,10 +261,29 @@ fn sources(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceName, SourcePa
             agent_endpoint: source.agent_endpoint.as_str().trim_end_matches('/').to_owned(),
             agent_token: source.agent_token_fallback.then(|| source.token.clone()),
             poll: (source.poll.min, source.poll.max),
+            retrier: source
+                .api
+                .as_ref()
+                .map(|api| retrier(config, api).map_err(refused))
+                .transpose()?,
         };
         sources.insert(source.name.clone(), part);
     }
     Ok(sources)
+}
+
+/// The way to have preempted jobs run again.
+fn retrier(config: &Config, api: &config::Api) -> Result<Arc<dyn Retrier>, ConfigError> {
+    let (token, file) = (api.token.clone(), api.token_file.clone());
+    let current = move || match &file {
+        // It may have been replaced since.
+        Some(file) => std::fs::read_to_string(file).map(|text| Secret::new(text.trim())),
+        None => Ok(token.clone()),
+    };
+    let (endpoint, organization) = (api.endpoint.clone(), api.organization.clone());
+    let user_agent = user_agent(&config.replica);
+    let made = gust_buildkite::RestRetrier::new(endpoint, organization, Arc::new(current), &user_agent);
+    Ok(Arc::new(made.map_err(ConfigError::Http)?))
 }
 
 fn machine_metadata(config: &Config, bound: SocketAddr) -> Result<BTreeMap<String, String>, ServeError> {

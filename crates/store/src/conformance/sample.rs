@@ -48,6 +48,7 @@ pub fn job(n: u32) -> JobRecord {
         booked_at: Timestamp(i64::from(n)),
         attempts: 0,
         failures: gust_core::records::Failures::default(),
+        preemption: gust_core::records::Preemption::default(),
         phase: JobPhase::Booked,
     }
 }
@@ -111,6 +112,7 @@ pub fn history(n: u32, ended_unix_ms: i64) -> HistoryRecord {
         price: None,
         machine_created_at: None,
         attempts: 0,
+        preemption: gust_core::records::Preemption::default(),
         outcome: Outcome::Ran,
     }
 }

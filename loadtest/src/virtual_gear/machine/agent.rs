@@ -39,7 +39,8 @@ impl Guest {
             world.buildkite.acquire(now, &session, job, out)
         });
         if let Ok(acquired) = acquired {
-            self.run(&session, &acquired.token, &acquired.env, job).await;
+            self.run(proof, &session, &acquired.token, &acquired.env, job)
+                .await;
         }
         // An agent that was given up cannot say goodbye.
         let _ = self
@@ -47,7 +48,14 @@ impl Guest {
             .call(|world, now, out| world.buildkite.disconnect(now, &session, out));
     }
 
-    async fn run(&self, session: &str, token: &str, env: &IndexMap<String, String>, job: Uuid) {
+    async fn run(
+        &self,
+        proof: &Proof,
+        session: &str,
+        token: &str,
+        env: &IndexMap<String, String>,
+        job: Uuid,
+    ) {
         let started = self
             .world
             .call(|world, now, out| world.buildkite.start(now, token, job, out));
@@ -62,7 +70,10 @@ impl Guest {
             tokio::select! {
                 biased;
                 () = stopped.rung() => break cut_short("cancel"),
-                () = self.stop.notified() => break cut_short("agent_stop"),
+                () = self.stop.notified() => {
+                    self.reclaimed(proof);
+                    break cut_short("agent_stop");
+                }
                 () = tokio::time::sleep_until(deadline) => break JobEnd {
                     exit_status: env.get("GUST_SIM_EXIT").map_or("0", String::as_str).to_owned(),
                     ..JobEnd::default()

@@ -94,6 +94,31 @@ impl Guest {
         }
     }
 
+    /// Tells gust that Google takes the machine back, if that is why it is to stop: beside the agent's end.
+    pub(super) fn reclaimed(&self, proof: &Proof) {
+        let preempted = self.world.read(|world| {
+            let instance = world.gce.instance(self.instance);
+            instance.is_some_and(|instance| instance.is_preempted)
+        });
+        if !preempted {
+            return;
+        }
+        let (net, doors, turns) = (self.net.clone(), self.doors.clone(), self.in_turn());
+        let proof = proof.clone();
+        self.net.tasks.detach("guest reclaimed", async move {
+            for replica in turns {
+                let proof = proof.clone();
+                let told = exchange(&net, &doors, (replica, Point::GuestDone, DONE), move |handle| {
+                    let proof = proof.clone();
+                    async move { handle.reclaimed(proof.machine, proof.key).await }
+                });
+                if let Some(Ok(())) = told.await {
+                    return;
+                }
+            }
+        });
+    }
+
     // Gust sees the machine go in its lists, too: this is only faster.
     async fn done(&self, proof: &Proof, job: JobId) {
         for replica in self.in_turn() {

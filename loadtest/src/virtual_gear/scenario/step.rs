@@ -48,12 +48,19 @@ impl Step {
             let _ = write!(line, ", GUST_SIM_EXIT: \"{}\"", self.exit);
         }
         line.push_str(" }");
+        let mut rules = Vec::new();
         if self.retries > 0 {
-            let (exit, limit) = (self.exit, self.retries);
-            let _ = write!(
-                line,
-                ", retry: {{ automatic: [ {{ exit_status: {exit}, limit: {limit} }} ] }}"
-            );
+            rules.push(format!(
+                "{{ exit_status: {}, limit: {} }}",
+                self.exit, self.retries
+            ));
+        }
+        // What `gust lint` proposes. Other steps on Spot are left to gust.
+        if self.tags.contains("spot: true") {
+            rules.push("{ exit_status: -1, limit: 2 }".to_owned());
+        }
+        if !rules.is_empty() {
+            let _ = write!(line, ", retry: {{ automatic: [ {} ] }}", rules.join(", "));
         }
         line.push_str(" }");
         line

@@ -501,6 +501,7 @@ fn once(action: &Action) -> Option<String> {
         Action::Refuse { job, .. } => Some(format!("refuse {job}")),
         Action::Close { job, .. } => Some(format!("close {job}")),
         Action::Rebook { job } => Some(format!("rebook {job}")),
+        Action::Preempted { job } => Some(format!("preempted {job}")),
         Action::Finish { job, .. } => Some(format!("finish {job}")),
         Action::Create(batch) => Some(format!("create {}", batch.id)),
         Action::Delete { machine, .. } => Some(format!("delete {machine}")),

@@ -69,6 +69,7 @@ fn action(action: &Action) -> String {
         } => {
             format!("delete {} found in {zone}: {cause}", name(machine))
         }
+        Action::Preempted { job } => format!("preempted {}", job.id.0.as_u128()),
         Action::Check { machine, zone, .. } => format!("check {} in {zone}", name(machine)),
     }
 }

@@ -109,7 +109,11 @@ pub(crate) fn shape(kind: &str, region: &str) -> Shape {
         cpus: 1,
         memory_mib: 1024,
         arch: Arch::Amd64,
-        model: ProvisioningModel::Standard,
+        model: if kind.starts_with("spot") {
+            ProvisioningModel::Spot
+        } else {
+            ProvisioningModel::Standard
+        },
         boot_disk: BootDisk {
             disk_type: "pd-balanced".into(),
             gib: 50,
@@ -494,7 +498,11 @@ impl World {
                     assert!(self.named.insert(member.name), "{text} is used twice");
                 }
             }
-            Action::Close { .. } | Action::Rebook { .. } | Action::Delete { .. } | Action::Check { .. } => {}
+            Action::Close { .. }
+            | Action::Rebook { .. }
+            | Action::Preempted { .. }
+            | Action::Delete { .. }
+            | Action::Check { .. } => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! Paths and the calls behind them, with the names that `api.call` and faults use.
 
+use super::rest::{self, RestCall, RestJob};
+
 /// A call of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call<'a> {
@@ -15,6 +17,8 @@ pub(super) enum Call<'a> {
     Step(&'a str, StepCall),
     /// Where artifacts are stored: no authorization.
     Store(StoreCall<'a>),
+    /// The REST API.
+    Rest(RestJob<'a>, RestCall),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +157,10 @@ impl Call<'_> {
                 StepCall::Update => "step.update",
                 StepCall::Cancel => "step.cancel",
             },
+            Self::Rest(_, call) => match call {
+                RestCall::GetJob => "rest.get-job",
+                RestCall::RetryJob => "rest.retry-job",
+            },
             Self::Store(call) => match call {
                 StoreCall::Form => "artifact.upload-form",
                 StoreCall::Part(..) => "artifact.upload-part",
@@ -192,6 +200,10 @@ pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<Call<'a>> 
         ("PUT", ["uploads", artifact, part]) => Call::Store(StoreCall::Part(artifact, part)),
         ("GET", ["artifacts", artifact]) => Call::Store(StoreCall::Download(artifact)),
         (method, ["v3", rest @ ..]) => route_v3(method, rest)?,
+        (method, ["v2", rest @ ..]) => {
+            let (job, call) = rest::route(method, rest)?;
+            Call::Rest(job, call)
+        }
         _ => return None,
     })
 }

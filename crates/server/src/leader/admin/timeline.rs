@@ -1,9 +1,11 @@
 //! The story of one job.
 
+use std::time::Duration;
+
 use gust_core::{
     ids::{JobId, JobRef, MachineName},
     records::{HistoryRecord, JobPhase, JobRecord, MachinePhase, Outcome},
-    time::Timestamp,
+    time::{Timestamp, human},
 };
 
 use super::{super::state::Leader, JobInfo, MachineInfo};
@@ -125,6 +127,21 @@ pub(crate) fn of_history(record: &HistoryRecord, told: Vec<Remark>) -> Vec<Remar
     }
     if let (Some(name), Some(at)) = (machine, record.claimed_at) {
         timeline.push(remark(at, format!("machine {name} claimed the job")));
+    }
+    if let Some(preempted) = &record.preemption.preempted {
+        let after = human(Duration::from_millis(preempted.after_ms));
+        let again = preempted.retried_in;
+        let again = again.map_or_else(String::new, |job| format!("; job {job} runs it again"));
+        let what = match preempted.told {
+            true => "Google took its Spot machine back",
+            false => "its Spot machine went away while it ran",
+        };
+        let text = format!("{what} after {after}{again}");
+        timeline.push(remark(preempted.at, text));
+    }
+    if let Some(old) = record.preemption.retry_of {
+        let text = format!("runs job {old} again, whose Spot machine was taken back");
+        timeline.push(remark(record.booked_at, text));
     }
     let end = match &record.outcome {
         Outcome::Ran => "ended: an agent ran it".to_owned(),

@@ -7,7 +7,7 @@ use gust_core::{
     quota::Footprint,
     records::{
         BatchRecord, Call, Claim, DeleteCause, Failures, JobFacts, JobPhase, JobRecord, KeyHash,
-        MachinePhase, MachineRecord, Member,
+        MachinePhase, MachineRecord, Member, Preemption,
     },
     shape::{Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
     time::Timestamp,
@@ -79,6 +79,7 @@ pub fn job_record(n: u128, priority: i64, phase: JobPhase) -> (String, Value) {
         booked_at: Timestamp(0),
         attempts: 0,
         failures: Failures::default(),
+        preemption: Preemption::default(),
         phase,
     };
     (
