@@ -154,6 +154,7 @@ impl Planner {
                 image,
             },
             local_ssds: offer.local_ssds.attach,
+            gpus: offer.accelerators(),
             network: project.network.clone(),
             service_account: request
                 .service_account

@@ -20,7 +20,12 @@ use crate::{
 
 /// Why a choice cannot be taken in this pass. Capacity only shrinks within a pass, so it stays so.
 enum Obstacle {
-    Quota { row: usize, needed: u64 },
+    Quota {
+        row: usize,
+        needed: u64,
+    },
+    /// What is paid for already is used up; the same machine at full price is another choice.
+    Prepaid,
     Held(Arc<HoldReason>),
     Unowned(Region),
     Cordoned,
@@ -44,7 +49,7 @@ struct Progress<'a> {
 impl<'a> Progress<'a> {
     // The best choice's obstacle is the one to name; being cordoned is named only if it is all there is.
     fn skip(&mut self, obstacle: Obstacle) {
-        if matches!(self.obstacle, None | Some(Obstacle::Cordoned)) {
+        if matches!(self.obstacle, None | Some(Obstacle::Cordoned | Obstacle::Prepaid)) {
             self.obstacle = Some(obstacle);
         }
         self.at += 1;
@@ -108,6 +113,14 @@ pub(super) fn place<'a>(
     }
     let first_reason = decision.reasons.len() - waiting.len();
     placing.call(waiting, first_reason, decision);
+}
+
+fn lacking(board: &Board<'_>, row: usize, needed: u64) -> Obstacle {
+    if board.rows[row].metric.is_prepaid() {
+        Obstacle::Prepaid
+    } else {
+        Obstacle::Quota { row, needed }
+    }
 }
 
 fn paused_note(snapshot: &Snapshot<'_>) -> String {
@@ -214,10 +227,7 @@ impl<'a> Placing<'a> {
         let needs = self.plans[plan].needs.as_deref().unwrap_or_default();
         let rows = &mut self.board.rows;
         if let Some((row, needed)) = needs.iter().find(|(row, needed)| rows[*row].left < *needed) {
-            return Err(Obstacle::Quota {
-                row: *row,
-                needed: *needed,
-            });
+            return Err(lacking(&self.board, *row, *needed));
         }
         for (row, amount) in needs {
             rows[*row].left -= amount;
@@ -237,7 +247,7 @@ impl<'a> Placing<'a> {
                 continue;
             };
             if self.board.rows[row].left < *needed {
-                return Err(Obstacle::Quota { row, needed: *needed });
+                return Err(lacking(&self.board, row, *needed));
             }
             needs.push((row, *needed));
         }
@@ -283,7 +293,7 @@ impl<'a> Placing<'a> {
                 }
             }
             Some(Obstacle::Unowned(region)) => Reason::Unowned(region.clone()),
-            Some(Obstacle::Cordoned) | None => Reason::Cordoned,
+            Some(Obstacle::Cordoned | Obstacle::Prepaid) | None => Reason::Cordoned,
         }
     }
 
