@@ -249,7 +249,7 @@ fn prices_of_a_region_of_its_own_make_offers_of_its_own() {
         })
         .collect();
     insta::assert_snapshot!(summary.join("\n"), @r"
-    n2d-standard-8 $0.0180/h as us-east4 in us-east4
+    n2d-standard-8 $0.0187/h as us-east4 in us-east4
     n2d-standard-8 $0.3448/h as us-central1 in us-central1,us-west1
     ");
 }

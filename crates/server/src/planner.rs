@@ -1,17 +1,23 @@
 //! From a job's tags to its plan: the request grammar, the catalog, and what the operator configured.
 
 mod explain;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use gust_core::{
     catalog::Catalog,
-    ids::{ProjectId, SourceName, StackName},
-    offer::{Offer, Place, Placement, PlacementError, Site, SpotQuota, offers_or_why, resources},
+    ids::{ProjectId, Shard, SourceName, StackName, Zone},
+    offer::{
+        Commitment, Offer, Offered, Place, Placement, PlacementError, Prepaid, PrepaidError, Site, SpotQuota,
+        offers_or_why, resources,
+    },
     plan::{Choice, Plan},
+    ports::Quota,
     quota::{Footprint, Usage},
     reason,
     request::{self, Policy, Request},
@@ -34,7 +40,9 @@ pub struct Planner {
     stack: StackName,
     catalog: Catalog,
     policy: Policy,
-    placement: Placement,
+    /// Where machines can be made, as far as was learned by now.
+    placement: RwLock<Arc<Placement>>,
+    prepaid: Prepaid,
     projects: BTreeMap<ProjectId, Project>,
     /// Tags that a job gets which does not carry them, with the prefix.
     defaults: Vec<(String, String)>,
@@ -49,22 +57,26 @@ impl Planner {
     /// A planner for a configuration whose machines find gust through `metadata`.
     ///
     /// # Errors
-    /// [`PlacementError`] if a project names a region or zone that the catalog does not have.
-    pub fn new(config: &Config, metadata: BTreeMap<String, String>) -> Result<Self, PlacementError> {
-        let catalog = Catalog::builtin();
+    /// [`PlannerError`] names what the catalog does not have, or what in the files laid over it does not fit.
+    pub fn new(config: &Config, metadata: BTreeMap<String, String>) -> Result<Self, PlannerError> {
+        let catalog = config::laid_over(&config.catalog)?;
         let policy = policy(&config.policy);
         let sites: Vec<Site> = config.projects.iter().map(site).collect();
         let external = config
             .projects
             .iter()
             .any(|project| project.network.external_address);
-        let placement = Placement::new(&catalog, &sites, &policy)?.with_external_address(external);
+        let prepaid = prepaid(&catalog, &config.projects)?;
+        let placement = Placement::new(&catalog, &sites, &policy)?
+            .with_external_address(external)
+            .with_prepaid(prepaid.clone());
         let prefix = &config.policy.tag_prefix;
         Ok(Self {
             stack: config.stack.clone(),
             catalog,
             policy,
-            placement,
+            placement: RwLock::new(Arc::new(placement)),
+            prepaid,
             projects: config
                 .projects
                 .iter()
@@ -87,10 +99,26 @@ impl Planner {
         &self.catalog
     }
 
+    /// What an operator should know of the catalog before machines are made: families in regions whose prices are not known.
+    pub fn warnings(&self) -> Vec<String> {
+        let placement = self.placement();
+        let mut warnings = Vec::new();
+        for (region, families) in placement.unpriced(&self.catalog) {
+            let base = "those of us-central1 stand in; give them in a file of `catalog`";
+            warnings.push(format!("no prices are known in {region} for {families}: {base}"));
+        }
+        warnings
+    }
+
+    fn placement(&self) -> Arc<Placement> {
+        let placement = self.placement.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&placement)
+    }
+
     fn try_plan(&self, rules: &[String]) -> Result<Plan, String> {
         let rules = self.with_defaults(rules);
         let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
-        let offers = offers_or_why(&request, &self.catalog, &self.placement)
+        let offers = offers_or_why(&request, &self.catalog, &self.placement())
             .map_err(|impossible| impossible.render())?;
         let choices: Vec<Choice> = offers
             .iter()
@@ -170,7 +198,9 @@ impl Planner {
             region: shape.region.clone(),
             price: offer.price,
         });
-        let usage = self.usage_of(&Footprint::from(&shape));
+        let footprint = Footprint::from(&shape);
+        let anyhow = resources(&footprint, &self.catalog, SpotQuota::Ordinary);
+        let usage = self.prepaid.needed(offer.paid, &footprint, &self.catalog, anyhow);
         Some(Choice {
             shard: place.shard.clone(),
             price: offer.price,
@@ -181,7 +211,9 @@ impl Planner {
     }
 
     fn usage_of(&self, footprint: &Footprint) -> Usage {
-        resources(footprint, &self.catalog, SpotQuota::Ordinary)
+        let mut usage = resources(footprint, &self.catalog, SpotQuota::Ordinary);
+        usage.0.extend(self.prepaid.used(footprint, &self.catalog));
+        usage
     }
 }
 
@@ -204,14 +236,68 @@ impl leader::Planner for Planner {
     fn usage(&self, footprint: &Footprint) -> Usage {
         self.usage_of(footprint)
     }
+
+    fn prepaid(&self, shard: &Shard) -> Vec<Quota> {
+        self.prepaid.rows(&self.catalog, shard)
+    }
+
+    fn learn(&self, zones: &[(Zone, Vec<String>)]) -> bool {
+        let mut placement = self.placement.write().unwrap_or_else(PoisonError::into_inner);
+        let mut offered: Offered = placement.offered().clone();
+        let mut is_new = false;
+        for (zone, types) in zones {
+            is_new |= offered.learn(&self.catalog, zone, types.iter().map(String::as_str));
+        }
+        if is_new {
+            *placement = Arc::new(Placement::clone(&placement).with_offered(offered));
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        is_new
+    }
+}
+
+/// A configuration that the catalog does not go with.
+#[derive(Debug, thiserror::Error)]
+pub enum PlannerError {
+    /// A region or zone.
+    #[error(transparent)]
+    Place(#[from] PlacementError),
+    /// Committed use or a reservation.
+    #[error(transparent)]
+    Prepaid(#[from] PrepaidError),
+    /// A file laid over the catalog.
+    #[error("the files of `catalog` do not fit")]
+    Catalog(#[from] gust_core::catalog::Error),
+}
+
+fn prepaid(catalog: &Catalog, projects: &[Project]) -> Result<Prepaid, PrepaidError> {
+    let mut prepaid = Prepaid::default();
+    for project in projects {
+        let shard = |region| Shard {
+            project: project.id.clone(),
+            region,
+        };
+        for one in &project.commitments {
+            let commitment = Commitment {
+                cpus: one.vcpus,
+                memory_mib: one.memory * 1024,
+            };
+            prepaid.commit(catalog, &shard(one.region.clone()), &one.family, commitment)?;
+        }
+        for one in &project.reservations {
+            let shard = shard(one.zone.region());
+            prepaid.reserve(catalog, &shard, &one.machine_type, &one.zone, one.count)?;
+        }
+    }
+    Ok(prepaid)
 }
 
 /// The zones of every shard of a configuration.
 ///
 /// # Errors
-/// [`PlacementError`] if a project names a region or zone that the catalog does not have.
-pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
-    let catalog = Catalog::builtin();
+/// [`PlannerError`] if a project names a region or zone that the catalog does not have.
+pub fn shards(config: &Config) -> Result<leader::ShardZones, PlannerError> {
+    let catalog = config::laid_over(&config.catalog)?;
     // Matching with the catalog names what does not exist.
     Placement::new(
         &catalog,
@@ -225,7 +311,7 @@ pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
                 config::Zones::All => catalog.regions().get(region).cloned().unwrap_or_default(),
                 config::Zones::Only(zones) => zones.clone(),
             };
-            let shard = gust_core::ids::Shard {
+            let shard = Shard {
                 project: project.id.clone(),
                 region: region.clone(),
             };

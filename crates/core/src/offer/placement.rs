@@ -200,6 +200,25 @@ impl Placement {
         }
     }
 
+    /// What was learned of zones.
+    pub fn offered(&self) -> &Offered {
+        &self.offered
+    }
+
+    /// Regions in use where families have no prices of their own, with these families, for people.
+    pub fn unpriced(&self, catalog: &Catalog) -> Vec<(Region, String)> {
+        let unpriced = |region: &Region| {
+            let here = catalog.families().filter(|family| {
+                family.zones.contains_key(region)
+                    && self.bounds.families.allows(family.name.as_str())
+                    && family.prices(region).0 != region
+            });
+            let names: Vec<&FamilyName> = here.map(|family| &family.name).collect();
+            (!names.is_empty()).then(|| (region.clone(), listed(names)))
+        };
+        self.served.keys().filter_map(unpriced).collect()
+    }
+
     /// The bounds of the queue.
     pub fn bounds(&self) -> &Bounds {
         &self.bounds

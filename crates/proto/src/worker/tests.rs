@@ -251,6 +251,8 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         (shard(), capacity()).prop_map(|(shard, capacity)| Event::Capacity { shard, capacity }),
         (shard(), capacity()).prop_map(|(shard, capacity)| Event::Kept { shard, capacity }),
+        (shard(), vec((zone(), vec(word(), 0..4)), 0..3))
+            .prop_map(|(shard, zones)| Event::MachineTypes { shard, zones }),
     ]
 }
 

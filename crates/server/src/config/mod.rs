@@ -5,12 +5,14 @@
 //! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
 
 mod admin;
+mod catalog;
 mod cluster;
 mod duration;
 mod limits;
 mod listen;
 mod log;
 mod nearest;
+mod prepaid;
 mod problem;
 mod project;
 mod request;
@@ -37,9 +39,11 @@ use toml::de::DeTable;
 
 pub use self::{
     admin::Admin,
+    catalog::{CatalogFile, laid_over},
     cluster::{Cluster, Etcd, Peer},
     listen::{Listen, Tls},
     log::{Log, LogFormat},
+    prepaid::{Commitment, Reservation},
     problem::{ConfigError, Problem},
     project::{Credentials, Project, Zones},
     request::{Allow, RequestPolicy, UnknownTags},
@@ -72,6 +76,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Where machines are made; at least one.
     pub projects: Vec<Project>,
+    /// Files laid over the catalog, in this order.
+    pub catalog: Vec<CatalogFile>,
     /// What jobs get and may ask for.
     pub policy: RequestPolicy,
     /// Deadlines, patience and rates.
@@ -88,6 +94,8 @@ struct Decided<'a> {
     projects: &'a [Project],
     policy: &'a RequestPolicy,
     settings: &'a Settings,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    catalog: &'a [CatalogFile],
 }
 
 impl Config {
@@ -144,6 +152,7 @@ impl Config {
             projects: &self.projects,
             policy: &self.policy,
             settings: &self.settings,
+            catalog: &self.catalog,
         };
         let bytes = serde_json::to_vec(&decided)
             .expect("maps with text keys and plain values always have a JSON form");
@@ -180,6 +189,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         .into_iter()
         .map(|section| (section.start(), project::read(section)))
         .collect::<Vec<_>>();
+    let catalog = catalog::read(&root, base);
     let policy = request::read(&root);
     let settings = limits::read(&root);
     let log = log::read(&root);
@@ -208,6 +218,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         http,
         sources: sources.into_iter().map(|(_, s)| s).collect::<Option<_>>()?,
         projects: projects.into_iter().map(|(_, p)| p).collect::<Option<_>>()?,
+        catalog,
         policy,
         settings,
         log,

@@ -7,6 +7,8 @@ use gust_core::{
     request::{Policy, Request},
 };
 
+use std::sync::{Arc, RwLock};
+
 use super::Planner;
 
 /// A request with every way to satisfy it.
@@ -38,7 +40,8 @@ impl Planner {
             stack: StackName::new("gust").expect("it is a good name"),
             catalog,
             policy,
-            placement,
+            placement: RwLock::new(Arc::new(placement)),
+            prepaid: Default::default(),
             projects: Default::default(),
             defaults: Vec::new(),
             max_run_seconds: 0,
@@ -54,9 +57,10 @@ impl Planner {
     pub fn explain(&self, rules: &[String]) -> Result<Explained, String> {
         let rules = self.with_defaults(rules);
         let request = Request::parse(&rules, &self.policy).map_err(|error| error.render())?;
-        let offers = offers_or_why(&request, &self.catalog, &self.placement)
-            .map_err(|impossible| impossible.render())?;
-        let ruled_out = ruled_out(&request, &self.catalog, &self.placement);
+        let placement = self.placement();
+        let offers =
+            offers_or_why(&request, &self.catalog, &placement).map_err(|impossible| impossible.render())?;
+        let ruled_out = ruled_out(&request, &self.catalog, &placement);
         Ok(Explained {
             offers,
             ruled_out: ruled_out
