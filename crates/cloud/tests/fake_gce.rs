@@ -443,3 +443,23 @@ async fn identity_keys_are_a_key_document() {
     let keys: Value = serde_json::from_str(&keys).expect("JSON");
     assert_eq!(keys["keys"][0]["kty"], "RSA");
 }
+
+#[tokio::test]
+async fn the_machine_types_of_a_zone_are_listed() {
+    let world = World::start().await;
+    let list = |zone: &'static str| {
+        let (cloud, project) = (&world.cloud, shard().project);
+        async move {
+            let page = cloud.machine_types(&project, &Zone::from(zone), None).await;
+            page.expect("a list").expect("Google can say")
+        }
+    };
+    let (iowa, nowhere) = (list("us-central1-a").await, list("us-central1-f").await);
+    assert!(
+        iowa.names.iter().any(|name| name == "n2d-standard-16"),
+        "{:?}",
+        iowa.names
+    );
+    assert!(iowa.next.is_none() && !nowhere.names.is_empty());
+    assert!(iowa.names.iter().all(|name| !name.contains('/')), "bare names");
+}

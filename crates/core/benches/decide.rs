@@ -174,6 +174,7 @@ impl Planner {
                 image: format!("projects/ci/global/images/family/ci-{}", offer.arch),
             },
             local_ssds: offer.local_ssds.attach,
+            gpus: offer.accelerators(),
             network: Network {
                 network: "global/networks/default".into(),
                 subnetwork: None,

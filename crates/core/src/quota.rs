@@ -8,7 +8,7 @@ use crate::{
     ids::{MachineTypeName, Shard},
     memory::Lesson,
     ports::Quota,
-    shape::{ProvisioningModel, Shape},
+    shape::{Accelerators, ProvisioningModel, Shape},
     time::Timestamp,
 };
 
@@ -26,6 +26,11 @@ impl Metric {
     /// The bare name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True for what is paid for already (committed use, reservations): it bounds a price, not what can be had.
+    pub fn is_prepaid(&self) -> bool {
+        self.0.starts_with("PREPAID_")
     }
 
     /// True for metrics that Google counts over all regions of a project.
@@ -72,6 +77,9 @@ pub struct Footprint {
     pub disk_gib: u32,
     /// Attached local SSDs.
     pub local_ssds: u32,
+    /// Accelerators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Accelerators>,
     /// Whether it has an external address.
     pub external_address: bool,
 }
@@ -87,6 +95,7 @@ impl From<&Shape> for Footprint {
             disk_type: shape.boot_disk.disk_type.clone(),
             disk_gib: shape.boot_disk.gib,
             local_ssds: shape.local_ssds,
+            gpus: shape.gpus.clone(),
             external_address: shape.network.external_address,
         }
     }

@@ -86,6 +86,18 @@ pub struct BootDisk {
     pub image: String,
 }
 
+/// Accelerators of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Accelerators {
+    /// Google's name of the kind, such as `nvidia-l4`.
+    pub kind: String,
+    /// How many.
+    pub count: u32,
+    /// Whether they are attached when the machine is made; else the machine type brings them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach: bool,
+}
+
 /// The network the machine joins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Network {
@@ -122,6 +134,9 @@ pub struct Shape {
     pub boot_disk: BootDisk,
     /// Local SSDs of 375 GiB to attach. Zero where the machine type brings its own.
     pub local_ssds: u32,
+    /// Accelerators, attached or brought by the machine type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Accelerators>,
     /// Network.
     pub network: Network,
     /// E-mail of the service account; no account means no identity token, so it is always set.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use gust_core::catalog::{Catalog, Family, LocalSsd};
+use gust_core::catalog::{Catalog, Family, LocalSsd, Predefined};
 use gust_core::ids::{ProjectId, Region, Shard};
 use gust_core::offer::{Placement, Site, SpotQuota, diagnose, offers, resources};
 use gust_core::request::{Mib, Policy, Request};
@@ -28,8 +28,8 @@ static WORLD: LazyLock<(Catalog, Placement)> = LazyLock::new(|| {
 
 /// Boot disks at no cost keep the sum to machine and local SSD.
 static FREE_DISKS: LazyLock<(Catalog, Placement)> = LazyLock::new(|| {
-    let free =
-        ["pd-balanced", "hyperdisk-balanced"].map(|d| format!("[disk.{d}.prices]\nus-central1 = \"0\"\n"));
+    let free = ["pd-balanced", "hyperdisk-balanced"]
+        .map(|d| format!("[disk.{d}.prices]\nus-central1 = \"0\"\nus-east4 = \"0\"\n"));
     let catalog = Catalog::builtin()
         .merge(&[("free.toml", &free.concat())])
         .expect("a good override");
@@ -68,7 +68,12 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
         ),
         (
             one(&["region=us-east4", "region=europe-west1"]),
-            one(&["gpu=nvidia-l4:1"]),
+            one(&[
+                "gpu=nvidia-l4:1",
+                "gpu=nvidia-tesla-t4:2",
+                "gpu=nvidia-l4:3",
+                "gpu=l5",
+            ]),
         ),
         one(&[
             "machine-type=n2d-standard-16|custom-4-8192",
@@ -84,27 +89,35 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-/// All machines of a family with local SSDs and memory, each (vCPUs, MiB, SSDs, custom), without any cleverness.
-fn every_machine(family: &Family, most_cpus: u32) -> Vec<(u32, u64, u32, bool)> {
+/// vCPUs, MiB, local SSDs, and the type if it is predefined.
+type Machine<'a> = (u32, u64, u32, Option<&'a Predefined>);
+
+/// All machines of a family without accelerators, without any cleverness.
+fn every_machine(family: &Family, most_cpus: u32) -> Vec<Machine<'_>> {
     let mut all = Vec::new();
-    let mut with_ssds = |cpus: u32, mib: u64, bundled: u32, custom: bool| {
-        all.push((cpus, mib, bundled, custom));
+    let mut with_ssds = |cpus: u32, mib: u64, bundled: u32, predefined| {
+        all.push((cpus, mib, bundled, predefined));
         if let LocalSsd::Attached(rules) = &family.local_ssd {
-            all.extend(rules.counts(cpus).iter().map(|count| (cpus, mib, *count, custom)));
+            all.extend(
+                rules
+                    .counts(cpus)
+                    .iter()
+                    .map(|count| (cpus, mib, *count, predefined)),
+            );
         }
     };
     for t in family
         .types()
         .iter()
-        .filter(|t| !t.shared_core && t.cpus <= most_cpus)
+        .filter(|t| !t.shared_core && t.gpus.is_none() && t.cpus <= most_cpus)
     {
-        with_ssds(t.cpus, t.memory_mib, t.bundled_ssds, false);
+        with_ssds(t.cpus, t.memory_mib, t.bundled_ssds, Some(t));
     }
     if let Some(rule) = &family.custom {
         for cpus in rule.cpus().iter().copied().filter(|c| *c <= most_cpus) {
             for step in 1..=(rule.most_memory(cpus) / 256) {
                 if rule.least_memory(cpus, step * 256) == Some(step * 256) {
-                    with_ssds(cpus, step * 256, 0, true);
+                    with_ssds(cpus, step * 256, 0, None);
                 }
             }
         }
@@ -114,27 +127,48 @@ fn every_machine(family: &Family, most_cpus: u32) -> Vec<(u32, u64, u32, bool)> 
 
 /// The cheapest price of brute force in billionths of a dollar an hour, disks not counted.
 fn cheapest(request: &Request, catalog: &Catalog, most_cpus: u32) -> Option<u64> {
-    let region = Region::from("us-central1");
+    let regions = ["us-central1", "us-east4"].map(Region::from);
+    let each = regions
+        .iter()
+        .filter_map(|region| cheapest_in(region, request, catalog, most_cpus));
+    each.min()
+}
+
+/// What a machine costs in billionths of a dollar an hour.
+fn price_of(family: &Family, region: &Region, (cpus, mib, ssds, predefined): Machine<'_>) -> Option<u64> {
+    let model = ProvisioningModel::Standard;
+    let (_, prices) = family.prices(region);
+    if let Some(whole) = predefined.and_then(|t| prices.whole(&t.name, model)) {
+        return whole.map(|price| price.0);
+    }
+    let regular = match (&family.custom, predefined) {
+        (Some(rule), None) => mib.min(rule.most_regular_memory(cpus)),
+        _ => mib,
+    };
+    let extended = match mib - regular {
+        0 => 0,
+        more => prices.extended(model)?.0 * more / 1024,
+    };
+    let ssd = prices
+        .local_ssd(model)
+        .map_or(0, |p| p.0 * 375 * u64::from(ssds) / 730);
+    Some(prices.rate(predefined.is_none(), model)?.of(cpus, regular) + extended + ssd)
+}
+
+fn cheapest_in(region: &Region, request: &Request, catalog: &Catalog, most_cpus: u32) -> Option<u64> {
     let mut best = None;
-    for family in catalog.families() {
+    for family in catalog.families().filter(|f| f.zones.contains_key(region)) {
         let wanted = request.families.is_empty() || request.families.contains(&family.name);
         if !wanted || request.arch.is_some_and(|arch| arch != family.arch) {
             continue;
         }
-        let (_, prices) = family.prices(&region);
-        for (cpus, mib, ssds, custom) in every_machine(family, most_cpus) {
+        for machine in every_machine(family, most_cpus) {
+            let (cpus, mib, ssds, _) = machine;
             let enough = request.cpu.contains(gust_core::request::Cpus(cpus))
                 && request.memory.contains(Mib(mib))
                 && ssds >= request.local_ssd
                 && (ssds == 0 || request.local_ssd > 0);
-            let rate = prices
-                .rate(custom, ProvisioningModel::Standard)
-                .expect("always sold on demand");
-            let ssd = prices
-                .local_ssd(ProvisioningModel::Standard)
-                .map_or(0, |p| p.0 * 375 * u64::from(ssds) / 730);
-            if enough {
-                let nanos = rate.of(cpus, mib) + ssd;
+            if let Some(nanos) = price_of(family, region, machine).filter(|_| enough) {
                 best = Some(best.map_or(nanos, |b: u64| b.min(nanos)));
             }
         }
@@ -208,7 +242,7 @@ proptest! {
         more in 0_u32..8,
         mib in 512_u64..90_000,
         ssd in 0_u32..3,
-        families in prop::sample::select(vec!["", "n2d|c3d", "e2|n1|n2", "c4a|n4a"]),
+        families in prop::sample::select(vec!["", "n2d|c3d", "e2|n1|n2", "c4a|n4a", "n4|n2d"]),
     ) {
         let (catalog, placement) = &*FREE_DISKS;
         let line = [format!("cpu={cpu}+{}", cpu + more), format!("memory={mib}Mi"), format!("local-ssd={ssd}"), format!("family={families}")];

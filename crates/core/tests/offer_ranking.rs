@@ -123,8 +123,14 @@ fn prices_are_the_sum_of_their_published_parts() {
         price("cpu=16 memory=64 family=n2d local-ssd=2 spot=true"),
         246_470
     );
-    // Custom: 8 × 0.02289 + 20 × 0.003067 + 50 × 0.10 / 730
-    assert_eq!(price("cpu=8 memory=20 family=e2"), 251_309);
+    // Custom: (8 × 0.02181159 + 20 × 0.00292353) × 1.05 + 50 × 0.10 / 730
+    assert_eq!(price("cpu=8 memory=20 family=e2"), 251_461);
+    // Extended memory: 8 × 0.0288771 + 64 × 0.0038703 + 36 × 0.008309 + 50 × 0.10 / 730
+    assert_eq!(price("cpu=8 memory=100 family=n2d"), 784_689);
+    // A whole machine: g2-standard-4 with its accelerator, and 50 × 0.10 / 730
+    assert_eq!(price("gpu=nvidia-l4:1"), 713_682);
+    // An attached accelerator: 4 × 0.031611 + 15 × 0.004237 + 0.35 + 50 × 0.10 / 730
+    assert_eq!(price("machine-type=n1-standard-4 gpu=nvidia-tesla-t4:1"), 546_848);
 }
 
 #[test]
@@ -168,16 +174,17 @@ fn places_are_those_of_the_operator_the_request_and_the_family() {
     let sites = [site("a", &["us-central1", "us-east4"]), half];
     let placement = Placement::new(&catalog, &sites, &Policy::default()).expect("known places");
     let places = |line: &str| {
-        let offer = offers(&request(line), &catalog, &placement).remove(0);
-        offer
-            .places
-            .iter()
+        let found = offers(&request(line), &catalog, &placement);
+        let best = &found[0].machine_type;
+        let all = found.iter().filter(|o| o.machine_type == *best);
+        all.flat_map(|o| o.places.iter())
             .map(|p| format!("{} {}", p.shard, p.zones.len()))
             .collect::<Vec<_>>()
     };
     assert_eq!(
         places("cpu=2 family=n2d"),
-        ["a/us-central1 4", "a/us-east4 3", "b/us-central1 1"]
+        ["a/us-central1 4", "b/us-central1 1", "a/us-east4 3"],
+        "Virginia is dearer than Iowa"
     );
     assert_eq!(places("cpu=2 family=t2a"), ["a/us-central1 4", "b/us-central1 1"]);
     assert_eq!(places("cpu=2 family=n2d region=us-east4"), ["a/us-east4 3"]);
@@ -242,7 +249,7 @@ fn prices_of_a_region_of_its_own_make_offers_of_its_own() {
         })
         .collect();
     insta::assert_snapshot!(summary.join("\n"), @r"
-    n2d-standard-8 $0.0180/h as us-east4 in us-east4
+    n2d-standard-8 $0.0187/h as us-east4 in us-east4
     n2d-standard-8 $0.3448/h as us-central1 in us-central1,us-west1
     ");
 }

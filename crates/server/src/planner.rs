@@ -6,14 +6,18 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use gust_core::{
     catalog::Catalog,
-    ids::{ProjectId, QueueKey, SourceName, StackName},
-    offer::{Offer, Place, Placement, PlacementError, Site, SpotQuota, offers_or_why, resources},
+    ids::{ProjectId, QueueKey, Shard, SourceName, StackName, Zone},
+    offer::{
+        Commitment, Offer, Offered, Place, Placement, PlacementError, Prepaid, PrepaidError, Site, SpotQuota,
+        offers_or_why, resources,
+    },
     plan::{Choice, Plan},
+    ports::Quota,
     quota::{Footprint, Usage},
     reason,
     records::JobRecord,
@@ -40,6 +44,7 @@ pub struct Planner {
     scopes: Scopes,
     /// What follows from each of them, in their order.
     within: Vec<Within>,
+    prepaid: Prepaid,
     /// Which source has which queue, for who knows only the queue.
     queues: Vec<(QueueKey, SourceName)>,
     projects: BTreeMap<ProjectId, Project>,
@@ -53,7 +58,8 @@ pub struct Planner {
 
 /// What follows from one policy.
 struct Within {
-    placement: Placement,
+    /// Where machines can be made, as far as was learned by now.
+    placement: RwLock<Arc<Placement>>,
     /// Tags that a job gets which does not carry them, with the prefix.
     defaults: Vec<(String, String)>,
     max_run_seconds: u64,
@@ -74,12 +80,16 @@ impl Planner {
     /// A planner for a configuration whose machines find gust through `metadata`.
     ///
     /// # Errors
-    /// [`PlacementError`] if a project names a region or zone that the catalog does not have.
-    pub fn new(config: &Config, metadata: BTreeMap<String, String>) -> Result<Self, PlacementError> {
-        let catalog = Catalog::builtin();
+    /// [`PlannerError`] names what the catalog does not have, or what in the files laid over it does not fit.
+    pub fn new(config: &Config, metadata: BTreeMap<String, String>) -> Result<Self, PlannerError> {
+        let catalog = config::laid_over(&config.catalog)?;
+        let prepaid = prepaid(&catalog, &config.projects)?;
         let scopes = Scopes::new(policy(&config.policy), &config.policy.queues);
-        let within = scopes.all().iter().map(|scope| within(config, &catalog, scope));
-        let within = within.collect::<Result<_, _>>()?;
+        let within = scopes
+            .all()
+            .iter()
+            .map(|scope| within(config, &catalog, &prepaid, scope));
+        let within = within.collect::<Result<_, PlacementError>>()?;
         let sources = config.sources.iter();
         let queues = sources.flat_map(|source| {
             let queues = source.queues.iter();
@@ -91,6 +101,7 @@ impl Planner {
             catalog,
             scopes,
             within,
+            prepaid,
             queues: queues.collect(),
             projects: projects
                 .map(|project| (project.id.clone(), project.clone()))
@@ -104,6 +115,19 @@ impl Planner {
     /// The catalog it plans with.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What an operator should know of the catalog before machines are made: families in regions whose prices are not known.
+    pub fn warnings(&self) -> Vec<String> {
+        let Some(within) = self.within.first() else {
+            return Vec::new();
+        };
+        let mut warnings = Vec::new();
+        for (region, families) in within.placement().unpriced(&self.catalog) {
+            let base = "those of us-central1 stand in; give them in a file of `catalog`";
+            warnings.push(format!("no prices are known in {region} for {families}: {base}"));
+        }
+        warnings
     }
 
     /// Whether a job that runs a preempted one again leaves Spot alone.
@@ -123,7 +147,7 @@ impl Planner {
         if again && self.leaves_spot(policy, request.spot) {
             request.spot = Spot::Never;
         }
-        let offers = offers_or_why(&request, &self.catalog, &within.placement)
+        let offers = offers_or_why(&request, &self.catalog, &within.placement())
             .map_err(|impossible| impossible.render())?;
         let choices: Vec<Choice> = offers
             .iter()
@@ -183,6 +207,7 @@ impl Planner {
                 image,
             },
             local_ssds: offer.local_ssds.attach,
+            gpus: offer.accelerators(),
             network: project.network.clone(),
             service_account: request
                 .service_account
@@ -198,7 +223,9 @@ impl Planner {
             region: shape.region.clone(),
             price: offer.price,
         });
-        let usage = self.usage_of(&Footprint::from(&shape));
+        let footprint = Footprint::from(&shape);
+        let anyhow = resources(&footprint, &self.catalog, SpotQuota::Ordinary);
+        let usage = self.prepaid.needed(offer.paid, &footprint, &self.catalog, anyhow);
         Some(Choice {
             shard: place.shard.clone(),
             price: offer.price,
@@ -209,7 +236,9 @@ impl Planner {
     }
 
     fn usage_of(&self, footprint: &Footprint) -> Usage {
-        resources(footprint, &self.catalog, SpotQuota::Ordinary)
+        let mut usage = resources(footprint, &self.catalog, SpotQuota::Ordinary);
+        usage.0.extend(self.prepaid.used(footprint, &self.catalog));
+        usage
     }
 }
 
@@ -246,9 +275,42 @@ impl leader::Planner for Planner {
     fn usage(&self, footprint: &Footprint) -> Usage {
         self.usage_of(footprint)
     }
+
+    fn prepaid(&self, shard: &Shard) -> Vec<Quota> {
+        self.prepaid.rows(&self.catalog, shard)
+    }
+
+    fn learn(&self, zones: &[(Zone, Vec<String>)]) -> bool {
+        let mut is_new = false;
+        for within in &self.within {
+            is_new |= within.learn(&self.catalog, zones);
+        }
+        if is_new {
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        is_new
+    }
 }
 
 impl Within {
+    fn placement(&self) -> Arc<Placement> {
+        let placement = self.placement.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&placement)
+    }
+
+    fn learn(&self, catalog: &Catalog, zones: &[(Zone, Vec<String>)]) -> bool {
+        let mut placement = self.placement.write().unwrap_or_else(PoisonError::into_inner);
+        let mut offered: Offered = placement.offered().clone();
+        let mut is_new = false;
+        for (zone, types) in zones {
+            is_new |= offered.learn(catalog, zone, types.iter().map(String::as_str));
+        }
+        if is_new {
+            *placement = Arc::new(Placement::clone(&placement).with_offered(offered));
+        }
+        is_new
+    }
+
     // An operator's default is a tag that the job did not write; one that the job did write wins.
     fn with_defaults(&self, rules: &[String]) -> Vec<String> {
         let mut all = rules.to_vec();
@@ -264,7 +326,12 @@ impl Within {
     }
 }
 
-fn within(config: &Config, catalog: &Catalog, scope: &Scope) -> Result<Within, PlacementError> {
+fn within(
+    config: &Config,
+    catalog: &Catalog,
+    prepaid: &Prepaid,
+    scope: &Scope,
+) -> Result<Within, PlacementError> {
     let policy = &scope.policy;
     let projects = config.projects.iter();
     let projects: Vec<&Project> = projects
@@ -282,19 +349,59 @@ fn within(config: &Config, catalog: &Catalog, scope: &Scope) -> Result<Within, P
     });
     let limit = policy.bounds.max_run_s.unwrap_or(u64::MAX);
     Ok(Within {
-        placement: Placement::new(catalog, &sites, policy)?.with_external_address(external),
+        placement: RwLock::new(Arc::new(
+            Placement::new(catalog, &sites, policy)?
+                .with_external_address(external)
+                .with_prepaid(prepaid.clone()),
+        )),
         defaults: defaults.collect(),
         max_run_seconds: config.policy.max_run.as_secs().min(limit),
         whose: (!scope.whose.is_empty()).then(|| scope.whose.clone()),
     })
 }
 
+/// A configuration that the catalog does not go with.
+#[derive(Debug, thiserror::Error)]
+pub enum PlannerError {
+    /// A region or zone.
+    #[error(transparent)]
+    Place(#[from] PlacementError),
+    /// Committed use or a reservation.
+    #[error(transparent)]
+    Prepaid(#[from] PrepaidError),
+    /// A file laid over the catalog.
+    #[error("the files of `catalog` do not fit")]
+    Catalog(#[from] gust_core::catalog::Error),
+}
+
+fn prepaid(catalog: &Catalog, projects: &[Project]) -> Result<Prepaid, PrepaidError> {
+    let mut prepaid = Prepaid::default();
+    for project in projects {
+        let shard = |region| Shard {
+            project: project.id.clone(),
+            region,
+        };
+        for one in &project.commitments {
+            let commitment = Commitment {
+                cpus: one.vcpus,
+                memory_mib: one.memory * 1024,
+            };
+            prepaid.commit(catalog, &shard(one.region.clone()), &one.family, commitment)?;
+        }
+        for one in &project.reservations {
+            let shard = shard(one.zone.region());
+            prepaid.reserve(catalog, &shard, &one.machine_type, &one.zone, one.count)?;
+        }
+    }
+    Ok(prepaid)
+}
+
 /// The zones of every shard of a configuration.
 ///
 /// # Errors
-/// [`PlacementError`] if a project names a region or zone that the catalog does not have.
-pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
-    let catalog = Catalog::builtin();
+/// [`PlannerError`] if a project names a region or zone that the catalog does not have.
+pub fn shards(config: &Config) -> Result<leader::ShardZones, PlannerError> {
+    let catalog = config::laid_over(&config.catalog)?;
     // Matching with the catalog names what does not exist.
     Placement::new(
         &catalog,
@@ -308,7 +415,7 @@ pub fn shards(config: &Config) -> Result<leader::ShardZones, PlacementError> {
                 config::Zones::All => catalog.regions().get(region).cloned().unwrap_or_default(),
                 config::Zones::Only(zones) => zones.clone(),
             };
-            let shard = gust_core::ids::Shard {
+            let shard = Shard {
                 project: project.id.clone(),
                 region: region.clone(),
             };

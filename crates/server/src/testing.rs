@@ -16,7 +16,7 @@ use gust_core::{
     ports::{
         Candidacy, Cloud, CloudError, Commit, CommitError, Creation, Instance, InstancePage, Lease,
         LeaseError, LeaseId, Loaded, Member, MemberFate, OperationRef, OperationState, Ownership, Quota,
-        Revision, Roster, Store, StoreError,
+        Revision, Roster, Store, StoreError, TypePage,
     },
 };
 use tokio::time::Instant;
@@ -186,6 +186,10 @@ pub struct CountingCloud {
     pub creates: AtomicUsize,
     /// Its operations go on.
     pub goes_on: AtomicBool,
+    /// Pages of each zone's machine types, if it can say; without a page the list fails.
+    pub types: Mutex<Option<Vec<Vec<String>>>>,
+    /// How many pages of them were read.
+    pub type_pages: AtomicUsize,
 }
 
 impl CountingCloud {
@@ -273,6 +277,26 @@ impl Cloud for CountingCloud {
     async fn quotas(&self, _shard: &Shard) -> Result<Vec<Quota>, CloudError> {
         self.called();
         Ok(Vec::new())
+    }
+
+    async fn machine_types(
+        &self,
+        _project: &ProjectId,
+        _zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<Option<TypePage>, CloudError> {
+        let Some(pages) = self.types.lock().unwrap().clone() else {
+            return Ok(None);
+        };
+        self.type_pages.fetch_add(1, Ordering::Relaxed);
+        let nth: usize = page.map_or(0, |page| page.parse().unwrap());
+        let names = pages.get(nth).cloned().ok_or_else(|| CloudError::Unclear {
+            call: "machineTypes.list",
+            message: "the test says so".into(),
+            source: None,
+        })?;
+        let next = (nth + 1 < pages.len()).then(|| (nth + 1).to_string());
+        Ok(Some(TypePage { names, next }))
     }
 
     async fn identity_keys(&self) -> Result<String, CloudError> {

@@ -128,6 +128,10 @@ impl Surroundings for Bystander {
         Ok(std::fs::read_to_string(path).unwrap_or_else(|_| "unknown".to_owned()))
     }
 
+    fn read_data(&self, path: &Path) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
     fn process_name(&self) -> String {
         "explain".to_owned()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gust_core::{
     catalog::Catalog,
-    offer::{Offer, RuledOut},
+    offer::{Offer, Paid, RuledOut},
     shape::ProvisioningModel,
 };
 use gust_server::planner::Explained;
@@ -66,7 +66,7 @@ fn row((nth, offer): (usize, &Offer)) -> Vec<String> {
     vec![
         (nth + 1).to_string(),
         offer.machine_type.to_string(),
-        format!("{}{second}", sold(offer.model)),
+        format!("{}{second}", paid(offer)),
         offer.cpus.0.to_string(),
         gib(offer.memory.0),
         offer.local_ssds.count.to_string(),
@@ -79,6 +79,14 @@ fn row((nth, offer): (usize, &Offer)) -> Vec<String> {
         ),
         format!("{:.4}", offer.preference.job_cost_nano_usd as f64 / 1e9),
     ]
+}
+
+/// How a machine is sold, and what pays for it already.
+fn paid(offer: &Offer) -> String {
+    match offer.paid {
+        Paid::Full => sold(offer.model).to_owned(),
+        paid => paid.as_str().to_owned(),
+    }
 }
 
 /// How a machine is sold, in a word.

@@ -6,7 +6,7 @@
 //! Source: the model's own doc comments in google-cloud-compute-v1 4.1.
 
 use google_cloud_compute_v1::model::{
-    AccessConfig, AttachedDisk, AttachedDiskInitializeParams, BulkInsertInstanceResource,
+    AcceleratorConfig, AccessConfig, AttachedDisk, AttachedDiskInitializeParams, BulkInsertInstanceResource,
     BulkInsertInstanceResourcePerInstanceProperties, Duration, Instance, InstanceProperties, LocationPolicy,
     LocationPolicyLocation, LocationPolicyZoneConfiguration, Metadata, NetworkInterface, Scheduling,
     ServiceAccount, access_config, attached_disk, location_policy::TargetShape,
@@ -41,6 +41,7 @@ pub fn bulk_body(creation: &Creation) -> BulkInsertInstanceResource {
                 .set_disks(disks(shape, &str::to_owned))
                 .set_network_interfaces([network(shape)])
                 .set_service_accounts([account(shape)])
+                .set_guest_accelerators(accelerators(shape, &str::to_owned))
                 .set_scheduling(rules(shape)),
         )
 }
@@ -57,6 +58,9 @@ pub fn insert_body(creation: &Creation, name: &MachineName, zone: &Zone) -> Inst
         .set_disks(disks(shape, &|bare| format!("{here}/diskTypes/{bare}")))
         .set_network_interfaces([network(shape)])
         .set_service_accounts([account(shape)])
+        .set_guest_accelerators(accelerators(shape, &|bare| {
+            format!("{here}/acceleratorTypes/{bare}")
+        }))
         .set_scheduling(rules(shape))
 }
 
@@ -94,6 +98,17 @@ fn disks(shape: &Shape, disk_type: &dyn Fn(&str) -> String) -> Vec<AttachedDisk>
     std::iter::once(boot)
         .chain((0..shape.local_ssds).map(|_| local()))
         .collect()
+}
+
+/// What is attached; types that bring accelerators name none.
+fn accelerators(shape: &Shape, kind: &dyn Fn(&str) -> String) -> Option<AcceleratorConfig> {
+    let gpus = shape.gpus.as_ref().filter(|gpus| gpus.attach)?;
+    let count = i32::try_from(gpus.count).unwrap_or(i32::MAX);
+    Some(
+        AcceleratorConfig::new()
+            .set_accelerator_type(kind(&gpus.kind))
+            .set_accelerator_count(count),
+    )
 }
 
 fn network(shape: &Shape) -> NetworkInterface {
@@ -145,12 +160,15 @@ fn rules(shape: &Shape) -> Scheduling {
         .set_automatic_restart(false)
         .set_max_run_duration(Duration::new().set_seconds(seconds))
         .set_instance_termination_action(scheduling::InstanceTerminationAction::Delete);
-    match shape.model {
+    let common = match shape.model {
         ProvisioningModel::Standard => common.set_provisioning_model(scheduling::ProvisioningModel::Standard),
-        // Spot machines cannot move to another host.
-        ProvisioningModel::Spot => common
-            .set_provisioning_model(scheduling::ProvisioningModel::Spot)
-            .set_on_host_maintenance(scheduling::OnHostMaintenance::Terminate),
+        ProvisioningModel::Spot => common.set_provisioning_model(scheduling::ProvisioningModel::Spot),
+    };
+    // Neither Spot machines nor those with accelerators can move to another host.
+    if shape.model == ProvisioningModel::Spot || shape.gpus.is_some() {
+        common.set_on_host_maintenance(scheduling::OnHostMaintenance::Terminate)
+    } else {
+        common
     }
 }
 

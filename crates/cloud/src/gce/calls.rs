@@ -3,7 +3,7 @@
 use google_cloud_compute_v1::model::Operation;
 use gust_core::{
     ids::{MachineName, ProjectId, Zone},
-    ports::{CloudError, InstancePage, OperationRef},
+    ports::{CloudError, InstancePage, OperationRef, TypePage},
     shape::STACK_LABEL,
 };
 use uuid::Uuid;
@@ -34,6 +34,7 @@ pub(super) const INSERT: Method = creates("instances.insert");
 pub(super) const DELETE: Method = method("instances.delete", Group::Write);
 pub(super) const GET: Method = method("instances.get", Group::Read);
 pub(super) const LIST: Method = method("instances.list", Group::List);
+pub(super) const MACHINE_TYPE_LIST: Method = method("machineTypes.list", Group::List);
 pub(super) const REGION_OPERATION_GET: Method = method("regionOperations.get", Group::OperationRead);
 pub(super) const REGION_OPERATION_WAIT: Method = method("regionOperations.wait", Group::HeavyRead);
 pub(super) const ZONE_OPERATION_GET: Method = method("zoneOperations.get", Group::OperationRead);
@@ -73,6 +74,34 @@ impl GceCloud {
                 .iter()
                 .filter_map(|item| read::instance(item, zone))
                 .collect(),
+            next: list.next_page_token.filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// One page of a zone's machine types.
+    pub(super) async fn type_page(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<TypePage, CloudError> {
+        let call = self
+            .client
+            .machine_types
+            .list()
+            .with_options(self.client.options(true));
+        let call = call
+            .set_project(project.as_str())
+            .set_zone(zone.as_str())
+            .set_max_results(PAGE)
+            .set_or_clear_page_token(page);
+        let list = self
+            .client
+            .call(MACHINE_TYPE_LIST, &zone.region(), call.send())
+            .await
+            .map_err(|m| m.into_error(MACHINE_TYPE_LIST))?;
+        Ok(TypePage {
+            names: list.items.into_iter().filter_map(|item| item.name).collect(),
             next: list.next_page_token.filter(|token| !token.is_empty()),
         })
     }

@@ -8,7 +8,7 @@ use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     ports::{
         Cloud, CloudError, Creation, Instance, InstancePage, MemberFate, OperationRef, OperationState, Quota,
-        RefusalClass,
+        RefusalClass, TypePage,
     },
     records::Call,
 };
@@ -209,6 +209,15 @@ impl Cloud for GceCloud {
         let regional = of_region.quotas.iter().filter_map(|q| read::quota(q, false));
         let global = of_project.quotas.iter().filter_map(|q| read::quota(q, true));
         Ok(regional.chain(global).chain(families).collect())
+    }
+
+    async fn machine_types(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<Option<TypePage>, CloudError> {
+        self.type_page(project, zone, page).await.map(Some)
     }
 
     fn begin(&self, shard: &Shard) {

@@ -220,6 +220,7 @@ pub fn creation(names: &[&str]) -> Creation {
                 image: "projects/debian-cloud/global/images/family/debian-12".into(),
             },
             local_ssds: 0,
+            gpus: None,
             network: Network {
                 network: "global/networks/default".into(),
                 subnetwork: None,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::money::{NanoUsd, Rate};
-use super::names::{DiskType, FamilyName};
+use super::names::{DiskType, FamilyName, GpuName};
 use crate::ids::{MachineTypeName, Region, Zone};
 use crate::quota::Metric;
 use crate::shape::{Arch, ProvisioningModel};
@@ -21,9 +21,31 @@ pub struct Predefined {
     pub memory_mib: u64,
     /// Local SSDs that come with the type (`-lssd`); zero for all others.
     pub bundled_ssds: u32,
+    /// Accelerators that come with the type.
+    pub gpus: Option<Gpus>,
     /// Whether the vCPUs are shares of a core. Such types are known by name but never offered: a build on
     /// a quarter of a core is nobody's wish.
     pub shared_core: bool,
+}
+
+/// Accelerators of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gpus {
+    /// Their kind.
+    pub kind: GpuName,
+    /// How many.
+    pub count: u32,
+}
+
+/// So many accelerators may be attached to machines up to a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachGpu {
+    /// How many.
+    pub count: u32,
+    /// Most vCPUs of the machine.
+    pub max_cpus: u32,
+    /// Most memory of the machine in MiB.
+    pub max_memory_mib: u64,
 }
 
 /// Which custom sizes a family takes.
@@ -36,6 +58,8 @@ pub struct CustomRule {
     pub(super) mib_per_cpu_max: u64,
     pub(super) step_mib: u64,
     pub(super) max_mib: u64,
+    /// Most memory with extended memory.
+    pub(super) extended_max_mib: Option<u64>,
 }
 
 impl CustomRule {
@@ -49,10 +73,17 @@ impl CustomRule {
         self.cpus.binary_search(&cpus).is_ok()
     }
 
-    /// The most memory, in MiB, of a machine with so many vCPUs.
-    pub fn most_memory(&self, cpus: u32) -> u64 {
+    /// The most memory, in MiB, of a machine with so many vCPUs and no extended memory.
+    pub fn most_regular_memory(&self, cpus: u32) -> u64 {
         let most = (self.mib_per_cpu_max * u64::from(cpus)).min(self.max_mib);
         most - most % self.step_mib
+    }
+
+    /// The most memory, in MiB, of a machine with so many vCPUs, extended where the family has that.
+    pub fn most_memory(&self, cpus: u32) -> u64 {
+        let extended = self.extended_max_mib.unwrap_or(0);
+        self.most_regular_memory(cpus)
+            .max(extended - extended % self.step_mib)
     }
 
     /// The least memory, in MiB, that is at least `asked_mib` and allowed with so many vCPUs.
@@ -62,9 +93,14 @@ impl CustomRule {
         (self.has_cpus(cpus) && least <= self.most_memory(cpus)).then_some(least)
     }
 
-    /// The name of such a machine.
+    /// The name of such a machine. Extended memory is said by `-ext`.
     pub fn name(&self, cpus: u32, memory_mib: u64) -> MachineTypeName {
-        MachineTypeName::new(format!("{}-{cpus}-{memory_mib}", self.prefix))
+        let ext = if memory_mib > self.most_regular_memory(cpus) {
+            "-ext"
+        } else {
+            ""
+        };
+        MachineTypeName::new(format!("{}-{cpus}-{memory_mib}{ext}", self.prefix))
     }
 
     /// Reads a name this rule could have made; `None` if it is not of this family or not allowed.
@@ -73,6 +109,7 @@ impl CustomRule {
             .strip_prefix(&self.prefix)?
             .strip_prefix('-')?
             .split_once('-')?;
+        let memory = memory.strip_suffix("-ext").unwrap_or(memory);
         let (cpus, memory): (u32, u64) = (cpus.parse().ok()?, memory.parse().ok()?);
         let allowed = self.least_memory(cpus, memory) == Some(memory);
         (allowed && self.name(cpus, memory).as_str() == name).then_some((cpus, memory))
@@ -120,10 +157,14 @@ pub struct PriceList {
     pub as_of: String,
     /// Where the figures are from.
     pub source: String,
-    pub(super) on_demand: Rate,
+    pub(super) on_demand: Option<Rate>,
     pub(super) spot: Option<Rate>,
-    pub(super) custom: Rate,
+    pub(super) custom: Option<Rate>,
     pub(super) custom_spot: Option<Rate>,
+    /// Per GiB-hour of extended memory, on demand and on Spot.
+    pub(super) extended: Option<(NanoUsd, Option<NanoUsd>)>,
+    /// Whole machines by type, on demand and on Spot.
+    pub(super) types: BTreeMap<MachineTypeName, (Option<NanoUsd>, Option<NanoUsd>)>,
     /// Per GiB-month, on demand and on Spot.
     pub(super) local_ssd: Option<(NanoUsd, NanoUsd)>,
 }
@@ -132,11 +173,46 @@ impl PriceList {
     /// vCPU and memory prices; `None` where the family is not sold in that model.
     pub fn rate(&self, custom: bool, model: ProvisioningModel) -> Option<Rate> {
         match (custom, model) {
-            (false, ProvisioningModel::Standard) => Some(self.on_demand),
+            (false, ProvisioningModel::Standard) => self.on_demand,
             (false, ProvisioningModel::Spot) => self.spot,
-            (true, ProvisioningModel::Standard) => Some(self.custom),
+            (true, ProvisioningModel::Standard) => self.custom,
             (true, ProvisioningModel::Spot) => self.custom_spot,
         }
+    }
+
+    /// Whether anything of the family is sold in that model.
+    pub fn sells(&self, model: ProvisioningModel) -> bool {
+        let typed = |name| self.whole(name, model).is_some_and(|price| price.is_some());
+        self.rate(false, model).is_some() || self.types.keys().any(typed)
+    }
+
+    /// Price of a whole predefined machine in billionths of a dollar per hour, where its type has a price of its own:
+    /// all that comes with the type (local SSD, accelerators) is in it. The outer `None` means that parts are priced.
+    pub fn whole(&self, name: &MachineTypeName, model: ProvisioningModel) -> Option<Option<NanoUsd>> {
+        let (on_demand, spot) = self.types.get(name)?;
+        Some(match model {
+            ProvisioningModel::Standard => *on_demand,
+            ProvisioningModel::Spot => *spot,
+        })
+    }
+
+    /// Price of a GiB-hour of extended memory; `None` where none is known.
+    pub fn extended(&self, model: ProvisioningModel) -> Option<NanoUsd> {
+        let (on_demand, spot) = self.extended?;
+        match model {
+            ProvisioningModel::Standard => Some(on_demand),
+            ProvisioningModel::Spot => spot,
+        }
+    }
+
+    /// Whether two lists have the same prices, wherever they are from.
+    pub fn same_prices(&self, other: &Self) -> bool {
+        let named = Self {
+            as_of: other.as_of.clone(),
+            source: other.source.clone(),
+            ..self.clone()
+        };
+        named == *other
     }
 
     /// Price of local SSD per GiB-month.
@@ -173,6 +249,8 @@ pub struct Family {
     pub(super) types: Vec<Predefined>,
     /// Custom sizes, where the family has them.
     pub custom: Option<CustomRule>,
+    /// Accelerators that may be attached, by kind.
+    pub attach_gpus: BTreeMap<GpuName, Vec<AttachGpu>>,
     /// Local SSD.
     pub local_ssd: LocalSsd,
     /// Zones that have it, by region.

@@ -19,6 +19,11 @@ pub(super) struct Document {
     pub regions: Option<Regions>,
     pub local_ssd: Option<LocalSsdSize>,
     pub address: Option<Address>,
+    #[serde(default)]
+    pub gpu: BTreeMap<String, Gpu>,
+    /// Whence the price lists of a region are that name no source of their own.
+    #[serde(default)]
+    pub price_source: BTreeMap<String, PriceSource>,
 }
 
 impl Document {
@@ -67,6 +72,12 @@ pub(super) struct Family {
     pub types: Vec<TypeClass>,
     #[serde(default)]
     pub shared_core: Vec<SharedCore>,
+    /// Types whose names follow no pattern of class and vCPUs.
+    #[serde(default)]
+    pub named: Vec<Named>,
+    /// Accelerators that may be attached, by kind.
+    #[serde(default)]
+    pub attach_gpu: BTreeMap<String, Vec<AttachGpu>>,
     pub custom: Option<Custom>,
     pub local_ssd: Option<LocalSsd>,
     #[serde(default)]
@@ -96,6 +107,52 @@ pub(super) struct SharedCore {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    pub name: String,
+    pub cpus: u32,
+    pub memory_mib: u64,
+    /// Kind of the accelerators that come with it.
+    pub gpu: Option<String>,
+    #[serde(default)]
+    pub gpus: u32,
+    /// Local SSDs of 375 GiB that come with it.
+    #[serde(default)]
+    pub bundled_ssds: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AttachGpu {
+    pub count: u32,
+    pub max_cpus: u32,
+    pub max_memory_mib: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gpu {
+    #[serde(rename = "as_of")]
+    pub _as_of: String,
+    #[serde(rename = "source")]
+    pub _source: String,
+    pub quota: String,
+    /// Zones that have it, for kinds that are attached; a type that brings its own says so by being there.
+    #[serde(default)]
+    pub zones: Vec<String>,
+    /// Per piece and hour, by region, for kinds that are attached.
+    #[serde(default)]
+    pub prices: BTreeMap<String, OnDemandAndSpot>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PriceSource {
+    pub as_of: String,
+    pub source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Custom {
     pub prefix: String,
     #[serde(default)]
@@ -106,6 +163,8 @@ pub(super) struct Custom {
     pub mib_per_cpu_max: u64,
     pub memory_step_mib: u64,
     pub memory_mib_max: Option<u64>,
+    /// Most memory with extended memory (`-ext`), where the family has that.
+    pub extended_memory_mib_max: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,14 +203,35 @@ pub(super) struct Bundled {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Prices {
-    pub as_of: String,
-    pub source: String,
-    pub on_demand: Rate,
+    pub as_of: Option<String>,
+    pub source: Option<String>,
+    /// Left out where each type has a price of its own.
+    pub on_demand: Option<Rate>,
     pub spot: Option<Rate>,
     pub custom: Option<Rate>,
     pub custom_spot: Option<Rate>,
     pub custom_premium_percent: Option<u32>,
+    /// Per GiB-hour of memory beyond what a custom type has without extension.
+    pub extended: Option<MaybeSpot>,
     pub local_ssd: Option<OnDemandAndSpot>,
+    /// Whole machines by type, with all that comes with them, per hour.
+    #[serde(default)]
+    pub types: BTreeMap<String, TypePrice>,
+}
+
+/// A type that is not sold in one of the models has no price for it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TypePrice {
+    pub on_demand: Option<NanoUsd>,
+    pub spot: Option<NanoUsd>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaybeSpot {
+    pub on_demand: NanoUsd,
+    pub spot: Option<NanoUsd>,
 }
 
 #[derive(Debug, Deserialize)]

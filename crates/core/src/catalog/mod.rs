@@ -14,13 +14,13 @@ mod file;
 mod money;
 mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use error::Error;
-pub use family::{AttachRules, CustomRule, Family, LocalSsd, Predefined, PriceList};
+pub use family::{AttachGpu, AttachRules, CustomRule, Family, Gpus, LocalSsd, Predefined, PriceList};
 pub(crate) use money::HOURS_PER_MONTH;
 pub use money::{BadPrice, NanoUsd, OnDemandAndSpot, Rate};
-pub use names::{DiskType, FamilyName};
+pub use names::{DiskType, FamilyName, GpuName};
 
 use crate::ids::{MachineTypeName, Region, Zone};
 use crate::quota::Metric;
@@ -54,6 +54,29 @@ impl Disk {
     }
 }
 
+/// A kind of accelerator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuKind {
+    /// The quota it counts against on demand.
+    pub metric: Metric,
+    /// Zones that have it, where it is attached to machines.
+    pub zones: BTreeSet<Zone>,
+    prices: BTreeMap<Region, OnDemandAndSpot>,
+}
+
+impl GpuKind {
+    /// Price of one that is attached, per hour; the base region's where this one has none. `None` for kinds that only
+    /// come with machine types.
+    pub fn price(&self, region: &Region, model: ProvisioningModel) -> Option<NanoUsd> {
+        let base = Region::from(compile::BASE_REGION);
+        let price = self.prices.get(region).or_else(|| self.prices.get(&base))?;
+        Some(match model {
+            ProvisioningModel::Standard => price.on_demand,
+            ProvisioningModel::Spot => price.spot,
+        })
+    }
+}
+
 /// A machine type found by its name.
 #[derive(Clone, Debug)]
 pub struct Found<'a> {
@@ -73,6 +96,7 @@ pub struct Catalog {
     zones: BTreeMap<Region, Vec<Zone>>,
     disks: BTreeMap<DiskType, Disk>,
     families: BTreeMap<FamilyName, Family>,
+    gpus: BTreeMap<GpuName, GpuKind>,
     local_ssd_gib: u64,
     /// External address per hour, on demand and on Spot.
     address: (NanoUsd, NanoUsd),
@@ -140,6 +164,16 @@ impl Catalog {
     /// A family by name.
     pub fn family(&self, name: &str) -> Option<&Family> {
         self.families.get(name)
+    }
+
+    /// All kinds of accelerators.
+    pub fn gpus(&self) -> &BTreeMap<GpuName, GpuKind> {
+        &self.gpus
+    }
+
+    /// A kind of accelerator by name.
+    pub fn gpu(&self, name: &str) -> Option<&GpuKind> {
+        self.gpus.get(name)
     }
 
     /// All regions with their zones.

@@ -63,3 +63,7 @@ shared_text!(
     /// A boot disk type such as `pd-balanced`.
     DiskType
 );
+shared_text!(
+    /// A kind of accelerator such as `nvidia-l4`.
+    GpuName
+);

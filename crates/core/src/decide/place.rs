@@ -22,7 +22,12 @@ use crate::{
 
 /// Why a choice cannot be taken in this pass. Capacity only shrinks within a pass, so it stays so.
 enum Obstacle {
-    Quota { row: usize, needed: u64 },
+    Quota {
+        row: usize,
+        needed: u64,
+    },
+    /// What is paid for already is used up; the same machine at full price is another choice.
+    Prepaid,
     Held(Arc<HoldReason>),
     Unowned(Region),
     Cordoned,
@@ -63,7 +68,7 @@ struct Progress<'a> {
 impl Progress<'_> {
     // The best choice's obstacle is the one to name; being cordoned is named only if it is all there is.
     fn skip(&mut self, obstacle: Obstacle) {
-        if matches!(self.obstacle, None | Some(Obstacle::Cordoned)) {
+        if matches!(self.obstacle, None | Some(Obstacle::Cordoned | Obstacle::Prepaid)) {
             self.obstacle = Some(obstacle);
         }
         self.at += 1;
@@ -133,6 +138,14 @@ pub(super) fn place<'a>(
     }
     let first_reason = decision.reasons.len() - waiting.len();
     call::call(placing, waiting, first_reason, decision);
+}
+
+fn lacking(board: &Board<'_>, row: usize, needed: u64) -> Obstacle {
+    if board.rows[row].metric.is_prepaid() {
+        Obstacle::Prepaid
+    } else {
+        Obstacle::Quota { row, needed }
+    }
 }
 
 fn paused_note(snapshot: &Snapshot<'_>) -> String {
@@ -212,10 +225,7 @@ impl<'a> Placing<'a> {
             .iter()
             .find(|(row, needed)| self.board.rows[*row].left < *needed)
         {
-            Some((row, needed)) => Err(Obstacle::Quota {
-                row: *row,
-                needed: *needed,
-            }),
+            Some((row, needed)) => Err(lacking(&self.board, *row, *needed)),
             None => Ok(()),
         }
     }
@@ -238,7 +248,7 @@ impl<'a> Placing<'a> {
                 continue;
             };
             if self.board.rows[row].left < *needed {
-                return Err(Obstacle::Quota { row, needed: *needed });
+                return Err(lacking(&self.board, row, *needed));
             }
             needs.push((row, *needed));
         }
@@ -304,7 +314,7 @@ impl<'a> Placing<'a> {
                 }
             }
             Some(Obstacle::Unowned(region)) => Reason::Unowned(region.clone()),
-            Some(Obstacle::Cordoned) | None => Reason::Cordoned,
+            Some(Obstacle::Cordoned | Obstacle::Prepaid) | None => Reason::Cordoned,
         }
     }
 

@@ -6,7 +6,7 @@
 use super::impossible::{Barrier, Impossible};
 use super::placement::Placement;
 use super::search::{Survey, survey};
-use super::size::RuledOut;
+use super::size::{RuledOut, has_gpu};
 use crate::catalog::{Catalog, Family, LocalSsd};
 use crate::ids::{MachineTypeName, Region, Zone};
 use crate::request::text::{listed, quotable};
@@ -50,7 +50,7 @@ impl<'a> Doctor<'a> {
             barriers.push(Barrier::UnknownName {
                 tag,
                 name: quotable(name),
-                nearest: nearest::name(name, known.iter().copied()).map(str::to_owned),
+                nearest: nearest_name(tag, name, &known).map(str::to_owned),
                 known: listed(known),
             });
         };
@@ -73,6 +73,15 @@ impl<'a> Doctor<'a> {
             }
         }
         let served = &self.placement.served;
+        if let Some(gpu) = self
+            .request
+            .gpu
+            .as_ref()
+            .filter(|gpu| catalog.gpu(&gpu.kind).is_none())
+        {
+            let known = catalog.gpus().keys().map(|g| g.as_str()).collect();
+            check(Tag::Gpu, &gpu.kind, known);
+        }
         for region in &self.request.regions {
             if !catalog.regions().contains_key(region) {
                 check(
@@ -164,11 +173,6 @@ impl<'a> Doctor<'a> {
 
     fn barrier(&self) -> Barrier {
         let request = self.request;
-        if let Some(gpu) = &request.gpu {
-            return Barrier::Gpu {
-                kind: quotable(&gpu.kind),
-            };
-        }
         if request.backend != Backend::Gce {
             return Barrier::Backend {
                 backend: request.backend.as_str(),
@@ -201,6 +205,12 @@ impl<'a> Doctor<'a> {
             RuledOut::Model => Barrier::Model {
                 asked: request.spot.as_str(),
                 families,
+            },
+            RuledOut::NoGpu => self.no_gpu(families),
+            RuledOut::GpuCount => self.wrong_gpu_count(&stopped),
+            RuledOut::Gone => Barrier::Gone {
+                families,
+                places: self.places(),
             },
             RuledOut::DiskType => self.wrong_disk(families, &stopped),
             RuledOut::NoLocalSsd => {
@@ -299,6 +309,39 @@ impl<'a> Doctor<'a> {
         }
     }
 
+    fn no_gpu(&self, families: String) -> Barrier {
+        let kind = self.request.gpu.as_ref().map_or("", |gpu| gpu.kind.as_str());
+        let has = self.catalog.families().filter(|f| has_gpu(f, kind));
+        Barrier::NoGpu {
+            kind: quotable(kind),
+            families,
+            suitable: listed(has.map(|f| &f.name)),
+        }
+    }
+
+    fn wrong_gpu_count(&self, stopped: &[&Family]) -> Barrier {
+        let asked = self.request.gpu.as_ref();
+        let kind = asked.map_or("", |gpu| gpu.kind.as_str());
+        let mut suitable: Vec<String> = Vec::new();
+        for family in stopped {
+            let bundled = family.types().iter().filter_map(|t| {
+                let gpus = t.gpus.as_ref().filter(|gpus| gpus.kind.as_str() == kind)?;
+                Some(format!("{} ({})", gpus.count, t.name))
+            });
+            let attached = family.attach_gpus.get(kind).into_iter().flatten().map(|rule| {
+                let size = format!("{} and {}", cpus(rule.max_cpus), memory(rule.max_memory_mib));
+                format!("{} ({}, to {size})", rule.count, family.name)
+            });
+            suitable.extend(bundled.chain(attached));
+        }
+        Barrier::GpuCount {
+            asked: asked.map_or_else(String::new, |gpu| {
+                quotable(&format!("{}:{}", gpu.kind, gpu.count))
+            }),
+            suitable: listed(suitable),
+        }
+    }
+
     fn wrong_size(&self) -> Barrier {
         let describe = |name: &MachineTypeName| {
             let found = self.catalog.machine_type(name)?;
@@ -340,8 +383,19 @@ impl<'a> Doctor<'a> {
             ([], None) => "any architecture".to_owned(),
             (families, _) => listed(families),
         };
+        let among = match &self.request.gpu {
+            Some(gpu) => format!("{among}, with {}:{}", quotable(&gpu.kind), gpu.count),
+            None => among,
+        };
         Barrier::Shape { cpu, memory, among }
     }
+}
+
+/// The name that was probably meant. Accelerators are called by their last word too: `l4` is `nvidia-l4`.
+fn nearest_name<'a>(tag: Tag, name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let ends = |known: &&&str| tag == Tag::Gpu && known.rsplit('-').next() == Some(name);
+    let by_end = known.iter().find(ends).copied();
+    by_end.or_else(|| nearest::name(name, known.iter().copied()))
 }
 
 /// The custom size of a family nearest to what a name that is none of its sizes seems to ask for.

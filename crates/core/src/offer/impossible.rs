@@ -34,11 +34,31 @@ pub enum Barrier {
     /// The operator gave the queue no place at all.
     #[error("no place is configured where machines can be made; the operator adds regions to a project")]
     NoPlaceAtAll,
-    /// Accelerators, which no family of the catalog has.
-    #[error("no machine family known here has accelerators, asked was `{kind}`")]
-    Gpu {
-        /// The type.
+    /// The families asked for do not have the accelerator.
+    #[error("gpu `{kind}` is not to be had with {families}; families that have it: {suitable}")]
+    NoGpu {
+        /// The kind of accelerator.
         kind: String,
+        /// The families asked for.
+        families: String,
+        /// Families that have it.
+        suitable: String,
+    },
+    /// The accelerator is there, but not in that number on a machine of that size.
+    #[error("no machine of that size has `{asked}`; to be had are {suitable}")]
+    GpuCount {
+        /// Kind and number.
+        asked: String,
+        /// Numbers, and the machines that have them.
+        suitable: String,
+    },
+    /// Google no longer lists what would fit.
+    #[error("no zone offers {families} any more in the size asked for: Google lists it in none of {places}")]
+    Gone {
+        /// The families that would fit.
+        families: String,
+        /// Where it was looked for.
+        places: String,
     },
     /// The request is for another backend.
     #[error("backend `{backend}` makes no machines of the catalog")]
@@ -141,7 +161,9 @@ impl Barrier {
             Barrier::UnknownName { .. } => "GUST111",
             Barrier::NotServed { .. } => "GUST112",
             Barrier::NoPlaceAtAll => "GUST113",
-            Barrier::Gpu { .. } => "GUST114",
+            Barrier::NoGpu { .. } => "GUST114",
+            Barrier::GpuCount { .. } => "GUST126",
+            Barrier::Gone { .. } => "GUST127",
             Barrier::Backend { .. } => "GUST115",
             Barrier::Arch { .. } => "GUST116",
             Barrier::NoLocalSsd { .. } => "GUST117",

@@ -5,7 +5,9 @@
 
 mod diagnose;
 mod impossible;
+mod offered;
 mod placement;
+mod prepaid;
 mod search;
 mod size;
 mod suggest;
@@ -14,12 +16,14 @@ mod usage;
 
 pub use diagnose::diagnose;
 pub use impossible::{Barrier, Impossible, Suggestion};
+pub use offered::Offered;
 pub use placement::{Expectation, Place, Placement, PlacementError, Site};
+pub use prepaid::{Commitment, Paid, Prepaid, PrepaidError};
 pub use size::RuledOut;
-pub use types::{LocalSsds, Offer, OfferedDisk, Preference};
+pub use types::{LocalSsds, Offer, OfferedDisk, OfferedGpus, Preference};
 pub use usage::{
-    CPUS_ALL_REGIONS, IN_USE_ADDRESSES, INSTANCES, PREEMPTIBLE_CPUS, PREEMPTIBLE_LOCAL_SSD_GB, SpotQuota,
-    resources,
+    CPUS_ALL_REGIONS, GPUS_ALL_REGIONS, IN_USE_ADDRESSES, INSTANCES, PREEMPTIBLE_CPUS,
+    PREEMPTIBLE_LOCAL_SSD_GB, SpotQuota, resources,
 };
 
 use crate::catalog::{Catalog, FamilyName};

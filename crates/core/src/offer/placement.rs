@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::offered::Offered;
+use super::prepaid::Prepaid;
 use crate::catalog::{Catalog, Family, FamilyName};
 use crate::ids::{ProjectId, Region, Shard, Zone};
 use crate::request::{Allow, Bounds, Models, Policy, nearest, text::listed};
+use crate::shape::ProvisioningModel;
 
 /// A project with the places in it that may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +109,8 @@ pub struct Placement {
     /// Regions with their zones that can be used at all.
     pub(super) served: BTreeMap<Region, Vec<Zone>>,
     families: BTreeMap<FamilyName, Vec<Group>>,
+    pub(super) offered: Offered,
+    pub(super) prepaid: Prepaid,
 }
 
 impl Placement {
@@ -150,6 +155,8 @@ impl Placement {
             expectation,
             served,
             families,
+            offered: Offered::default(),
+            prepaid: Prepaid::default(),
         })
     }
 
@@ -168,6 +175,18 @@ impl Placement {
         Self { expectation, ..self }
     }
 
+    /// What is paid for already costs nothing more.
+    #[must_use]
+    pub fn with_prepaid(self, prepaid: Prepaid) -> Self {
+        Self { prepaid, ..self }
+    }
+
+    /// Zones that do not list a machine type are left out for it.
+    #[must_use]
+    pub fn with_offered(self, offered: Offered) -> Self {
+        Self { offered, ..self }
+    }
+
     /// The same places without the operator's bounds on machines, to tell what the bounds exclude.
     pub(super) fn unbounded(&self) -> Self {
         let free = Bounds {
@@ -180,6 +199,25 @@ impl Placement {
             bounds: free,
             ..self.clone()
         }
+    }
+
+    /// What was learned of zones.
+    pub fn offered(&self) -> &Offered {
+        &self.offered
+    }
+
+    /// Regions in use where families have no prices of their own, with these families, for people.
+    pub fn unpriced(&self, catalog: &Catalog) -> Vec<(Region, String)> {
+        let unpriced = |region: &Region| {
+            let here = catalog.families().filter(|family| {
+                family.zones.contains_key(region)
+                    && self.bounds.families.allows(family.name.as_str())
+                    && family.prices(region).0 != region
+            });
+            let names: Vec<&FamilyName> = here.map(|family| &family.name).collect();
+            (!names.is_empty()).then(|| (region.clone(), listed(names)))
+        };
+        self.served.keys().filter_map(unpriced).collect()
     }
 
     /// The bounds of the queue.
@@ -224,7 +262,7 @@ fn checked(
 
 /// The usable places that have a family, those with equal prices together.
 fn groups(catalog: &Catalog, family: &Family, usable: &[Place]) -> Vec<Group> {
-    let mut by_price: BTreeMap<Vec<&Region>, Vec<Place>> = BTreeMap::new();
+    let mut by_price: Vec<(&Region, Vec<Place>)> = Vec::new();
     for place in usable {
         let region = &place.shard.region;
         let Some(has) = family.zones.get(region) else {
@@ -239,22 +277,38 @@ fn groups(catalog: &Catalog, family: &Family, usable: &[Place]) -> Vec<Group> {
         if zones.is_empty() {
             continue;
         }
-        let disks = family
-            .boot_disks
-            .iter()
-            .filter_map(|d| catalog.disk(d))
-            .map(|d| d.price(region).0);
-        let lists = std::iter::once(family.prices(region).0).chain(disks).collect();
-        by_price.entry(lists).or_default().push(Place {
+        let place = Place {
             shard: place.shard.clone(),
             zones,
-        });
+        };
+        match by_price
+            .iter_mut()
+            .find(|(of, _)| same_prices(catalog, family, of, region))
+        {
+            Some((_, places)) => places.push(place),
+            None => by_price.push((region, vec![place])),
+        }
     }
-    let group = |places: Vec<Place>| {
-        Some(Group {
-            region: places.first()?.shard.region.clone(),
-            places: places.into(),
-        })
+    let group = |(region, places): (&Region, Vec<Place>)| Group {
+        region: region.clone(),
+        places: places.into(),
     };
-    by_price.into_values().filter_map(group).collect()
+    by_price.into_iter().map(group).collect()
+}
+
+/// Whether any machine of the family costs the same in both regions, and its price is known as well.
+fn same_prices(catalog: &Catalog, family: &Family, one: &Region, other: &Region) -> bool {
+    let ((a, one_list), (b, other_list)) = (family.prices(one), family.prices(other));
+    let own = |list: &Region, region: &Region| list == region;
+    let mut disks = family.boot_disks.iter().filter_map(|d| catalog.disk(d));
+    let mut gpus = family
+        .attach_gpus
+        .keys()
+        .filter_map(|kind| catalog.gpu(kind.as_str()));
+    let models = [ProvisioningModel::Standard, ProvisioningModel::Spot];
+    one == other
+        || (own(a, one) == own(b, other)
+            && one_list.same_prices(other_list)
+            && disks.all(|d| d.price(one).1 == d.price(other).1)
+            && gpus.all(|gpu| models.iter().all(|m| gpu.price(one, *m) == gpu.price(other, *m))))
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::placement::{Group, Place, Placement};
-use super::size::{RuledOut, Size, most_memory, name_of, named, named_sizes, sizes};
+use super::prepaid::Paid;
+use super::size::{RuledOut, Size, SizeGpus, has_gpu, most_memory, name_of, named, named_sizes, sizes};
 use super::types::{Offer, OfferedDisk, Preference};
-use crate::catalog::{Catalog, Disk, DiskType, Family, FamilyName, HOURS_PER_MONTH};
-use crate::ids::{MachineTypeName, Zone};
+use crate::catalog::{Catalog, Disk, DiskType, Family, FamilyName, HOURS_PER_MONTH, PriceList};
+use crate::ids::{MachineTypeName, Shard, Zone};
 use crate::request::{Backend, Bounds, Cpus, Gib, Mib, Request, Spot};
 use crate::shape::{Price, ProvisioningModel};
 
@@ -24,10 +25,11 @@ pub(super) struct Candidate<'a> {
     disk_type: &'a DiskType,
     disk: Gib,
     group: &'a Group,
+    paid: Paid,
     nano_per_hour: u64,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
     pub fn cpus(&self) -> Cpus {
         Cpus(self.size.cpus)
     }
@@ -53,6 +55,43 @@ impl Candidate<'_> {
         name_of(self.family, &self.size)
     }
 
+    /// The same machine where it is paid for already. It is never second choice: who would rather have Spot for its price
+    /// gets a machine that costs less and stays.
+    fn paid(&self, paid: Paid) -> Option<Self> {
+        let size = &self.size;
+        let attached = size.ssds.attach > 0 || matches!(size.gpus, SizeGpus::Attached(..));
+        if self.model != ProvisioningModel::Standard || (paid == Paid::Reserved && attached) {
+            return None;
+        }
+        let (_, prices) = self.family.prices(&self.group.region);
+        let whole = size.predefined.and_then(|p| prices.whole(&p.name, self.model));
+        let rate = |custom| prices.rate(custom, self.model);
+        let saved = match (paid, whole) {
+            (Paid::Full, _) => return None,
+            (Paid::Reserved, Some(whole)) => whole?.0,
+            (Paid::Reserved, None) => rate(size.predefined.is_none())?.of(size.cpus, size.memory_mib),
+            // The premium of custom types and extended memory are paid all the same.
+            (Paid::Committed, None) => {
+                let regular = self.regular_memory();
+                rate(false)?.of(size.cpus, size.memory_mib.min(regular))
+            }
+            (Paid::Committed, Some(_)) => return None,
+        };
+        Some(Self {
+            paid,
+            second_choice: false,
+            nano_per_hour: self.nano_per_hour.saturating_sub(saved),
+            ..self.clone()
+        })
+    }
+
+    fn regular_memory(&self) -> u64 {
+        match (self.size.predefined, &self.family.custom) {
+            (None, Some(rule)) => rule.most_regular_memory(self.size.cpus),
+            _ => u64::MAX,
+        }
+    }
+
     /// Ranks as [`Preference`] does, without writing names.
     pub fn rank(&self) -> impl Ord + '_ {
         let size = &self.size;
@@ -62,6 +101,7 @@ impl Candidate<'_> {
                 self.nano_per_hour,
                 size.memory_mib,
                 size.ssds.count,
+                self.paid,
             ),
             (
                 size.predefined.is_none(),
@@ -85,9 +125,9 @@ pub(super) fn survey<'a>(request: &Request, catalog: &'a Catalog, placement: &'a
         candidates: Vec::new(),
         ruled_out: Vec::new(),
     };
-    // Machines of other backends, and accelerators, are not in the catalog.
+    // Machines of other backends are not in the catalog.
     // A mistyped name beside a right one must not go unnoticed either.
-    if request.backend != Backend::Gce || request.gpu.is_some() || !all_known(request, catalog) {
+    if request.backend != Backend::Gce || !all_known(request, catalog) {
         return survey;
     }
     for family in catalog.families() {
@@ -116,6 +156,7 @@ fn all_known(request: &Request, catalog: &Catalog) -> bool {
             .iter()
             .all(|name| catalog.machine_type(name).is_some())
         && request.disk_types.iter().all(|name| catalog.disk(name).is_some())
+        && request.gpu.iter().all(|gpu| catalog.gpu(&gpu.kind).is_some())
         && request
             .regions
             .iter()
@@ -136,14 +177,21 @@ pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement
             *count <= MOST_OFFERS
         });
     }
-    // Offers of a group share their places.
+    // Offers of a group share their places, unless zones differ by type.
+    let by_type = is_by_type(request, placement);
     let mut places: Vec<(*const Group, Arc<[Place]>)> = Vec::new();
     let mut offers: Vec<Offer> = Vec::with_capacity(candidates.len());
     for candidate in &candidates {
         let group = std::ptr::from_ref(candidate.group);
-        let known = places.iter().rev().find(|(of, _)| *of == group);
+        let known = places.iter().rev().find(|(of, _)| *of == group && !by_type);
         let found = known.map(|(_, found)| Arc::clone(found)).unwrap_or_else(|| {
-            let found = within(request, candidate.group);
+            let zones = Zones {
+                request,
+                catalog,
+                placement,
+                machine: by_type.then_some((candidate.family, &candidate.size, candidate.paid)),
+            };
+            let found = zones.within(candidate.group);
             places.push((group, Arc::clone(&found)));
             found
         });
@@ -180,6 +228,7 @@ fn written_out(
         memory: Mib(size.memory_mib),
         arch: family.arch,
         local_ssds: size.ssds,
+        gpus: size.gpus.offered(),
         model: candidate.model,
         disk: OfferedDisk {
             disk_type: candidate.disk_type.clone(),
@@ -188,7 +237,9 @@ fn written_out(
         price: candidate.price(),
         priced_as,
         places,
+        paid: candidate.paid,
         preference: Preference {
+            paid: candidate.paid,
             second_choice: candidate.second_choice,
             job_cost_nano_usd: u64::try_from(job_cost).unwrap_or(u64::MAX),
             excess_memory: Mib(size.memory_mib.saturating_sub(asked)),
@@ -225,20 +276,29 @@ fn consider<'a>(
     if request.arch.is_some_and(|arch| arch != family.arch) {
         return Err(RuledOut::Arch);
     }
+    if request
+        .gpu
+        .as_ref()
+        .is_some_and(|gpu| !has_gpu(family, &gpu.kind))
+    {
+        return Err(RuledOut::NoGpu);
+    }
+    let zones = Zones {
+        request,
+        catalog,
+        placement,
+        machine: None,
+    };
     let groups: Vec<&Group> = placement
         .groups(&family.name)
         .iter()
-        .filter(|group| reaches(request, group))
+        .filter(|group| zones.reaches(group))
         .collect();
     if groups.is_empty() {
         return Err(RuledOut::NoPlace);
     }
     let models = models(request.spot, bounds);
-    let sold = |model: ProvisioningModel| {
-        groups
-            .iter()
-            .any(|g| family.prices(&g.region).1.rate(false, model).is_some())
-    };
+    let sold = |model: ProvisioningModel| groups.iter().any(|g| family.prices(&g.region).1.sells(model));
     if !models.iter().any(|(model, _)| sold(*model)) {
         return Err(RuledOut::Model);
     }
@@ -251,14 +311,24 @@ fn consider<'a>(
     } else {
         named_sizes(request, bounds, family, &named)?
     };
+    let (before, mut is_gone) = (candidates.len(), false);
+    let by_type = is_by_type(request, placement);
+    let reaches = |group: &Group, size: &Size<'a>, paid| {
+        let machine = Some((family, size, paid));
+        Zones { machine, ..zones }.reaches(group)
+    };
     for group in groups {
         for (model, second_choice) in &models {
             for size in &sizes {
+                if by_type && !reaches(group, size, Paid::Full) {
+                    is_gone = true;
+                    continue;
+                }
                 for (disk_type, disk) in &disks {
                     let gib = request.disk.0.max(disk.min_gib);
                     let sum = hourly(catalog, placement, family, group, *model, size, disk, gib);
                     let Some(nano_per_hour) = sum else { continue };
-                    candidates.push(Candidate {
+                    let candidate = Candidate {
                         family,
                         size: *size,
                         model: *model,
@@ -266,11 +336,22 @@ fn consider<'a>(
                         disk_type,
                         disk: Gib(gib),
                         group,
+                        paid: Paid::Full,
                         nano_per_hour,
-                    });
+                    };
+                    if !placement.prepaid.is_empty() {
+                        let ways = [Paid::Reserved, Paid::Committed];
+                        let ways = ways.into_iter().filter(|paid| reaches(group, size, *paid));
+                        candidates.extend(ways.filter_map(|paid| candidate.paid(paid)));
+                    }
+                    candidates.push(candidate);
                 }
             }
         }
+    }
+    // Sizes there are, but no price for them in that model: extended memory on Spot, for one.
+    if candidates.len() == before {
+        return Err(if is_gone { RuledOut::Gone } else { RuledOut::Model });
     }
     Ok(())
 }
@@ -291,12 +372,16 @@ fn hourly(
     disk_gib: u64,
 ) -> Option<u64> {
     let (_, prices) = family.prices(&group.region);
-    let machine = prices
-        .rate(size.predefined.is_none(), model)?
-        .of(size.cpus, size.memory_mib);
-    let ssd = match size.ssds.count {
-        0 => 0,
-        count => prices.local_ssd(model)?.0 * catalog.local_ssd_gib() * u64::from(count) / HOURS_PER_MONTH,
+    let whole = size.predefined.and_then(|p| prices.whole(&p.name, model));
+    let machine = match whole {
+        Some(price) => price?.0,
+        None => parts(catalog, family, prices, model, size)?,
+    };
+    let gpus = match size.gpus {
+        SizeGpus::Attached(kind, count) => {
+            catalog.gpu(kind.as_str())?.price(&group.region, model)?.0 * u64::from(count)
+        }
+        SizeGpus::None | SizeGpus::Bundled(_) => 0,
     };
     let disk = disk.price(&group.region).1.0 * disk_gib / HOURS_PER_MONTH;
     let address = if placement.external_address {
@@ -304,7 +389,31 @@ fn hourly(
     } else {
         0
     };
-    Some(machine + ssd + disk + address)
+    Some(machine + gpus + disk + address)
+}
+
+/// Price per hour of a machine that is the sum of its vCPUs, memory and local SSD.
+fn parts(
+    catalog: &Catalog,
+    family: &Family,
+    prices: &PriceList,
+    model: ProvisioningModel,
+    size: &Size<'_>,
+) -> Option<u64> {
+    let rate = prices.rate(size.predefined.is_none(), model)?;
+    let most = match (size.predefined, &family.custom) {
+        (None, Some(rule)) => rule.most_regular_memory(size.cpus),
+        _ => u64::MAX,
+    };
+    let extended = match size.memory_mib.saturating_sub(most) {
+        0 => 0,
+        mib => prices.extended(model)?.0 * mib / 1024,
+    };
+    let ssd = match size.ssds.count {
+        0 => 0,
+        count => prices.local_ssd(model)?.0 * catalog.local_ssd_gib() * u64::from(count) / HOURS_PER_MONTH,
+    };
+    Some(rate.of(size.cpus, size.memory_mib.min(most)) + extended + ssd)
 }
 
 /// The models to try, and whether each is only second choice.
@@ -346,29 +455,66 @@ fn disks<'a>(
         .collect()
 }
 
-/// Whether any place of the group is one the request takes.
-fn reaches(request: &Request, group: &Group) -> bool {
-    group
-        .places
-        .iter()
-        .any(|place| usable(request, place).next().is_some())
+/// Whether places differ by machine type, and not only by what the request names.
+fn is_by_type(request: &Request, placement: &Placement) -> bool {
+    !placement.offered.is_empty() || !placement.prepaid.is_empty() || request.gpu.is_some()
 }
 
-fn usable<'a>(request: &'a Request, place: &'a Place) -> impl Iterator<Item = &'a Zone> {
-    let region = request.regions.is_empty() || request.regions.contains(&place.shard.region);
-    place
-        .zones
-        .iter()
-        .filter(move |zone| region && (request.zones.is_empty() || request.zones.contains(zone)))
+/// Which zones of a place a request can use.
+#[derive(Clone, Copy)]
+struct Zones<'a> {
+    request: &'a Request,
+    catalog: &'a Catalog,
+    placement: &'a Placement,
+    /// The machine they must have; without one, zones are looked at for what the request names alone.
+    machine: Option<(&'a Family, &'a Size<'a>, Paid)>,
 }
 
-fn within(request: &Request, group: &Group) -> Arc<[Place]> {
-    if request.regions.is_empty() && request.zones.is_empty() {
-        return Arc::clone(&group.places);
+impl Zones<'_> {
+    /// Whether any place of the group has one.
+    fn reaches(&self, group: &Group) -> bool {
+        group
+            .places
+            .iter()
+            .any(|place| self.usable(place).next().is_some())
     }
-    let places = group.places.iter().map(|place| Place {
-        shard: place.shard.clone(),
-        zones: usable(request, place).cloned().collect(),
-    });
-    places.filter(|place| !place.zones.is_empty()).collect()
+
+    fn usable<'p>(&'p self, place: &'p Place) -> impl Iterator<Item = &'p Zone> {
+        let Request { regions, zones, .. } = self.request;
+        let region = regions.is_empty() || regions.contains(&place.shard.region);
+        place.zones.iter().filter(move |zone| {
+            region && (zones.is_empty() || zones.contains(zone)) && self.has_machine(&place.shard, zone)
+        })
+    }
+
+    fn has_machine(&self, shard: &Shard, zone: &Zone) -> bool {
+        let Some((family, size, paid)) = self.machine else {
+            return true;
+        };
+        let has_gpu = match size.gpus {
+            SizeGpus::Attached(kind, _) => self
+                .catalog
+                .gpu(kind.as_str())
+                .is_some_and(|gpu| gpu.zones.contains(zone)),
+            SizeGpus::None | SizeGpus::Bundled(_) => true,
+        };
+        let is_paid = paid == Paid::Full
+            || self
+                .placement
+                .prepaid
+                .has(shard, zone, paid, &family.name, &name_of(family, size));
+        has_gpu && is_paid && self.placement.offered.has(zone, family, size)
+    }
+
+    fn within(&self, group: &Group) -> Arc<[Place]> {
+        let Request { regions, zones, .. } = self.request;
+        if regions.is_empty() && zones.is_empty() && self.machine.is_none() {
+            return Arc::clone(&group.places);
+        }
+        let places = group.places.iter().map(|place| Place {
+            shard: place.shard.clone(),
+            zones: self.usable(place).cloned().collect(),
+        });
+        places.filter(|place| !place.zones.is_empty()).collect()
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::types::LocalSsds;
-use crate::catalog::{Catalog, Family, LocalSsd, Predefined};
+use super::types::{LocalSsds, OfferedGpus};
+use crate::catalog::{Catalog, Family, GpuName, Gpus, LocalSsd, Predefined};
 use crate::ids::MachineTypeName;
-use crate::request::{Bounds, Cpus, Mib, Request};
+use crate::request::{Bounds, Cpus, Gpu, Mib, Request};
 
 /// Why a family has nothing for a request. The later in this list, the closer it came.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub enum RuledOut {
     NotAllowed,
     /// Another architecture was asked for.
     Arch,
+    /// It has no such accelerator.
+    NoGpu,
     /// None of the usable places has it.
     NoPlace,
     /// It is not sold in the model asked for.
@@ -30,8 +32,12 @@ pub enum RuledOut {
     Cpu,
     /// It has the vCPUs, but never with that memory.
     Memory,
+    /// It has the size, but not with so many accelerators.
+    GpuCount,
     /// It has the size, but not with so many local SSDs.
     LocalSsdCount,
+    /// It would fit, but Google lists it in none of the zones that may be used.
+    Gone,
 }
 
 impl fmt::Display for RuledOut {
@@ -42,12 +48,15 @@ impl fmt::Display for RuledOut {
             Self::Arch => "another architecture",
             Self::NoPlace => "in none of the regions and zones that may be used",
             Self::Model => "not sold in that way (Spot or on demand)",
+            Self::NoGpu => "has no such accelerator",
             Self::DiskType => "takes no such boot disk",
             Self::NoLocalSsd => "has no local SSD",
             Self::SharedCore => "shares a core with others",
             Self::Cpu => "has no size with that many vCPUs",
             Self::Memory => "has the vCPUs, but never with that much memory",
+            Self::GpuCount => "has the size, but not with so many accelerators",
             Self::LocalSsdCount => "has the size, but not with so many local SSDs",
+            Self::Gone => "would fit, but Google lists it in none of the zones that may be used",
         })
     }
 }
@@ -60,6 +69,37 @@ pub(super) struct Size<'a> {
     pub cpus: u32,
     pub memory_mib: u64,
     pub ssds: LocalSsds,
+    pub gpus: SizeGpus<'a>,
+}
+
+/// Accelerators of a size.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum SizeGpus<'a> {
+    #[default]
+    None,
+    /// They come with the type.
+    Bundled(&'a Gpus),
+    /// So many of this kind are attached.
+    Attached(&'a GpuName, u32),
+}
+
+impl SizeGpus<'_> {
+    pub fn offered(&self) -> Option<OfferedGpus> {
+        match self {
+            Self::None => None,
+            Self::Bundled(gpus) => Some(OfferedGpus {
+                gpus: (*gpus).clone(),
+                attach: false,
+            }),
+            Self::Attached(kind, count) => Some(OfferedGpus {
+                gpus: Gpus {
+                    kind: (*kind).clone(),
+                    count: *count,
+                },
+                attach: true,
+            }),
+        }
+    }
 }
 
 /// The name of the machine type.
@@ -72,7 +112,7 @@ pub(super) fn name_of(family: &Family, size: &Size<'_>) -> MachineTypeName {
 }
 
 /// The machine types of this family that the request names.
-pub(super) fn named<'a>(request: &Request, catalog: &'a Catalog, family: &Family) -> Vec<Size<'a>> {
+pub(super) fn named<'a>(request: &Request, catalog: &'a Catalog, family: &'a Family) -> Vec<Size<'a>> {
     let found = request
         .machine_types
         .iter()
@@ -90,6 +130,7 @@ pub(super) fn named<'a>(request: &Request, catalog: &'a Catalog, family: &Family
                 cpus: f.cpus,
                 memory_mib: f.memory_mib,
                 ssds,
+                gpus: SizeGpus::None,
             }
         })
         .collect()
@@ -117,11 +158,11 @@ pub(super) fn named_sizes<'a>(
     }
 }
 
-/// One size against the request, with the local SSDs it would have.
+/// One size against the request, with the local SSDs and accelerators it would have.
 fn fit<'a>(
     request: &Request,
     bounds: &Bounds,
-    family: &Family,
+    family: &'a Family,
     size: Size<'a>,
 ) -> Result<Size<'a>, RuledOut> {
     if !bounds.machine_types.allows(name_of(family, &size).as_str()) {
@@ -136,8 +177,41 @@ fn fit<'a>(
     if !request.memory.contains(Mib(size.memory_mib)) {
         return Err(RuledOut::Memory);
     }
+    let gpus = gpus(request.gpu.as_ref(), family, &size)?;
     let ssds = local_ssds(request.local_ssd, family, &size)?;
-    Ok(Size { ssds, ..size })
+    Ok(Size { ssds, gpus, ..size })
+}
+
+/// The accelerators a machine of this size gets. Their number is exact, like that of vCPUs.
+fn gpus<'a>(asked: Option<&Gpu>, family: &'a Family, size: &Size<'a>) -> Result<SizeGpus<'a>, RuledOut> {
+    let bundled = size.predefined.and_then(|p| p.gpus.as_ref());
+    match (bundled, asked) {
+        (Some(gpus), None) => Ok(SizeGpus::Bundled(gpus)),
+        (None, None) => Ok(SizeGpus::None),
+        (Some(gpus), Some(asked)) if gpus.kind.as_str() != asked.kind => Err(RuledOut::NoGpu),
+        (Some(gpus), Some(asked)) if gpus.count == asked.count => Ok(SizeGpus::Bundled(gpus)),
+        (Some(_), Some(_)) => Err(RuledOut::GpuCount),
+        (None, Some(asked)) => {
+            let (kind, rules) = family
+                .attach_gpus
+                .get_key_value(asked.kind.as_str())
+                .ok_or(RuledOut::NoGpu)?;
+            let takes = rules.iter().any(|rule| {
+                rule.count == asked.count
+                    && size.cpus <= rule.max_cpus
+                    && size.memory_mib <= rule.max_memory_mib
+            });
+            takes
+                .then_some(SizeGpus::Attached(kind, asked.count))
+                .ok_or(RuledOut::GpuCount)
+        }
+    }
+}
+
+/// Whether any machine of the family has accelerators of that kind, built in or attached.
+pub(super) fn has_gpu(family: &Family, kind: &str) -> bool {
+    let bundled = |t: &Predefined| t.gpus.as_ref().is_some_and(|gpus| gpus.kind.as_str() == kind);
+    family.attach_gpus.contains_key(kind) || family.types().iter().any(bundled)
 }
 
 /// The local SSDs a machine of this size gets when at least `asked` are wanted.
@@ -182,7 +256,11 @@ pub(super) fn sizes<'a>(
     let mut found: Vec<Size<'a>> = Vec::new();
     for predefined in family.types_between(min, max) {
         // Types with local SSD are for those who ask for it, and for no one else. Shares of a core are for no one.
-        if predefined.shared_core || (predefined.bundled_ssds > 0 && request.local_ssd == 0) {
+        // Likewise accelerators; types that bring them bring local SSD too, whoever asks.
+        if predefined.shared_core || (predefined.gpus.is_some() && request.gpu.is_none()) {
+            continue;
+        }
+        if predefined.bundled_ssds > 0 && predefined.gpus.is_none() && request.local_ssd == 0 {
             continue;
         }
         let Predefined {
@@ -207,6 +285,7 @@ pub(super) fn sizes<'a>(
                 cpus,
                 memory_mib,
                 ssds,
+                gpus: SizeGpus::None,
             },
         ) {
             Ok(size) => found.push(size),
@@ -235,6 +314,7 @@ pub(super) fn sizes<'a>(
                 cpus,
                 memory_mib,
                 ssds: LocalSsds::default(),
+                gpus: SizeGpus::None,
             };
             match fit(request, bounds, family, size) {
                 Ok(size) => found.push(size),

@@ -7,7 +7,7 @@ use super::diagnose::Doctor;
 use super::impossible::{Barrier, Suggestion};
 use super::search::Candidate;
 use crate::ids::Region;
-use crate::request::{Backend, Cpus, Gib, Mib, Range, Request, Spot, Tag};
+use crate::request::{Backend, Cpus, Gib, Gpu, Mib, Range, Request, Spot, Tag};
 use crate::shape::{Arch, ProvisioningModel};
 
 /// Most suggestions.
@@ -39,7 +39,10 @@ impl<'a> Doctor<'a> {
                 Self::other_family,
                 Self::roomiest,
             ],
-            Some(Barrier::NoPlaceAtAll | Barrier::Gpu { .. } | Barrier::Backend { .. }) | None => &[],
+            Some(Barrier::NoGpu { .. }) => &[Self::other_family, Self::plain_gce],
+            Some(Barrier::GpuCount { .. }) => &[Self::other_gpu_count, Self::other_cpu, Self::plain_gce],
+            Some(Barrier::Gone { .. }) => &[Self::other_family, Self::placed],
+            Some(Barrier::NoPlaceAtAll | Barrier::Backend { .. }) | None => &[],
         };
         // Where the obvious ways lead nowhere, any other is better than none.
         let any: &[Way<'a>] = &[
@@ -110,6 +113,11 @@ impl<'a> Doctor<'a> {
                 Tag::Family => replace(&mut request.families, &name, right.as_str().into()),
                 Tag::MachineType => replace(&mut request.machine_types, &name, right.as_str().into()),
                 Tag::DiskType => replace(&mut request.disk_types, &name, right.as_str().into()),
+                Tag::Gpu => {
+                    if let Some(gpu) = &mut request.gpu {
+                        gpu.kind = right;
+                    }
+                }
                 Tag::Region => replace(&mut request.regions, &name, right.as_str().into()),
                 Tag::Zone => replace(&mut request.zones, &name, right.as_str().into()),
                 _ => {}
@@ -249,6 +257,24 @@ impl<'a> Doctor<'a> {
         fewer.map(with).find_map(|request| self.suggest(request))
     }
 
+    /// The nearest number of accelerators; of two equally near the larger.
+    fn other_gpu_count(&self) -> Option<Suggestion> {
+        let asked = self.request.gpu.clone()?;
+        let mut counts: Vec<u32> = (1..=16).filter(|count| *count != asked.count).collect();
+        counts.sort_by_key(|count| (count.abs_diff(asked.count), u32::MAX - count));
+        let with = |count| Request {
+            gpu: Some(Gpu {
+                count,
+                ..asked.clone()
+            }),
+            ..self.request.clone()
+        };
+        counts
+            .into_iter()
+            .map(with)
+            .find_map(|request| self.suggest(request))
+    }
+
     fn other_disk(&self) -> Option<Suggestion> {
         let mut request = Request {
             disk_types: Vec::new(),
@@ -305,11 +331,19 @@ impl<'a> Doctor<'a> {
 
     /// Without accelerators, on a VM.
     fn plain_gce(&self) -> Option<Suggestion> {
-        let plain = Request {
+        let mut plain = Request {
             gpu: None,
             backend: Backend::Gce,
             ..self.request.clone()
         };
+        // The accelerator brought the size; without one it must be said.
+        if self.request.gpu.is_some()
+            && plain.machine_types.is_empty()
+            && plain.cpu == Range::at_least(Cpus(1))
+        {
+            plain.cpu = Range::exactly(Cpus(2));
+            plain.memory.min = plain.memory.min.max(Mib::gib(8));
+        }
         (plain != *self.request).then(|| self.suggest(plain)).flatten()
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::placement::Place;
-use crate::catalog::{DiskType, FamilyName};
+use super::prepaid::Paid;
+use crate::catalog::{DiskType, FamilyName, Gpus};
 use crate::ids::{MachineTypeName, Region};
 use crate::request::{Cpus, Gib, Mib};
 use crate::shape::{Arch, Price, ProvisioningModel};
@@ -20,6 +21,8 @@ pub struct Preference {
     pub excess_memory: Mib,
     /// Local SSDs beyond what was asked for.
     pub excess_local_ssds: u32,
+    /// How the machine is paid.
+    pub paid: Paid,
     /// The rest makes the order total and the same everywhere.
     pub machine_type: MachineTypeName,
     /// See `machine_type`.
@@ -35,6 +38,15 @@ pub struct LocalSsds {
     pub count: u32,
     /// How many of them are attached when it is made: all, or none where the type brings them.
     pub attach: u32,
+}
+
+/// Accelerators of an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedGpus {
+    /// Kind and number.
+    pub gpus: Gpus,
+    /// Whether they are attached when the machine is made; else the type brings them.
+    pub attach: bool,
 }
 
 /// The boot disk of an offer.
@@ -63,12 +75,16 @@ pub struct Offer {
     pub arch: Arch,
     /// Local SSDs.
     pub local_ssds: LocalSsds,
+    /// Accelerators.
+    pub gpus: Option<OfferedGpus>,
     /// On demand or Spot.
     pub model: ProvisioningModel,
     /// Boot disk.
     pub disk: OfferedDisk,
-    /// Price per hour with disks and address.
+    /// Price per hour with disks and address, less what is paid for already.
     pub price: Price,
+    /// How the machine itself is paid.
+    pub paid: Paid,
     /// The region the machine's price was read for. Where a place lies elsewhere, its true price may differ.
     pub priced_as: Region,
     /// Shards and zones where it can be made; at least one.

@@ -3,7 +3,7 @@
 use super::types::Offer;
 use crate::catalog::Catalog;
 use crate::quota::{Footprint, Metric, Usage};
-use crate::shape::ProvisioningModel;
+use crate::shape::{Accelerators, ProvisioningModel};
 
 /// Quota of vCPUs over all regions of a project.
 pub const CPUS_ALL_REGIONS: &str = "CPUS_ALL_REGIONS";
@@ -15,6 +15,9 @@ pub const IN_USE_ADDRESSES: &str = "IN_USE_ADDRESSES";
 pub const PREEMPTIBLE_CPUS: &str = "PREEMPTIBLE_CPUS";
 /// Quota of local SSD on Spot machines in a region, where it was granted.
 pub const PREEMPTIBLE_LOCAL_SSD_GB: &str = "PREEMPTIBLE_LOCAL_SSD_GB";
+
+/// Quota of accelerators over all regions of a project.
+pub const GPUS_ALL_REGIONS: &str = "GPUS_ALL_REGIONS";
 
 /// Which quota Spot machines count against in a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,10 +77,31 @@ pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> U
             None => {}
         }
     }
+    if let Some(gpus) = &footprint.gpus {
+        let count = u64::from(gpus.count);
+        if let Some(kind) = catalog.gpu(&gpus.kind) {
+            let metric = if preemptible {
+                Metric::new(format!("PREEMPTIBLE_{}", kind.metric))
+            } else {
+                kind.metric.clone()
+            };
+            usage.push((metric, count));
+        }
+        usage.push((Metric::new(GPUS_ALL_REGIONS), count));
+    }
     Usage(usage)
 }
 
 impl Offer {
+    /// Its accelerators, as a shape has them.
+    pub fn accelerators(&self) -> Option<Accelerators> {
+        self.gpus.as_ref().map(|offered| Accelerators {
+            kind: offered.gpus.kind.to_string(),
+            count: offered.gpus.count,
+            attach: offered.attach,
+        })
+    }
+
     /// The footprint of a machine of this offer in one of its places.
     pub fn footprint(&self, shard: &crate::ids::Shard, external_address: bool) -> Footprint {
         Footprint {
@@ -89,6 +113,7 @@ impl Offer {
             disk_type: self.disk.disk_type.to_string(),
             disk_gib: u32::try_from(self.disk.size.0).unwrap_or(u32::MAX),
             local_ssds: self.local_ssds.attach,
+            gpus: self.accelerators(),
             external_address,
         }
     }

@@ -207,6 +207,15 @@ pub struct InstancePage {
     pub next: Option<String>,
 }
 
+/// One page of the machine types that a zone has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypePage {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The next page's token.
+    pub next: Option<String>,
+}
+
 /// One resource quota.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quota {
@@ -268,6 +277,17 @@ pub trait Cloud: Send + Sync {
 
     /// Resource quotas of a region, with those of the project marked.
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError>;
+
+    /// One page of the predefined machine types that a zone has. `None` from a cloud that cannot say: what the catalog
+    /// says stays in force.
+    async fn machine_types(
+        &self,
+        _project: &ProjectId,
+        _zone: &Zone,
+        _page: Option<&str>,
+    ) -> Result<Option<TypePage>, CloudError> {
+        Ok(None)
+    }
 
     /// A shard is ours from now on, and another may have called there until now: what it may have spent of this minute's
     /// calls counts as spent.

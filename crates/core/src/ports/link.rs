@@ -126,6 +126,13 @@ pub enum Event {
         /// What was read last.
         capacity: Capacity,
     },
+    /// Machine types were listed.
+    MachineTypes {
+        /// The shard.
+        shard: Shard,
+        /// Zones whose list was read whole, each with all that it has.
+        zones: Vec<(Zone, Vec<String>)>,
+    },
     /// Quotas were read.
     Capacity {
         /// The shard.

@@ -12,7 +12,7 @@ mod store;
 
 pub use cloud::{
     Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef,
-    OperationState, Quota, RefusalClass,
+    OperationState, Quota, RefusalClass, TypePage,
 };
 pub use link::{
     Capacity, Command, CommandSink, Event, EventStream, Hello, Link, LinkError, Parting, Session,

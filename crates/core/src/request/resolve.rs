@@ -34,7 +34,9 @@ pub(super) fn request(asked: Asked, policy: &Policy) -> Request {
     let (defaults, bounds) = (&policy.defaults, &policy.bounds);
     let named = !asked.machine_types.is_empty();
     let chosen = named || !asked.families.is_empty();
-    let (cpu, memory) = size(asked.cpu, asked.memory, named, policy);
+    // An accelerator without vCPUs beside it wants the machine that goes with it, whatever its size.
+    let sized_by_gpu = asked.gpu.is_some() && asked.cpu.is_none();
+    let (cpu, memory) = size(asked.cpu, asked.memory, named || sized_by_gpu, policy);
     Request {
         cpu,
         memory,

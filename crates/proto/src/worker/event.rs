@@ -50,6 +50,10 @@ impl From<&Event> for v1::Event {
                 instances: instances.iter().map(Into::into).collect(),
             }),
             Event::Kept { shard, capacity } => Wire::Kept(report(shard, capacity)),
+            Event::MachineTypes { shard, zones } => Wire::MachineTypes(v1::MachineTypes {
+                shard: Some(shard.into()),
+                zones: zones.iter().map(zone_types).collect(),
+            }),
             Event::Capacity { shard, capacity } => Wire::Capacity(report(shard, capacity)),
         };
         Self { event: Some(event) }
@@ -79,6 +83,7 @@ impl TryFrom<v1::Event> for Event {
                 let (shard, capacity) = from_report(report).map_err(|e| e.within("kept"))?;
                 Ok(Self::Kept { shard, capacity })
             }
+            Wire::MachineTypes(types) => from_types(types).map_err(|e| e.within("machine_types")),
             Wire::Capacity(report) => {
                 let (shard, capacity) = from_report(report).map_err(|e| e.within("capacity"))?;
                 Ok(Self::Capacity { shard, capacity })
@@ -123,6 +128,24 @@ fn from_inventory(inventory: v1::Inventory) -> Result<Event, Malformed> {
         shard: message("shard", inventory.shard)?,
         begun_at: Timestamp(inventory.begun_unix_ms),
         instances: list("instances", inventory.instances, Instance::try_from)?,
+    })
+}
+
+fn zone_types((zone, names): &(Zone, Vec<String>)) -> v1::ZoneTypes {
+    v1::ZoneTypes {
+        zone: zone.to_string(),
+        names: names.clone(),
+    }
+}
+
+fn from_types(types: v1::MachineTypes) -> Result<Event, Malformed> {
+    let zone = |zone: v1::ZoneTypes| {
+        let names = texts("names", zone.names, |name| name)?;
+        Ok((Zone::new(text("zone", zone.zone)?), names))
+    };
+    Ok(Event::MachineTypes {
+        shard: message("shard", types.shard)?,
+        zones: list("zones", types.zones, zone)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use gust_core::{
     ids::{MachineTypeName, Shard, Zone},
-    shape::{Arch, BootDisk, Network, ProvisioningModel, Shape},
+    shape::{Accelerators, Arch, BootDisk, Network, ProvisioningModel, Shape},
 };
 
 use crate::{
@@ -68,6 +68,28 @@ impl TryFrom<v1::BootDisk> for BootDisk {
     }
 }
 
+impl From<&Accelerators> for v1::Accelerators {
+    fn from(gpus: &Accelerators) -> Self {
+        Self {
+            kind: gpus.kind.clone(),
+            count: gpus.count,
+            attach: gpus.attach,
+        }
+    }
+}
+
+impl TryFrom<v1::Accelerators> for Accelerators {
+    type Error = Malformed;
+
+    fn try_from(gpus: v1::Accelerators) -> Result<Self, Malformed> {
+        Ok(Self {
+            kind: text("kind", gpus.kind)?,
+            count: gpus.count,
+            attach: gpus.attach,
+        })
+    }
+}
+
 impl From<&Network> for v1::Network {
     fn from(network: &Network) -> Self {
         Self {
@@ -108,6 +130,7 @@ impl From<&Shape> for v1::Shape {
             labels: shape.labels.clone(),
             metadata: shape.metadata.clone(),
             max_run_seconds: shape.max_run_seconds,
+            gpus: shape.gpus.as_ref().map(Into::into),
         }
     }
 }
@@ -138,6 +161,7 @@ impl TryFrom<v1::Shape> for Shape {
             labels: shape.labels,
             metadata: shape.metadata,
             max_run_seconds: shape.max_run_seconds,
+            gpus: shape.gpus.map(TryInto::try_into).transpose()?,
         })
     }
 }

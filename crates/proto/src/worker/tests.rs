@@ -7,7 +7,7 @@ use gust_core::{
     },
     ports::{Capacity, Command, Event, Hello, Instance, InstanceStatus, MemberFate, Quota, RefusalClass},
     records::{BatchRecord, Call, Member},
-    shape::{Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
+    shape::{Accelerators, Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
     time::Timestamp,
 };
 use proptest::{
@@ -57,12 +57,15 @@ fn shape() -> impl Strategy<Value = Shape> {
         prop_oneof![Just(ProvisioningModel::Standard), Just(ProvisioningModel::Spot)],
     );
     let maps = (btree_map(word(), ".*", 0..3), btree_map(word(), ".*", 0..3));
+    let gpus = (word(), any::<u32>(), any::<bool>());
+    let gpus = option::of(gpus.prop_map(|(kind, count, attach)| Accelerators { kind, count, attach }));
+    let kinds = (kinds, gpus);
     (sizes, places, texts, kinds, maps).prop_map(
         |(
             (cpus, memory_mib, gib, local_ssds, max_run_seconds),
             (shard, zones, subnetwork, external_address),
             (family, disk_type, image, account),
-            (arch, model),
+            ((arch, model), gpus),
             (labels, metadata),
         )| Shape {
             project: shard.project,
@@ -80,6 +83,7 @@ fn shape() -> impl Strategy<Value = Shape> {
                 image,
             },
             local_ssds,
+            gpus,
             network: Network {
                 network: "global/networks/default".to_owned(),
                 subnetwork,
@@ -248,6 +252,8 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         (shard(), capacity()).prop_map(|(shard, capacity)| Event::Capacity { shard, capacity }),
         (shard(), capacity()).prop_map(|(shard, capacity)| Event::Kept { shard, capacity }),
+        (shard(), vec((zone(), vec(word(), 0..4)), 0..3))
+            .prop_map(|(shard, zones)| Event::MachineTypes { shard, zones }),
     ]
 }
 
@@ -326,6 +332,7 @@ fn sample() -> v1::Batch {
                 image: "image".to_owned(),
             },
             local_ssds: 0,
+            gpus: None,
             network: Network {
                 network: "global/networks/default".to_owned(),
                 subnetwork: None,

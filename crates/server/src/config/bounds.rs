@@ -41,7 +41,7 @@ pub(super) const RUNS: std::ops::RangeInclusive<Duration> =
 /// What names are held against.
 pub(super) struct World<'a> {
     /// Read only where a name is to be held against it.
-    pub(super) catalog: LazyCell<Catalog>,
+    pub(super) catalog: LazyCell<Catalog, Box<dyn FnOnce() -> Catalog + 'a>>,
     pub(super) projects: Vec<&'a Project>,
 }
 

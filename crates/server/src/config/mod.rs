@@ -7,12 +7,14 @@
 mod admin;
 mod bounds;
 mod caps;
+mod catalog;
 mod cluster;
 mod duration;
 mod limits;
 mod listen;
 mod log;
 mod nearest;
+mod prepaid;
 mod problem;
 mod project;
 mod request;
@@ -41,9 +43,11 @@ use toml::de::DeTable;
 
 pub use self::{
     admin::Admin,
+    catalog::{CatalogFile, laid_over},
     cluster::{Cluster, Etcd, Peer},
     listen::{Listen, Tls},
     log::{Log, LogFormat},
+    prepaid::{Commitment, Reservation},
     problem::{ConfigError, Problem},
     project::{Credentials, Project, Zones},
     request::{Allow, RequestPolicy, RetryOnDemand, UnknownTags},
@@ -76,6 +80,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Where machines are made; at least one.
     pub projects: Vec<Project>,
+    /// Files laid over the catalog, in this order.
+    pub catalog: Vec<CatalogFile>,
     /// What jobs get and may ask for.
     pub policy: RequestPolicy,
     /// Deadlines, patience and rates.
@@ -92,6 +98,8 @@ struct Decided<'a> {
     projects: &'a [Project],
     policy: &'a RequestPolicy,
     settings: &'a Settings,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    catalog: &'a [CatalogFile],
 }
 
 impl Config {
@@ -148,6 +156,7 @@ impl Config {
             projects: &self.projects,
             policy: &self.policy,
             settings: &self.settings,
+            catalog: &self.catalog,
         };
         let bytes = serde_json::to_vec(&decided)
             .expect("maps with text keys and plain values always have a JSON form");
@@ -184,10 +193,14 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         .into_iter()
         .map(|section| (section.start(), project::read(section)))
         .collect::<Vec<_>>();
+    let catalog = catalog::read(&root, base);
     let policy = {
         let (sources, projects) = (&sources, &projects);
         let world = bounds::World {
-            catalog: LazyCell::new(Catalog::builtin),
+            // What does not fit in these files is told by whoever plans with them.
+            catalog: LazyCell::new(Box::new(|| {
+                laid_over(&catalog).unwrap_or_else(|_| Catalog::builtin())
+            })),
             projects: projects
                 .iter()
                 .filter_map(|(_, project)| project.as_ref())
@@ -226,6 +239,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         http,
         sources: sources.into_iter().map(|(_, s)| s).collect::<Option<_>>()?,
         projects: projects.into_iter().map(|(_, p)| p).collect::<Option<_>>()?,
+        catalog,
         policy,
         settings,
         log,

@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use super::{
+    prepaid::{self, Commitment, Reservation},
     section::{Complaint, Field, Section, choice},
     value,
 };
@@ -61,6 +62,12 @@ pub struct Project {
     /// yet sees the same configuration.
     #[serde(skip_serializing_if = "Rates::is_default")]
     pub calls_per_minute: Rates,
+    /// Committed use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<Commitment>,
+    /// Reservations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<Reservation>,
     /// Base URL of the Compute API; Google's own if absent.
     pub endpoint: Option<Url>,
     /// How gust proves who it is.
@@ -87,6 +94,8 @@ pub(super) fn read(section: Section<'_>) -> Option<Project> {
     let labels = read_labels(&section);
     let family_quotas = read_family_quotas(&section);
     let calls_per_minute = read_calls_per_minute(&section);
+    let commitments = prepaid::commitments(&section);
+    let reservations = prepaid::reservations(&section);
     let endpoint = section
         .field("endpoint")
         .map(|f| f.parsed("a URL", value::endpoint));
@@ -105,6 +114,8 @@ pub(super) fn read(section: Section<'_>) -> Option<Project> {
         labels,
         family_quotas,
         calls_per_minute,
+        commitments,
+        reservations,
         endpoint: match endpoint {
             Some(given) => Some(given?),
             None => None,
@@ -144,7 +155,7 @@ fn e_mail(text: &str) -> Result<String, Complaint> {
 }
 
 /// Region names look like `us-central1`; a zone adds `-a`.
-fn region_name(text: &str) -> Result<Region, Complaint> {
+pub(super) fn region_name(text: &str) -> Result<Region, Complaint> {
     let ok = text
         .rsplit_once('-')
         .is_some_and(|(head, tail)| !head.is_empty() && tail.ends_with(|c: char| c.is_ascii_digit()))
@@ -156,8 +167,10 @@ fn region_name(text: &str) -> Result<Region, Complaint> {
     }
     let complaint = Complaint::new(format!("`{text}` is no region"));
     let region = Zone::new(text).region();
-    Err(match region_name(region.as_str()) {
-        Ok(region) if region.as_str() != text => complaint.hint(format!(
+    // What has no last part to take off is its own region, and is looked at once.
+    let inner = (region.as_str() != text).then(|| region_name(region.as_str()));
+    Err(match inner {
+        Some(Ok(region)) => complaint.hint(format!(
             "it looks like a zone: write {{ {region} = [\"{text}\"] }}"
         )),
         _ => complaint.hint("for example \"us-central1\""),

@@ -19,7 +19,12 @@ impl World {
                 ("TWO_LINES", "bkct_hidden\nbkct_other"),
             ]
             .into(),
-            files: [("/etc/gust/token", "bkct_hidden\n")].into(),
+            files: [
+                ("/etc/gust/token", "bkct_hidden\n"),
+                ("/etc/gust/prices.toml", PRICES),
+                ("/etc/gust/typo.toml", "[family.n2d]\nqouta = \"X\"\n"),
+            ]
+            .into(),
         }
     }
 }
@@ -54,6 +59,11 @@ id = "my-project"
 regions = ["us-central1"]
 service_account = "gust@my-project.iam.gserviceaccount.com"
 images = { amd64 = "projects/my-project/global/images/family/gust" }
+"#;
+
+const PRICES: &str = r#"
+[family.n2d.prices.europe-west4]
+on_demand = { vcpu = "0.02", gib = "0.003" }
 "#;
 
 const TOP: &str = "stack = \"gust\"\ndata_dir = \"/var/lib/gust\"\n";
@@ -114,6 +124,7 @@ refusals! {
     kind_misspelled: with(SOURCE, "queues", "kind = \"stack\"\nqueues");
     bad_durations: format!("{TOP}{SOURCE}{PROJECT}\n[limits]\nboot_timeout = \"5 minutes\"\ncreate_timeout = 90\nacquire_timeout = \"2d\"\n");
     count_out_of_range: format!("{TOP}{SOURCE}{PROJECT}\n[limits]\nbulk_slots = 0\npatience = 1_000\n");
+    region_of_one_word: with(PROJECT, "[\"us-central1\"]", "[\"us\"]");
     zone_given_as_region: with(PROJECT, "[\"us-central1\"]", "[\"us-central1-a\"]");
     zone_of_another_region: with(PROJECT, "[\"us-central1\"]", "{ us-central1 = [\"us-east1-b\"] }");
     region_without_zones: with(PROJECT, "[\"us-central1\"]", "{ us-central1 = [] }");
@@ -125,6 +136,9 @@ refusals! {
     family_in_small_letters: with(PROJECT, "images", "family_quotas = { c3d = 500 }\nimages");
     calls_of_zero: with(PROJECT, "images", "calls_per_minute = { writes = 0, list = 5 }\nimages");
     lists_on_the_simplified_scheme: with(PROJECT, "images", "calls_per_minute = { simplified = true, lists = 500 }\nimages");
+    catalog_with_a_typing_error: format!("catalog = [\"prices.toml\", \"typo.toml\"]\n{TOP}{SOURCE}{PROJECT}");
+    catalog_that_is_not_there: format!("catalog = [\"none.toml\", 5]\n{TOP}{SOURCE}{PROJECT}");
+    commitments_at_odds: with(PROJECT, "images", "commitment = [{ region = \"us-central1-a\", family = \"n2d\", vcpus = 0 }]\nreservation = [{ zone = \"us-central1\", machine_type = \"n2d\", number = 4 }]\nimages");
     anonymous_to_google: with(PROJECT, "images", "credentials = \"anonymous\"\nimages");
     twins: format!("{TOP}{SOURCE}{SOURCE}{PROJECT}{PROJECT}");
     open_without_encryption: format!("listen = \"0.0.0.0:7070\"\n{TOP}{SOURCE}{PROJECT}");
@@ -250,6 +264,7 @@ fn the_decided_hash_follows_decisions_and_nothing_else() {
         // At their defaults, as builds that do not know them have them.
         format!("{base}\n[limits]\naging = \"30m\"\nmerge_premium_percent = 0\n"),
         base.clone(),
+        format!("catalog = []\n{base}"),
     ];
     for text in &same {
         assert_eq!(hash(text), hash(&base), "{text}");
@@ -259,6 +274,12 @@ fn the_decided_hash_follows_decisions_and_nothing_else() {
         base.replace("us-central1", "us-east1"),
         format!("{base}\n[limits]\npatience = 4\n"),
         format!("{base}\n[[cap]]\nname = \"ml\"\nvcpus = 8\n"),
+        format!("catalog = [\"prices.toml\"]\n{base}"),
+        with(
+            PROJECT,
+            "images",
+            "reservation = [{ zone = \"us-central1-a\", machine_type = \"n2d-standard-16\", count = 4 }]\nimages",
+        ),
         format!("{base}\n[policy]\nmax_run = \"1h\"\n"),
     ];
     for text in &other {

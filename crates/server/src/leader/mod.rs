@@ -63,6 +63,16 @@ pub trait Planner: Send + Sync {
 
     /// What a machine of this footprint uses of each quota.
     fn usage(&self, footprint: &gust_core::quota::Footprint) -> gust_core::quota::Usage;
+
+    /// What is paid for already in a shard, as rows of its ledger.
+    fn prepaid(&self, _shard: &Shard) -> Vec<gust_core::ports::Quota> {
+        Vec::new()
+    }
+
+    /// Takes in which machine types zones list. True if that changes anything: plans must be made anew.
+    fn learn(&self, _zones: &[(Zone, Vec<String>)]) -> bool {
+        false
+    }
 }
 
 /// A source with what the leader needs to know about it.

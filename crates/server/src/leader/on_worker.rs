@@ -1,10 +1,10 @@
 //! What a worker's events change.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use gust_core::{
     evolve::{self, Settlement},
-    ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
+    ids::{BatchId, JobRef, MachineName, ReplicaId, Shard, Zone},
     memory::{Outcomes, Pool},
     ports::{Capacity, Command, Event, Instance, MemberFate, Quota, RefusalClass},
     quota::{Footprint, Metric, View},
@@ -47,7 +47,13 @@ impl Leader {
             Event::Kept { shard, capacity } if self.looks_after(worker, &shard) => {
                 self.on_kept(&shard, capacity);
             }
-            Event::Inventory { shard, .. } | Event::Capacity { shard, .. } | Event::Kept { shard, .. } => {
+            Event::MachineTypes { shard, zones } if self.looks_after(worker, &shard) => {
+                self.on_types(&shard, &zones);
+            }
+            Event::Inventory { shard, .. }
+            | Event::Capacity { shard, .. }
+            | Event::Kept { shard, .. }
+            | Event::MachineTypes { shard, .. } => {
                 warn!(gust.worker = %worker, gust.shard = %shard, "a worker speaks of a shard that it was not given");
             }
         }
@@ -271,12 +277,40 @@ impl Leader {
         }
     }
 
+    /// What zones have is known better now. Jobs that wait are planned anew; one whose machine is on its way keeps its plan,
+    /// for the machine may well come.
+    fn on_types(&mut self, shard: &Shard, zones: &[(Zone, Vec<String>)]) {
+        if !self.parts.planner.learn(zones) {
+            return;
+        }
+        info!(gust.shard = %shard, "zones have other machine types than was known; jobs are planned anew");
+        let coming: BTreeSet<&JobRef> = self
+            .book
+            .batches()
+            .values()
+            .flat_map(|batch| batch.members.iter().map(|member| &member.job))
+            .chain(
+                self.book
+                    .machines()
+                    .values()
+                    .filter_map(|machine| machine.made_for.as_ref()),
+            )
+            .collect();
+        for (job, known) in &mut self.known {
+            let Some(record) = self.book.jobs().get(job).filter(|_| !coming.contains(job)) else {
+                continue;
+            };
+            known.plan = self.parts.planner.plan(record);
+        }
+    }
+
     fn on_capacity(&mut self, shard: &Shard, capacity: Capacity) {
         let promised = self.promised();
         self.take_capacity(shard, capacity, promised);
     }
 
-    fn take_capacity(&mut self, shard: &Shard, capacity: Capacity, mut promised: Promised) {
+    fn take_capacity(&mut self, shard: &Shard, mut capacity: Capacity, mut promised: Promised) {
+        capacity.quotas.extend(self.parts.planner.prepaid(shard));
         let projects = promised.projects.remove(&shard.project).unwrap_or_default();
         let mut then = promised.shards.remove(shard).unwrap_or_default();
         then.extend(

@@ -1,5 +1,7 @@
 //! What a request comes to, whole: for people who ask before they run it.
 
+use std::sync::{Arc, RwLock};
+
 use gust_core::{
     catalog::FamilyName,
     ids::{ProjectId, QueueKey, StackName},
@@ -39,11 +41,12 @@ impl Planner {
             catalog,
             scopes: Scopes::new(policy, &[]),
             within: vec![Within {
-                placement,
+                placement: RwLock::new(Arc::new(placement)),
                 defaults: Vec::new(),
                 max_run_seconds: 0,
                 whose: None,
             }],
+            prepaid: Default::default(),
             queues: Vec::new(),
             projects: Default::default(),
             metadata: Default::default(),
@@ -63,9 +66,10 @@ impl Planner {
         let (policy, within) = self.at(place);
         let rules = within.with_defaults(rules);
         let request = Request::parse(&rules, policy).map_err(|error| error.render())?;
-        let offers = offers_or_why(&request, &self.catalog, &within.placement)
-            .map_err(|impossible| impossible.render())?;
-        let ruled_out = ruled_out(&request, &self.catalog, &within.placement);
+        let placement = within.placement();
+        let offers =
+            offers_or_why(&request, &self.catalog, &placement).map_err(|impossible| impossible.render())?;
+        let ruled_out = ruled_out(&request, &self.catalog, &placement);
         Ok(Explained {
             offers,
             ruled_out: ruled_out

@@ -16,6 +16,8 @@ use crate::{
     leader::Planner as _,
 };
 
+mod catalog;
+
 const CONFIG: &str = r#"
 stack = "gust"
 data_dir = "/var/lib/gust"

@@ -43,9 +43,9 @@ pub enum ServeError {
     /// The members of etcd make no sense.
     #[error("etcd cannot be used: {0}; check [etcd] in the configuration")]
     Etcd(String),
-    /// A project names a place that does not exist.
-    #[error("the configuration names a place that does not exist")]
-    Place(#[source] gust_core::offer::PlacementError),
+    /// A project names something that the catalog does not have.
+    #[error("the configuration names something that does not exist")]
+    Plan(#[source] crate::planner::PlannerError),
     /// The admin API's description of itself cannot be read: a fault of the build.
     #[error("the description of the admin API cannot be read")]
     Reflection(#[source] tonic_reflection::server::Error),

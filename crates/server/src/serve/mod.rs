@@ -29,7 +29,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
@@ -98,11 +98,14 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
 async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<Replica, ServeError> {
     let clock = Clock::system();
     let dice = Dice::from_system();
-    let shards = planner::shards(&config).map_err(ServeError::Place)?;
+    let shards = planner::shards(&config).map_err(ServeError::Plan)?;
     // Before etcd is waited for: what is wrong here is told at once.
     let listener = listeners::bind(config.listen.address).await?;
     let bound = listeners::local(&listener)?;
-    let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Place)?;
+    let planner = Planner::new(&config, machine_metadata(&config, bound)?).map_err(ServeError::Plan)?;
+    for warning in planner.warnings() {
+        warn!("{warning}");
+    }
     let sources = sources(&config, &dice)?;
     let clouds = connect_clouds(&config).await?;
     let (handle, leadership) = (Handle::default(), watch::Sender::default());

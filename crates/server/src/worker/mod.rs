@@ -9,6 +9,7 @@ mod delete;
 mod kept;
 mod look;
 mod own;
+mod types;
 
 pub use own::Membership;
 
@@ -44,6 +45,8 @@ pub struct Pace {
     pub list_busy: Duration,
     /// Between two readings of the quotas.
     pub quotas: Duration,
+    /// Between two lists of the machine types of a shard's zones.
+    pub types: Duration,
     /// How long one call waits for the end of an operation.
     pub patience: Duration,
     /// Deletions under way at a time in a shard.
@@ -56,6 +59,7 @@ impl Default for Pace {
             list_idle: Duration::from_secs(15),
             list_busy: Duration::from_secs(2),
             quotas: Duration::from_secs(30),
+            types: Duration::from_secs(24 * 3600),
             patience: Duration::from_secs(20),
             deletes: 32,
         }
@@ -83,6 +87,8 @@ struct Followed {
     session: Option<Tasks>,
     membership: Option<Membership>,
     kept: BTreeMap<Shard, kept::Kept>,
+    /// Machine types by zone as they were listed last, and when.
+    types: BTreeMap<Shard, types::Listed>,
 }
 
 /// What one session has in hand, shared by its tasks.

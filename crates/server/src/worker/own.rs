@@ -9,7 +9,7 @@ use gust_core::{
     mutant,
     ports::{
         Cloud, CloudError, Creation, Event, Instance, InstancePage, LeaseId, MemberFate, OperationRef,
-        OperationState, Ownership, Quota, Roster,
+        OperationState, Ownership, Quota, Roster, TypePage,
     },
 };
 use tracing::{info, warn};
@@ -113,6 +113,17 @@ impl Cloud for Owned {
         self.held.within(self.cloud.quotas(shard)).await
     }
 
+    async fn machine_types(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        page: Option<&str>,
+    ) -> Result<Option<TypePage>, CloudError> {
+        self.held
+            .within(self.cloud.machine_types(project, zone, page))
+            .await
+    }
+
     fn begin(&self, shard: &Shard) {
         self.cloud.begin(shard);
     }
@@ -143,6 +154,8 @@ impl Session {
         self.tasks.spawn("list", self.clone().list_forever(shard.clone()));
         self.tasks
             .spawn("quotas", self.clone().measure_forever(shard.clone()));
+        self.tasks
+            .spawn("types", self.clone().learn_forever(shard.clone()));
         self.tasks.spawn("delete", self.clone().delete_forever(shard));
     }
 

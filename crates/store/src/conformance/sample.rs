@@ -77,6 +77,7 @@ pub fn batch(n: u32) -> BatchRecord {
                 image: "projects/debian-cloud/global/images/family/debian-12".to_owned(),
             },
             local_ssds: 0,
+            gpus: None,
             network: Network {
                 network: "global/networks/default".to_owned(),
                 subnetwork: None,

@@ -1,7 +1,7 @@
 use gust_core::{
     ids::{BatchId, MachineTypeName, ProjectId, Region},
     records::Call,
-    shape::{BootDisk, Network},
+    shape::{Accelerators, BootDisk, Network},
 };
 use serde_json::Value;
 
@@ -28,6 +28,7 @@ fn creation(names: &[&str]) -> Creation {
                 image: "projects/debian-cloud/global/images/family/debian-12".into(),
             },
             local_ssds: 2,
+            gpus: None,
             network: Network {
                 network: "global/networks/default".into(),
                 subnetwork: None,
@@ -102,4 +103,49 @@ fn a_replay_of_the_record_is_the_same_body() {
     assert_eq!(json(&bulk_body(&creation)), json(&bulk_body(&creation.clone())));
     assert_eq!(json(&bulk_body(&creation))["count"], "3");
     assert_eq!(json(&bulk_body(&creation))["minCount"], "1");
+}
+
+#[test]
+fn accelerators_are_attached_where_the_type_does_not_bring_them_and_never_moved() {
+    let with = |attach| {
+        let mut creation = creation(&["g-a-1"]);
+        creation.shape.model = ProvisioningModel::Standard;
+        creation.shape.gpus = Some(Accelerators {
+            kind: "nvidia-tesla-t4".into(),
+            count: 2,
+            attach,
+        });
+        let zone = Zone::new("us-central1-f");
+        let insert = json(&insert_body(&creation, &creation.names[0], &zone));
+        let bulk = json(&bulk_body(&creation))["instanceProperties"].clone();
+        (bulk, insert)
+    };
+    let (bulk, insert) = with(true);
+    for body in [&bulk, &insert] {
+        assert_eq!(body["guestAccelerators"][0]["acceleratorCount"], 2);
+        assert_eq!(body["scheduling"]["onHostMaintenance"], "TERMINATE");
+        assert_eq!(body["scheduling"]["provisioningModel"], "STANDARD");
+    }
+    let kind = |body: &Value| body["guestAccelerators"][0]["acceleratorType"].clone();
+    assert_eq!(kind(&bulk), "nvidia-tesla-t4");
+    assert_eq!(
+        kind(&insert),
+        "projects/gust-demo/zones/us-central1-f/acceleratorTypes/nvidia-tesla-t4"
+    );
+    let (bulk, insert) = with(false);
+    for body in [bulk, insert] {
+        assert!(body.get("guestAccelerators").is_none(), "the type brings them");
+        assert_eq!(body["scheduling"]["onHostMaintenance"], "TERMINATE");
+    }
+}
+
+/// Google's default is to use up a reservation that fits; anything else would leave paid machines idle.
+#[test]
+fn reservations_are_used_as_google_does_by_default() {
+    let creation = creation(&["g-a-1"]);
+    let zone = Zone::new("us-central1-f");
+    let bulk = json(&bulk_body(&creation))["instanceProperties"].clone();
+    for body in [bulk, json(&insert_body(&creation, &creation.names[0], &zone))] {
+        assert!(body.get("reservationAffinity").is_none());
+    }
 }

@@ -58,6 +58,28 @@ fn priority_decides_and_then_the_longest_wait() {
 }
 
 #[test]
+fn what_is_paid_for_is_used_first_and_is_never_the_reason_to_wait() {
+    let mut world = World::small();
+    world.kind("paid", &[("PREPAID_CPUS:n2d", 1), ("CPUS", 1)]);
+    world.plan("either", &[("paid", "r1"), ("small", "r1")]);
+    world.quota("r1", "PREPAID_CPUS:n2d", 1, 0);
+    world.quota("r1", "CPUS", 2, 0);
+    for n in 1..=3 {
+        world.job(n, "either");
+    }
+    assert_eq!(
+        world.pass(),
+        [
+            "create paid in r1-a: m1.1",
+            "create small in r1-b: m2.1",
+            "1: creating paid in r1",
+            "2: creating small in r1",
+            "3: quota CPUS in r1: 2 of 2, needs 1, line 1",
+        ]
+    );
+}
+
+#[test]
 fn a_quota_counts_what_others_use_and_what_is_promised_already() {
     let mut world = World::small();
     world.kind("large", &[("CPUS", 8)]);

@@ -120,6 +120,7 @@ pub(crate) fn shape(kind: &str, region: &str) -> Shape {
             image: "global/images/ci".into(),
         },
         local_ssds: 0,
+        gpus: None,
         network: Network {
             network: "global/networks/default".into(),
             subnetwork: None,

@@ -313,3 +313,50 @@ async fn what_was_taken_before_the_shard_was_in_other_hands_is_asked_for_again()
     resumed(&mut bench, 3, &batch).await;
     assert_eq!(bench.cloud.creates.load(Ordering::Relaxed), 2);
 }
+
+/// The types that are told within so long, each time they are told.
+async fn types_told(events: &mut mpsc::Receiver<Event>, within: Duration) -> Vec<Vec<String>> {
+    let mut told = Vec::new();
+    let end = tokio::time::Instant::now() + within;
+    while let Ok(Some(event)) = tokio::time::timeout_at(end, events.recv()).await {
+        if let Event::MachineTypes { zones, .. } = event {
+            told.extend(zones.into_iter().map(|(_, names)| names));
+        }
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn machine_types_are_listed_whole_once_a_day_and_told_to_each_leader() {
+    let mut bench = bench();
+    let pages = [
+        vec!["n2d-standard-2".to_owned()],
+        vec!["e2-standard-2".to_owned()],
+    ];
+    *bench.cloud.types.lock().unwrap() = Some(pages.to_vec());
+    let mut events = bench.hello(1, &["r1"]).await.expect("it follows");
+    let hour = Duration::from_secs(3600);
+    assert_eq!(types_told(&mut events, 23 * hour).await, [pages.concat()]);
+    assert_eq!(bench.cloud.type_pages.load(Ordering::Relaxed), 2);
+    // The next leader is told at once what is known, and nothing is read for it.
+    let mut events = bench.hello(2, &["r1"]).await.expect("it follows");
+    assert_eq!(types_told(&mut events, hour / 2).await, [pages.concat()]);
+    assert_eq!(bench.cloud.type_pages.load(Ordering::Relaxed), 2);
+    assert_eq!(types_told(&mut events, hour).await.len(), 1, "a day has passed");
+    assert_eq!(bench.cloud.type_pages.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn types_that_cannot_be_listed_are_not_told_and_asked_for_again_in_a_while() {
+    let mut bench = bench();
+    *bench.cloud.types.lock().unwrap() = Some(Vec::new());
+    let mut events = bench.hello(1, &["r1"]).await.expect("it follows");
+    let hour = Duration::from_secs(3600);
+    assert!(types_told(&mut events, hour).await.is_empty());
+    let tries = bench.cloud.type_pages.load(Ordering::Relaxed);
+    assert!((2..=7).contains(&tries), "{tries} tries in an hour");
+    // A cloud that cannot say is not asked again.
+    *bench.cloud.types.lock().unwrap() = None;
+    assert!(types_told(&mut events, 48 * hour).await.is_empty());
+    assert_eq!(bench.cloud.type_pages.load(Ordering::Relaxed), tries);
+}

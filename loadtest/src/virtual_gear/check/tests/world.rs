@@ -51,6 +51,7 @@ pub fn shape() -> Shape {
             image: "i".into(),
         },
         local_ssds: 0,
+        gpus: None,
         network: Network {
             network: "n".into(),
             subnetwork: None,
