@@ -50,7 +50,7 @@ fn exit_code(error: &ServeError) -> u8 {
         ServeError::Journal(_) | ServeError::Store(_) => exit_codes::STORE,
         ServeError::File { .. }
         | ServeError::Etcd(_)
-        | ServeError::Place(_)
+        | ServeError::Plan(_)
         | ServeError::Source { .. }
         | ServeError::Project { .. }
         | ServeError::Grpc(_) => exit_codes::CONFIG,
