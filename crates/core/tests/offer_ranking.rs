@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use gust_core::catalog::Catalog;
-use gust_core::ids::{ProjectId, Region, Zone};
-use gust_core::offer::{Offer, Placement, RuledOut, Site, offers, offers_or_why, ruled_out};
+use gust_core::ids::{ProjectId, Region, Shard, Zone};
+use gust_core::offer::{
+    Offer, Placement, RuledOut, Site, SpotQuota, offers, offers_or_why, resources, ruled_out,
+};
 use gust_core::request::{Allow, Bounds, Models, Policy, Request};
 use gust_core::shape::ProvisioningModel;
 
@@ -273,4 +275,60 @@ fn each_family_says_why_it_is_out() {
     .map(|(family, why)| (family.to_string(), why))
     .collect();
     insta::assert_debug_snapshot!(out);
+}
+
+#[test]
+fn accelerators_count_against_their_own_quotas() {
+    let catalog = Catalog::builtin();
+    let shard = Shard {
+        project: ProjectId::from("ci"),
+        region: Region::from("us-central1"),
+    };
+    let usage = |line: &str, spot| {
+        let offer = offers(&request(line), &catalog, &iowa(&catalog)).remove(0);
+        let usage = resources(&offer.footprint(&shard, false), &catalog, spot);
+        let named = usage.0.iter().map(|(metric, n)| format!("{metric} {n}"));
+        named
+            .filter(|row| row.contains("GPU") || row.contains("CPUS"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    assert_eq!(
+        usage("gpu=nvidia-l4:2", SpotQuota::Ordinary),
+        "CPUS_PER_VM_FAMILY:G2 24, CPUS_ALL_REGIONS 24, NVIDIA_L4_GPUS 2, GPUS_ALL_REGIONS 2"
+    );
+    assert_eq!(
+        usage(
+            "machine-type=n1-standard-4 gpu=nvidia-tesla-t4:1",
+            SpotQuota::Ordinary
+        ),
+        "CPUS 4, CPUS_ALL_REGIONS 4, NVIDIA_T4_GPUS 1, GPUS_ALL_REGIONS 1"
+    );
+    assert_eq!(
+        usage("gpu=nvidia-l4:1 spot=true", SpotQuota::Preemptible),
+        "PREEMPTIBLE_CPUS 4, CPUS_ALL_REGIONS 4, PREEMPTIBLE_NVIDIA_L4_GPUS 1, GPUS_ALL_REGIONS 1"
+    );
+}
+
+#[test]
+fn an_accelerator_goes_to_nobody_who_does_not_ask_and_only_where_it_is() {
+    let catalog = Catalog::builtin();
+    let placement = iowa(&catalog);
+    let found = offers(&request("cpu=4 memory=16"), &catalog, &placement);
+    assert!(found.iter().all(|o| o.gpus.is_none()));
+    let by_name = offers(&request("machine-type=g2-standard-4"), &catalog, &placement);
+    assert!(
+        by_name[0].gpus.is_some(),
+        "whoever names the type gets what it has"
+    );
+    let zones = |line: &str| -> Vec<String> {
+        let found = offers(&request(line), &catalog, &placement);
+        let zones = found[0].places.iter().flat_map(|p| p.zones.iter());
+        zones.map(Zone::to_string).collect()
+    };
+    assert_eq!(
+        zones("machine-type=n1-standard-4 gpu=nvidia-tesla-p4:1"),
+        ["us-central1-a", "us-central1-c"]
+    );
+    assert_eq!(zones("machine-type=n1-standard-4").len(), 4);
 }

@@ -47,7 +47,7 @@ fn what_no_machine_can_be_says_what_could() {
 
 #[test]
 fn a_price_that_stands_in_is_marked() {
-    let text = explained(&["machine-type=e2-standard-4", "region=europe-west4"]);
+    let text = explained(&["machine-type=c4a-standard-4", "region=us-west3"]);
     insta::assert_snapshot!("borrowed", text.expect("there is one"));
 }
 
