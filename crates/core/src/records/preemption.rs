@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ids::JobId,
-    records::JobFacts,
-    time::Timestamp,
-};
+use crate::{ids::JobId, records::JobFacts, time::Timestamp};
 
 /// What preemptions have to do with a job; nothing for most.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
