@@ -79,7 +79,7 @@ impl Again {
 
 /// Keys, each below the one before, and the rules below the last.
 fn below(keys: &[&str], rules: &[&str]) -> Vec<String> {
-    let keys = keys.iter().enumerate().map(|(depth, key)| (depth, key));
+    let keys = keys.iter().enumerate();
     let depth = keys.len();
     let rules = rules.iter().map(|rule| (depth, rule));
     keys.chain(rules)
