@@ -52,9 +52,12 @@ pub struct Planner {
     metadata: BTreeMap<String, String>,
     /// What becomes of preempted jobs that run again.
     retry_on_demand: config::RetryOnDemand,
-    /// Plans made so far, by the place of the policy, whether a preempted job runs again, and the tags.
-    made: Mutex<BTreeMap<(usize, bool, Vec<String>), Planned>>,
+    /// Plans made so far.
+    made: Mutex<BTreeMap<Asked, Planned>>,
 }
+
+/// What a plan depends on: the place of the policy, whether a preempted job runs again, and the tags.
+type Asked = (usize, bool, Vec<String>);
 
 /// What follows from one policy.
 struct Within {

@@ -1,6 +1,7 @@
 //! `gust lint`: which machine each step of a pipeline gets and what it costs, or what is wrong with its tags.
 
 mod report;
+mod retry;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use gust_core::offer::Offer;
+use gust_core::{offer::Offer, request::Spot};
 use gust_server::planner::{Asker, Planner};
 
-use self::steps::Step;
+use self::{retry::Advice, steps::Step};
 use crate::{exit_codes, explain, failure::Failure};
 
 /// A pipeline file.
@@ -65,7 +66,7 @@ struct Judged {
     step: Step,
     said: Said,
     /// Advice.
-    advice: Option<String>,
+    advice: Option<Advice>,
 }
 
 /// All of a file.
@@ -88,12 +89,11 @@ impl Verdict {
 /// Judges one file.
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let refused = |error: anyhow::Error| Failure::new(exit_codes::CONFIG, error);
-    let (planner, prefix) = explain::planner(args.config.as_ref())?;
+    let (planner, _) = explain::planner(args.config.as_ref())?;
     let text = read(&args.file).map_err(refused)?;
     let file = args.file.display().to_string();
     let judge = Judge {
         planner: &planner,
-        prefix: &prefix,
         queues: &args.queue,
         pipeline: args.pipeline.as_deref().unwrap_or_default(),
     };
@@ -124,8 +124,6 @@ fn read(file: &Path) -> anyhow::Result<String> {
 /// By what a pipeline is judged.
 struct Judge<'a> {
     planner: &'a Planner,
-    /// What tags begin with.
-    prefix: &'a str,
     /// Only steps of these, if there are any.
     queues: &'a [String],
     /// The pipeline's slug, empty if it is not known.
@@ -165,24 +163,20 @@ impl Judge<'_> {
             queue: step.tag("queue").unwrap_or("default"),
             pipeline: self.pipeline,
         };
-        let said = match self.planner.explain(asker, &rules) {
+        let explained = self.planner.explain(asker, &rules);
+        // The operator's default may be Spot, too.
+        let reclaimed = explained.as_ref().is_ok_and(|it| it.request.spot != Spot::Never);
+        let said = match explained {
             Ok(explained) => match explained.offers.into_iter().next() {
                 Some(offer) => Said::Machine(Box::new(offer)),
                 None => Said::Wrong(Vec::new()),
             },
             Err(why) => Said::Wrong(problems(&step, &why)),
         };
-        let spot = step.tag(&format!("{}spot", self.prefix));
-        let reclaimed = matches!(spot, Some("true" | "prefer")) && matches!(said, Said::Machine(_));
-        let advice = (reclaimed && !step.retries_lost).then(|| RETRY.to_owned());
+        let advice = step.again.advice.clone().filter(|_| reclaimed);
         Judged { step, said, advice }
     }
 }
-
-/// What a step on Spot should have.
-const RETRY: &str = "Spot machines are reclaimed now and then, and nothing runs this step again. Add:\n    retry:\n      \
-                     automatic:\n        - exit_status: -1   # the machine was lost\n          limit: 2\n        - \
-                     signal_reason: agent_stop   # the machine was about to be reclaimed\n          limit: 2";
 
 /// The lines of a complaint, each at the tag it speaks of, or at the step.
 fn problems(step: &Step, why: &str) -> Vec<Problem> {

@@ -23,7 +23,11 @@ pub(super) fn text(verdict: &Verdict, file: &str) -> String {
             }
         }
         if let Some(advice) = advice {
-            text.push_str(&format!("{here}advice: {advice}\n"));
+            let at = at(advice.line, advice.column);
+            text.push_str(&format!("{at}advice: {}:\n", advice.text));
+            for line in &advice.add {
+                text.push_str(&format!("    {line}\n"));
+            }
         }
     }
     text + &summary(verdict)
@@ -107,6 +111,11 @@ fn step(judged: &Judged) -> Value {
         "offer": offer,
         "problems": problems,
         "not_judged": unknown,
-        "advice": advice,
+        "advice": advice.as_ref().map(|advice| json!({
+            "line": advice.line,
+            "column": advice.column,
+            "text": advice.text,
+            "add": advice.add,
+        })),
     })
 }

@@ -1,6 +1,9 @@
 //! The command steps of a pipeline, each with its tags and their places.
 
-use super::yaml::{Marked, Node};
+use super::{
+    retry::Again,
+    yaml::{Marked, Node},
+};
 
 /// A step that Buildkite would run as a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,8 +14,8 @@ pub(super) struct Step {
     pub column: usize,
     /// Tags as Buildkite would list them, each with its place.
     pub tags: Vec<Tag>,
-    /// Whether a job whose machine was reclaimed is run again by itself.
-    pub retries_lost: bool,
+    /// Whether a job whose machine was taken back runs again by itself.
+    pub again: Again,
 }
 
 /// `name=value`.
@@ -84,7 +87,7 @@ fn take(step: &Marked, agents: Option<&[Tag]>, all: &mut Vec<Step>) {
         tags: own
             .map(tags)
             .unwrap_or_else(|| agents.unwrap_or_default().to_vec()),
-        retries_lost: retries_lost(step),
+        again: Again::of(step),
     });
 }
 
@@ -116,27 +119,5 @@ fn tags(agents: &Marked) -> Vec<Tag> {
             .filter_map(|item| Some(tag(item, item.text()?.to_owned())))
             .collect(),
         Node::Scalar(rule) => vec![tag(agents, rule.clone())],
-    }
-}
-
-/// Whether `retry.automatic` covers a job that ends because its machine is stopped (`agent_stop`) or lost (`agent_lost`,
-/// exit status -1).
-fn retries_lost(step: &Marked) -> bool {
-    let Some(automatic) = step.get("retry").and_then(|retry| retry.get("automatic")) else {
-        return false;
-    };
-    let covers = |rule: &Marked| {
-        let is = |key: &str, values: &[&str]| {
-            let value = rule.get(key).and_then(Marked::text);
-            value.is_some_and(|value| values.contains(&value))
-        };
-        let any_status = rule.get("exit_status").is_none();
-        is("exit_status", &["-1", "*"])
-            || (any_status && is("signal_reason", &["*", "agent_stop", "agent_lost"]))
-    };
-    match &automatic.node {
-        Node::Scalar(text) => text == "true",
-        Node::Map(_) => covers(automatic),
-        Node::List(rules) => rules.iter().any(covers),
     }
 }

@@ -43,7 +43,6 @@ fn verdict(text: &str) -> anyhow::Result<Verdict> {
     let planner = Planner::anywhere().expect("the catalog is a good one");
     let judge = Judge {
         planner: &planner,
-        prefix: "",
         queues: &["gust".to_owned()],
         pipeline: "",
     };

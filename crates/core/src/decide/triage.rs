@@ -242,10 +242,13 @@ fn claimed(snapshot: &Snapshot<'_>, view: &JobView<'_>, machine: &MachineName, d
             decision.actions.push(Action::Close { job, outcome });
         }
         // Read after the machine was gone: what was seen before does not count.
-        Some(state) if state.is_taken() && view.record.preemption.lost_spot && record.is_none() => {
-            if view.record.preemption.preempted.is_none() {
-                decision.actions.push(Action::Preempted { job });
-            }
+        Some(state)
+            if state.is_taken()
+                && record.is_none()
+                && view.record.preemption.lost_spot
+                && view.record.preemption.preempted.is_none() =>
+        {
+            decision.actions.push(Action::Preempted { job });
         }
         Some(JobState::Scheduled | JobState::Reserved) if record.is_none() => {
             decision.actions.push(Action::Rebook { job });

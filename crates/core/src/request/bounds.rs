@@ -31,6 +31,8 @@ pub enum Bound {
     ServiceAccounts,
     /// Warm disk images.
     Caches,
+    /// Accelerators, by Google's names of their types.
+    Gpus,
     /// On demand, Spot or both.
     Spot,
     /// vCPUs.
@@ -47,7 +49,7 @@ pub enum Bound {
 
 impl Bound {
     /// Every bound.
-    pub const ALL: [Bound; 15] = [
+    pub const ALL: [Bound; 16] = [
         Bound::Families,
         Bound::MachineTypes,
         Bound::Regions,
@@ -57,6 +59,7 @@ impl Bound {
         Bound::Networks,
         Bound::ServiceAccounts,
         Bound::Caches,
+        Bound::Gpus,
         Bound::Spot,
         Bound::MaxCpu,
         Bound::MaxMemory,
@@ -77,6 +80,7 @@ impl Bound {
             Bound::Networks => "networks",
             Bound::ServiceAccounts => "service_accounts",
             Bound::Caches => "caches",
+            Bound::Gpus => "gpus",
             Bound::Spot => "spot",
             Bound::MaxCpu => "max_cpu",
             Bound::MaxMemory => "max_memory",
@@ -147,6 +151,8 @@ pub struct Bounds {
     pub service_accounts: Allow,
     /// Warm disk images. None unless listed.
     pub caches: Allow,
+    /// Accelerators.
+    pub gpus: Allow,
     /// Backends.
     pub backends: Vec<Backend>,
     /// On demand, Spot or both.
@@ -187,6 +193,7 @@ impl Default for Bounds {
             networks: Allow::Any,
             service_accounts: Allow::none(),
             caches: Allow::none(),
+            gpus: Allow::Any,
             backends: vec![Backend::Gce],
             models: Models::Any,
             max_cpu: None,
@@ -212,6 +219,7 @@ impl Bounds {
             Bound::Networks => &self.networks,
             Bound::ServiceAccounts => &self.service_accounts,
             Bound::Caches => &self.caches,
+            Bound::Gpus => &self.gpus,
             _ => return None,
         })
     }
@@ -227,6 +235,7 @@ impl Bounds {
             Bound::Networks => &mut self.networks,
             Bound::ServiceAccounts => &mut self.service_accounts,
             Bound::Caches => &mut self.caches,
+            Bound::Gpus => &mut self.gpus,
             _ => return None,
         })
     }

@@ -188,7 +188,12 @@ impl Reader<'_> {
                 self.model(text, spot)?;
                 self.asked.spot = Some(spot);
             }
-            Tag::Gpu => self.asked.gpu = value::gpu(text).map_err(bad)?,
+            Tag::Gpu => {
+                let gpu = value::gpu(text).map_err(bad)?;
+                let kinds: Vec<String> = gpu.iter().map(|gpu| gpu.kind.clone()).collect();
+                self.allowed(tag, text, &kinds, Bound::Gpus)?;
+                self.asked.gpu = gpu;
+            }
             Tag::Region => {
                 let names = value::names(text).map_err(bad)?;
                 self.allowed(tag, text, &names, Bound::Regions)?;

@@ -240,6 +240,7 @@ mod tests {
             (Bound::Zones, &["us-central1-a"]),
             (Bound::DiskTypes, &["pd-*"]),
             (Bound::Images, &["family/ci"]),
+            (Bound::Gpus, &["nvidia-t4"]),
         ]);
         narrow.models = Some(Models::OnDemand);
         let mut wide = lists([
@@ -269,6 +270,7 @@ mod tests {
             "image=family/cj",
             "service-account=a@b.c",
             "cache=warm",
+            "gpu=nvidia-l4:1",
             "spot=prefer",
             "cpu=17",
             "local-ssd=1",

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The lists.
-const LISTS: [Bound; 9] = [
+const LISTS: [Bound; 10] = [
     Bound::Families,
     Bound::MachineTypes,
     Bound::Regions,
@@ -29,6 +29,7 @@ const LISTS: [Bound; 9] = [
     Bound::Networks,
     Bound::ServiceAccounts,
     Bound::Caches,
+    Bound::Gpus,
 ];
 
 /// Those of which nothing is allowed unless it is listed.
@@ -157,7 +158,7 @@ fn entry(text: &str, bound: Bound, world: &World<'_>) -> Result<String, Complain
         }
         Bound::MachineTypes => world.catalog.machine_type(&MachineTypeName::new(text)).is_some(),
         // Whatever the project or the tag says.
-        Bound::Images | Bound::ServiceAccounts | Bound::Caches => true,
+        Bound::Images | Bound::ServiceAccounts | Bound::Caches | Bound::Gpus => true,
         _ => known.iter().any(|name| list.allows(name)),
     };
     if possible {

@@ -76,6 +76,9 @@ pub struct Allow {
     /// Warm disk images. An empty list allows none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<String>,
+    /// Accelerators.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     /// On demand, Spot or both.
     #[serde(serialize_with = "as_flag")]
     pub spot: Models,
@@ -136,6 +139,7 @@ impl RequestPolicy {
             images: only(&allow.images),
             service_accounts: only(&allow.service_accounts),
             caches: only(&allow.caches),
+            gpus: any(&allow.gpus),
             models: allow.spot,
             max_cpu: allow.limits.max_cpu,
             max_memory_mib: allow.limits.max_memory_mib,
@@ -170,6 +174,7 @@ pub(super) fn read(root: &Section<'_>, world: &World<'_>, sources: &[&Source]) -
             disk_types: Vec::new(),
             networks: Vec::new(),
             caches: Vec::new(),
+            gpus: Vec::new(),
             spot: Models::Any,
             limits: Limits::default(),
         },
@@ -245,6 +250,7 @@ fn read_policy(section: Section<'_>, policy: &mut RequestPolicy, world: &World<'
             disk_types: list(Bound::DiskTypes),
             networks: list(Bound::Networks),
             caches: list(Bound::Caches),
+            gpus: list(Bound::Gpus),
             spot: bounds::read_models(&allow).unwrap_or_default(),
             limits: bounds::read_limits(&allow),
         };

@@ -136,11 +136,14 @@ impl Leader {
                 source: source.clone(),
                 id: listed.id,
             };
-            let Some(old) = self.book.jobs().get(&job).and_then(|it| it.preemption.retry_of) else {
+            let Some(record) = self.book.jobs().get(&job) else {
+                continue;
+            };
+            let Some(old) = record.preemption.retry_of else {
                 continue;
             };
             info!(gust.job.id = %job.id, gust.job.preempted = %old, "runs a preempted job again");
-            let on_demand = match self.parts.planner.runs_on_demand(&self.book.jobs()[&job]) {
+            let on_demand = match self.parts.planner.runs_on_demand(record) {
                 true => ", on demand this time",
                 false => "",
             };
