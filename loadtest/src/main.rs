@@ -14,8 +14,8 @@ use clap::{Parser, Subcommand};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{
-    BurstOptions, Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, Records, UpgradeOptions, burst,
-    chaos, failover, kill, storm, upgrade,
+    BurstOptions, Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, Records, UpgradeOptions,
+    burst, chaos, failover, kill, storm, upgrade,
 };
 use strum::IntoEnumIterator as _;
 use tokio::signal::unix::{SignalKind, signal};

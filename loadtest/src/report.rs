@@ -14,6 +14,16 @@ pub fn burst(run: &Burst) -> bool {
     for (method, (calls, machines)) in &run.creates {
         println!("{method:<44} {calls:>7} calls accepted, {machines} machines");
     }
+    let first: Vec<String> = run
+        .bulk
+        .iter()
+        .take(40)
+        .map(|(at, machines)| format!("{machines} at {at:.2}"))
+        .collect();
+    println!(
+        "bulk calls accepted, seconds after all jobs were listed: {}",
+        first.join(", ")
+    );
     let missed = |is_missed: bool| if is_missed { "  missed" } else { "" };
     let bound = &run.bound;
     println!(
@@ -37,7 +47,10 @@ pub fn burst(run: &Burst) -> bool {
         println!("  {:<40} {:<44} {calls:>7} {each:>8.4}", kind.group, kind.method);
     }
     let each = run.calls_per_job();
-    println!("all: {each:.4} calls a job (goal {GOAL:.2}){}", missed(each > GOAL));
+    println!(
+        "all: {each:.4} calls a job (goal {GOAL:.2}){}",
+        missed(each > GOAL)
+    );
     let rejected: u64 = run.rejected.values().sum();
     println!("rejected calls: {rejected} (goal 0){}", missed(rejected > 0));
     for (why, count) in &run.rejected {

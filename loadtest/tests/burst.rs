@@ -33,7 +33,10 @@ async fn every_job_of_a_burst_gets_a_machine_runs_and_leaves_nothing_behind() {
     assert_eq!(run.rejected.values().sum::<u64>(), 0, "{:?}", run.rejected);
     let machines: u64 = run.creates.values().map(|(_, machines)| machines).sum();
     assert_eq!(machines, 30, "{:?}", run.creates);
-    let deletes = run.calls.iter().filter(|(kind, _)| kind.method == "compute.instances.delete");
+    let deletes = run
+        .calls
+        .iter()
+        .filter(|(kind, _)| kind.method == "compute.instances.delete");
     assert_eq!(deletes.map(|(_, calls)| calls).sum::<u64>(), 30);
     assert!(run.until_end > 0.0 && run.until_gone >= run.until_end);
 }

@@ -37,7 +37,10 @@ struct Heard {
 
 #[tonic::async_trait]
 impl MachineService for Gust {
-    async fn beacon(&self, request: Request<v1::BeaconRequest>) -> Result<Response<v1::BeaconResponse>, Status> {
+    async fn beacon(
+        &self,
+        request: Request<v1::BeaconRequest>,
+    ) -> Result<Response<v1::BeaconResponse>, Status> {
         self.0.lock().unwrap().beacons.push(request.into_inner().stage);
         Ok(Response::new(v1::BeaconResponse {}))
     }
@@ -50,7 +53,9 @@ impl MachineService for Gust {
         }
         let answer = match heard.assignment.clone() {
             Some(assignment) => Answer::Assignment(assignment),
-            None => Answer::NoJob(v1::NoJob { reason: "none".into() }),
+            None => Answer::NoJob(v1::NoJob {
+                reason: "none".into(),
+            }),
         };
         Ok(Response::new(v1::ClaimResponse { answer: Some(answer) }))
     }
@@ -67,7 +72,10 @@ impl Gust {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = tonic::transport::Server::builder().add_service(MachineServiceServer::new(self.clone()));
-        gust_fakes::http::spawn("gust", server.serve_with_incoming(TcpListenerStream::new(listener)));
+        gust_fakes::http::spawn(
+            "gust",
+            server.serve_with_incoming(TcpListenerStream::new(listener)),
+        );
         address
     }
 }
@@ -89,15 +97,21 @@ async fn assignment(fakes: &Fakes, command: &str) -> v1::Assignment {
     let job = build["jobs"][0]["uuid"].as_str().unwrap().to_owned();
     fakes.register("s").await;
     let jobs = json!({ "job_uuids": [job] });
-    let reserved = fakes.put("/v3/stacks/s/scheduled-jobs/batch-reserve", TOKEN, &jobs).await;
+    let reserved = fakes
+        .put("/v3/stacks/s/scheduled-jobs/batch-reserve", TOKEN, &jobs)
+        .await;
     assert_eq!(reserved.status, 200, "{}", reserved.text);
-    let issued = fakes.post("/v3/stacks/s/job-acquisition-tokens", TOKEN, &jobs).await;
+    let issued = fakes
+        .post("/v3/stacks/s/job-acquisition-tokens", TOKEN, &jobs)
+        .await;
     let token = issued.body["job_acquisition_tokens"][0]["job_acquisition_token"].as_str();
     v1::Assignment {
         source: "fake".into(),
         job_id: job,
         agent_endpoint: format!("{}/v3", fakes.handle.addresses.buildkite),
-        token: token.unwrap_or_else(|| panic!("no token in {}", issued.text)).into(),
+        token: token
+            .unwrap_or_else(|| panic!("no token in {}", issued.text))
+            .into(),
         agent_token_fallback: false,
         token_expires_unix_ms: 0,
         tags: vec!["queue=gust".into()],
@@ -121,7 +135,9 @@ async fn machine(fakes: &Fakes, attributes: &[(&str, &str)]) {
     });
     let path = "/compute/v1/projects/gust-demo/zones/us-central1-a/instances";
     let url = format!("{}{path}", fakes.handle.addresses.gce);
-    let made = fakes.raw("POST", &url, "application/json", body.to_string().into_bytes()).await;
+    let made = fakes
+        .raw("POST", &url, "application/json", body.to_string().into_bytes())
+        .await;
     assert_eq!(made.status, 200, "{}", made.text);
 }
 
@@ -158,7 +174,10 @@ async fn a_machine_claims_runs_its_job_says_so_and_powers_off() {
     let shown = fakes.control("GET", &format!("/jobs/{job}"), "").await.body;
     assert_eq!(shown["log"], "simulated on vm: exit status 3\n");
     let claimed = &fakes.events("machine.claimed").await[0];
-    assert_eq!((&claimed["instance"], &claimed["job"]), (&json!("vm"), &json!(job)));
+    assert_eq!(
+        (&claimed["instance"], &claimed["job"]),
+        (&json!("vm"), &json!(job))
+    );
     assert_eq!(fakes.events("agent.disconnected").await.len(), 1);
 
     let heard = std::mem::take(&mut *gust.0.lock().unwrap());
@@ -181,7 +200,9 @@ async fn a_machine_claims_runs_its_job_says_so_and_powers_off() {
     let id = fakes.events("instance.inserted").await[0]["id"].clone();
     assert_eq!(token.claims["google"]["compute_engine"]["instance_id"], id);
 
-    let [done] = &heard.done[..] else { panic!("{} times done", heard.done.len()) };
+    let [done] = &heard.done[..] else {
+        panic!("{} times done", heard.done.len())
+    };
     assert_eq!((done.agent_exit_code, &done.job_id), (Some(0), &job));
     assert!(done.ran_millis >= 100, "{}", done.ran_millis);
     let message = done_message(&name, JobId(job.parse().unwrap()));
@@ -196,7 +217,10 @@ async fn a_machine_that_is_stopped_ends_its_job_first() {
     let address = gust.serve().await;
     // Longer than an agent needs to say goodbye.
     let slow = json!({ "gce": { "boot": { "stopping_s": [200.0, 200.0] } } });
-    assert_eq!(fakes.control("PUT", "/limits", &slow.to_string()).await.status, 200);
+    assert_eq!(
+        fakes.control("PUT", "/limits", &slow.to_string()).await.status,
+        200
+    );
     machine(&fakes, &[("gust-stack", "s"), ("gust-addresses", &address)]).await;
     fakes
         .until("the job runs", async || {
@@ -208,7 +232,9 @@ async fn a_machine_that_is_stopped_ends_its_job_first() {
     let url = format!("{}{path}", fakes.handle.addresses.gce);
     assert_eq!(fakes.raw("POST", &url, "", Vec::new()).await.status, 200);
     fakes
-        .until("the job ends", async || !fakes.events("job.finished").await.is_empty())
+        .until("the job ends", async || {
+            !fakes.events("job.finished").await.is_empty()
+        })
         .await;
     let end = &fakes.events("job.finished").await[0];
     assert_eq!(
@@ -216,7 +242,9 @@ async fn a_machine_that_is_stopped_ends_its_job_first() {
         (&json!("-1"), &json!("agent_stop"))
     );
     fakes
-        .until("gust hears of it", async || !gust.0.lock().unwrap().done.is_empty())
+        .until("gust hears of it", async || {
+            !gust.0.lock().unwrap().done.is_empty()
+        })
         .await;
 }
 

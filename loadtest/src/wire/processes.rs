@@ -125,7 +125,9 @@ impl Fakes {
         let loaded = Limits::load(limits).with_context(|| limits.display().to_string())?;
         // Limits are whole numbers, far below where that would lose any.
         let families = loaded.gce.family_quotas.iter();
-        let families = families.map(|(family, limit)| (family.clone(), *limit as u64)).collect();
+        let families = families
+            .map(|(family, limit)| (family.clone(), *limit as u64))
+            .collect();
         let fakes = Self::begin(programs, dir, seed, "sim", (limits, loaded)).await?;
         Ok(Self { families, ..fakes })
     }
@@ -213,7 +215,11 @@ impl Replica {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
         let address = listener.local_addr().context("no free port")?;
         drop(listener);
-        Self::configured(programs, dir, &configuration(fakes, address, &["us-central1"], ""))
+        Self::configured(
+            programs,
+            dir,
+            &configuration(fakes, address, &["us-central1"], ""),
+        )
     }
 
     /// As [`Replica::start`], with regions of its own and more sections in its configuration.

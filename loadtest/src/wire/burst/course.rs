@@ -124,19 +124,28 @@ impl Course {
             if method == "stacks.list" && status < 400 {
                 self.ready.0 = true;
                 self.listed += count;
-                if self.listed_at.is_none() && !self.jobs.is_empty() && self.listed >= self.jobs.len() as u64 {
+                if self.listed_at.is_none() && !self.jobs.is_empty() && self.listed >= self.jobs.len() as u64
+                {
                     self.listed_at = Some(at);
                 }
             }
             return;
         }
         let group = text("group");
-        *self.calls.entry(Kind { group, method: method.clone() }).or_default() += 1;
+        *self
+            .calls
+            .entry(Kind {
+                group,
+                method: method.clone(),
+            })
+            .or_default() += 1;
         if status >= 400 {
             return;
         }
         match method.as_str() {
-            "compute.regionInstances.bulkInsert" | "compute.instances.bulkInsert" | "compute.instances.insert" => {
+            "compute.regionInstances.bulkInsert"
+            | "compute.instances.bulkInsert"
+            | "compute.instances.insert" => {
                 self.last_create = Some(at);
                 self.creates.push((at, count, method));
             }
@@ -213,7 +222,11 @@ mod tests {
 
     #[test]
     fn only_what_is_read_is_wanted() {
-        assert!(Course::wants(r#"{"seq":1,"at":0.1,"host":"gce","kind":"api.call","method":"m"}"#));
-        assert!(!Course::wants(r#"{"seq":1,"at":0.1,"host":"gce","kind":"instance.state","name":"m"}"#));
+        assert!(Course::wants(
+            r#"{"seq":1,"at":0.1,"host":"gce","kind":"api.call","method":"m"}"#
+        ));
+        assert!(!Course::wants(
+            r#"{"seq":1,"at":0.1,"host":"gce","kind":"instance.state","name":"m"}"#
+        ));
     }
 }

@@ -103,8 +103,12 @@ fn read(csv: &str) -> Result<Vec<Steps>> {
     for (n, line) in lines.enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let cells: Vec<&str> = line.split(',').collect();
         let cell = |column: usize| -> Result<&str> {
-            let at = columns[column].as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-            let cell = cells.get(*at).with_context(|| format!("line {}: too few cells", n + 2))?;
+            let at = columns[column]
+                .as_ref()
+                .map_err(|error| anyhow::anyhow!("{error}"))?;
+            let cell = cells
+                .get(*at)
+                .with_context(|| format!("line {}: too few cells", n + 2))?;
             Ok(cell.trim())
         };
         let number = |column: usize| -> Result<i64> {
@@ -164,6 +168,9 @@ mod tests {
         let counts: Vec<usize> = pipeline.lines().skip(2).map(count).collect();
         assert_eq!(counts.iter().sum::<usize>(), 10_000);
         assert!(counts.iter().all(|count| *count <= PARALLELISM));
-        assert!(pipeline.starts_with("env: { GUST_SIM_RUN_S: \"5\" }\n"), "{pipeline}");
+        assert!(
+            pipeline.starts_with("env: { GUST_SIM_RUN_S: \"5\" }\n"),
+            "{pipeline}"
+        );
     }
 }

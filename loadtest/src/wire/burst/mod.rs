@@ -86,6 +86,8 @@ pub struct Burst {
     pub until_gone: f64,
     /// Creates accepted, by method: calls and machines.
     pub creates: BTreeMap<String, (u64, u64)>,
+    /// Bulk calls accepted, in order: seconds after all jobs were listed, and machines.
+    pub bulk: Vec<(f64, u64)>,
     /// Calls to Google since the jobs came, by group and method.
     pub calls: BTreeMap<Kind, u64>,
     /// Calls to Buildkite's Stacks API.
@@ -112,8 +114,24 @@ impl Burst {
     }
 }
 
-/// Where jobs may go.
-const REGION: [&str; 1] = ["us-central1"];
+/// Where jobs may go: with raised quotas one region holds them all, with those of a new project all are needed.
+const ONE: &[&str] = &["us-central1"];
+const ALL: &[&str] = &[
+    "us-central1",
+    "us-east1",
+    "us-east4",
+    "us-west1",
+    "europe-west1",
+    "europe-west4",
+    "asia-east1",
+    "asia-northeast1",
+];
+
+impl BurstOptions {
+    fn regions(&self) -> &'static [&'static str] {
+        if self.default_quotas { ALL } else { ONE }
+    }
+}
 
 /// Runs a burst over processes in `dir`, telling progress through `say`.
 ///
@@ -123,18 +141,23 @@ pub async fn burst(options: &BurstOptions, dir: &Path, say: &mut dyn FnMut(Strin
     let programs = Programs::find()?;
     let path = limits_of(options, dir)?;
     let limits = Limits::load(&path).with_context(|| path.display().to_string())?;
-    let smallest = limits.gce.family_quotas.values().chain(limits.gce.quotas.iter().filter_map(|(metric, limit)| {
-        (metric.ends_with("_CPUS") && *limit > 0.0).then_some(limit)
-    }));
+    let smallest = limits.gce.family_quotas.values().chain(
+        limits
+            .gce
+            .quotas
+            .iter()
+            .filter_map(|(metric, limit)| (metric.ends_with("_CPUS") && *limit > 0.0).then_some(limit)),
+    );
     let smallest = smallest.fold(f64::INFINITY, |least, limit| least.min(*limit));
     let mix = Mix::of(options.jobs, |cpu| cpu as f64 <= smallest)?;
     let fakes = Fakes::simulated(&programs, dir, options.seed, &path).await?;
     let control = Control::new(&fakes.control)?;
-    let mut gust = Gust::start(options.records, &programs, dir, &fakes)?;
+    let mut gust = Gust::start(options, &programs, dir, &fakes)?;
     let mut run = Run {
         control,
         course: Course::default(),
         jobs: mix.jobs(),
+        regions: options.regions(),
     };
     run.ready(&mut gust).await?;
     run.course.begin();
@@ -166,7 +189,13 @@ fn limits_of(options: &BurstOptions, dir: &Path) -> Result<PathBuf> {
     }
 }
 
-fn outcome(options: &BurstOptions, limits: &Limits, mix: &Mix, course: Course, evidence: &Evidence) -> Result<Burst> {
+fn outcome(
+    options: &BurstOptions,
+    limits: &Limits,
+    mix: &Mix,
+    course: Course,
+    evidence: &Evidence,
+) -> Result<Burst> {
     let listed = course.listed_at.context("gust never listed all jobs")?;
     let since = |at: Option<f64>| at.map_or(0.0, |at| at - listed);
     let groups = mix.groups();
@@ -176,6 +205,11 @@ fn outcome(options: &BurstOptions, limits: &Limits, mix: &Mix, course: Course, e
         *calls += 1;
         *all += machines;
     }
+    let bulk = course
+        .creates
+        .iter()
+        .filter(|(_, _, method)| method.ends_with("bulkInsert"));
+    let bulk = bulk.map(|(at, machines, _)| (at - listed, *machines)).collect();
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for how in course.over.values() {
         *ends.entry(how.clone()).or_default() += 1;
@@ -186,12 +220,13 @@ fn outcome(options: &BurstOptions, limits: &Limits, mix: &Mix, course: Course, e
     });
     Ok(Burst {
         limits: figures(limits),
-        bound: bound(&limits.gce, limits.speed, REGION.len(), &groups, GOAL),
+        bound: bound(&limits.gce, limits.speed, options.regions().len(), &groups, GOAL),
         groups,
         took: since(course.last_create),
         until_end: since(course.last_end),
         until_gone: since(course.last_gone),
         creates,
+        bulk,
         calls: course.calls,
         buildkite: course.buildkite,
         rejected: course.rejected,
@@ -222,7 +257,10 @@ fn figures(limits: &Limits) -> String {
          CPUS {}, INSTANCES {}; PROVISIONING {}, STAGING {}, then the guest after {}; deleted within {}",
         gce.bulk_running,
         gce.bulk_per_second,
-        gce.rates_per_minute.get("default_per_region").copied().unwrap_or_default(),
+        gce.rates_per_minute
+            .get("default_per_region")
+            .copied()
+            .unwrap_or_default(),
         gce.concurrent_operations,
         gce.quotas.get("CPUS").copied().unwrap_or_default(),
         gce.quotas.get("INSTANCES").copied().unwrap_or_default(),
@@ -240,14 +278,17 @@ enum Gust {
 }
 
 impl Gust {
-    fn start(records: Records, programs: &Programs, dir: &Path, fakes: &Fakes) -> Result<Self> {
-        Ok(match records {
-            Records::Embedded => Self::Embedded(Box::new(Replica::start_in(programs, dir, fakes, &REGION, "")?)),
+    fn start(options: &BurstOptions, programs: &Programs, dir: &Path, fakes: &Fakes) -> Result<Self> {
+        let regions = options.regions();
+        Ok(match options.records {
+            Records::Embedded => {
+                Self::Embedded(Box::new(Replica::start_in(programs, dir, fakes, regions, "")?))
+            }
             Records::Etcd => {
                 let muster = Muster {
                     replicas: 1,
                     members: 1,
-                    regions: &REGION,
+                    regions,
                     more: "",
                 };
                 Self::Etcd(Box::new(Fleet::start(programs, dir, fakes, &muster)?))
@@ -282,6 +323,7 @@ struct Run {
     control: Control,
     course: Course,
     jobs: usize,
+    regions: &'static [&'static str],
 }
 
 impl Run {
@@ -298,16 +340,24 @@ impl Run {
         let deadline = Instant::now() + READY;
         loop {
             self.look().await?;
-            if self.course.is_ready(&REGION) {
+            if self.course.is_ready(self.regions) {
                 return Ok(());
             }
             gust.check()?;
-            ensure!(Instant::now() < deadline, "gust has not read quotas and machines within {READY:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "gust has not read quotas and machines within {READY:?}"
+            );
             sleep(LOOK).await;
         }
     }
 
-    async fn to_end(&mut self, gust: &mut Gust, patience: Duration, say: &mut dyn FnMut(String)) -> Result<()> {
+    async fn to_end(
+        &mut self,
+        gust: &mut Gust,
+        patience: Duration,
+        say: &mut dyn FnMut(String),
+    ) -> Result<()> {
         let (begun, mut told) = (Instant::now(), Instant::now());
         loop {
             self.look().await?;
@@ -318,7 +368,11 @@ impl Run {
             let Course {
                 machines, live, over, ..
             } = &self.course;
-            let stands = format!("{machines} machines made, {} left, {} jobs over", live.len(), over.len());
+            let stands = format!(
+                "{machines} machines made, {} left, {} jobs over",
+                live.len(),
+                over.len()
+            );
             if told.elapsed() >= Duration::from_secs(10) {
                 told = Instant::now();
                 say(format!("after {:.0} s: {stands}", begun.elapsed().as_secs_f64()));

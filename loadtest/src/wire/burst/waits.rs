@@ -53,7 +53,12 @@ type Accounts = BTreeMap<(String, String), Vec<(f64, u64)>>;
 
 /// Holds notes against the account. `needs` tells the vCPUs of each job, `silent_after` by when (in seconds since the fakes
 /// began) a job must have its machine or a note.
-pub(super) fn waits(events: &[Value], limits: &Gce, needs: &BTreeMap<String, u64>, silent_after: f64) -> Waits {
+pub(super) fn waits(
+    events: &[Value],
+    limits: &Gce,
+    needs: &BTreeMap<String, u64>,
+    silent_after: f64,
+) -> Waits {
     let accounts = accounts(events);
     let mut found = Waits::default();
     let mut told: BTreeMap<&str, String> = BTreeMap::new();
@@ -70,7 +75,8 @@ pub(super) fn waits(events: &[Value], limits: &Gce, needs: &BTreeMap<String, u64
         }
         let Some(said) = Said::read(detail) else {
             if detail.starts_with("waiting") {
-                told.entry(job).or_insert_with(|| "something else than a quota".to_owned());
+                told.entry(job)
+                    .or_insert_with(|| "something else than a quota".to_owned());
             }
             continue;
         };
@@ -79,14 +85,18 @@ pub(super) fn waits(events: &[Value], limits: &Gce, needs: &BTreeMap<String, u64
             .or_insert_with(|| format!("{} in {}", said.metric, said.region));
         let needed = needs.get(job).copied().unwrap_or_default();
         if let Some(why) = untrue(&said, needed, at, &accounts, limits) {
-            found.untrue.push(format!("job {job} at {at:.1} s: `{detail}`: {why}"));
+            found
+                .untrue
+                .push(format!("job {job} at {at:.1} s: `{detail}`: {why}"));
         }
     }
     for job in needs.keys() {
         match (told.get(job.as_str()), placed.get(job.as_str())) {
             (Some(metric), _) => *found.by_metric.entry(metric.clone()).or_default() += 1,
             (None, Some(at)) if *at <= silent_after => found.at_once += 1,
-            (None, _) => found.untrue.push(format!("job {job} waited and was told nothing")),
+            (None, _) => found
+                .untrue
+                .push(format!("job {job} waited and was told nothing")),
         }
     }
     found
@@ -109,7 +119,9 @@ fn untrue(said: &Said, needed: u64, at: f64, accounts: &Accounts, limits: &Gce) 
     let account = accounts.get(&key).map(Vec::as_slice).unwrap_or_default();
     let most = fullest(account, at - AROUND, at + AROUND);
     (most + needed <= said.limit).then(|| {
-        format!("Google's account had at most {most} of {limit} in use around then, and the job needs {needed}")
+        format!(
+            "Google's account had at most {most} of {limit} in use around then, and the job needs {needed}"
+        )
     })
 }
 
@@ -117,7 +129,10 @@ fn untrue(said: &Said, needed: u64, at: f64, accounts: &Accounts, limits: &Gce) 
 fn fullest(account: &[(f64, u64)], from: f64, to: f64) -> u64 {
     let begin = account.partition_point(|(at, _)| *at < from);
     let before = begin.checked_sub(1).map(|before| account[before].1);
-    let within = account[begin..].iter().take_while(|(at, _)| *at <= to).map(|(_, used)| *used);
+    let within = account[begin..]
+        .iter()
+        .take_while(|(at, _)| *at <= to)
+        .map(|(_, used)| *used);
     within.chain(before).max().unwrap_or_default()
 }
 
@@ -160,7 +175,10 @@ mod tests {
         let said = "waiting for N2_CPUS in us-east1: 192 of 200 used, 3rd in line, about 4 min";
         let found = judged(&[used(1.0, 100), used(3.0, 192), note(2.0, said), used(4.0, 0)]);
         assert_eq!((found.notes, found.untrue.len()), (1, 0), "{found:?}");
-        assert_eq!(found.by_metric, BTreeMap::from([("N2_CPUS in us-east1".to_owned(), 1)]));
+        assert_eq!(
+            found.by_metric,
+            BTreeMap::from([("N2_CPUS in us-east1".to_owned(), 1)])
+        );
     }
 
     #[test]
@@ -174,10 +192,19 @@ mod tests {
     #[test]
     fn every_kind_of_lie_is_found() {
         for (detail, why) in [
-            ("waiting for N2_CPUS in us-east1: 992 of 1,000 used", "the limit is 200"),
+            (
+                "waiting for N2_CPUS in us-east1: 992 of 1,000 used",
+                "the limit is 200",
+            ),
             ("waiting for N2_CPUS in us-east1: 100 of 200 used", "would fit"),
-            ("waiting for N2D_CPUS in us-east1: 190 of 200 used", "at most 0 of 200"),
-            ("waiting for INSTANCES in us-east1: 720 of 720 used", "little but vCPUs"),
+            (
+                "waiting for N2D_CPUS in us-east1: 190 of 200 used",
+                "at most 0 of 200",
+            ),
+            (
+                "waiting for INSTANCES in us-east1: 720 of 720 used",
+                "little but vCPUs",
+            ),
         ] {
             let found = judged(&[used(1.0, 192), note(2.0, detail)]).untrue;
             assert!(found.len() == 1 && found[0].contains(why), "{detail}: {found:?}");

@@ -54,9 +54,7 @@ impl Machine {
             warn!(instance = self.instance, %error, "a simulated machine is of no use");
         }
         self.shared.with(None, |world, now, out| {
-            world
-                .gce
-                .guest_ended(now, self.instance, self.turn, true, out);
+            world.gce.guest_ended(now, self.instance, self.turn, true, out);
         });
     }
 

@@ -68,7 +68,9 @@ mod tests {
     use super::*;
 
     fn script(pairs: &[(&str, &str)]) -> (f64, i32) {
-        let env = pairs.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned())));
+        let env = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned())));
         let script = Script::of(&env.collect());
         (script.length.as_secs_f64(), script.exit_status)
     }

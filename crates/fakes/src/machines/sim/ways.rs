@@ -17,7 +17,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 #[derive(Debug, Error)]
 pub(super) enum NoWay {
     /// Nothing was said of it, or nothing that makes sense.
-    #[error("attribute `gust-addresses` names no `host:port`, or one beyond loopback without encryption: `{0}`")]
+    #[error(
+        "attribute `gust-addresses` names no `host:port`, or one beyond loopback without encryption: `{0}`"
+    )]
     Address(String),
     /// The authority is none.
     #[error("no connection to {address}")]
@@ -38,7 +40,10 @@ pub(super) struct Door {
 impl Door {
     /// Reads `gust-addresses` as the guest does: `host:port` or a URL, https unless on loopback.
     pub fn list(addresses: &str, authority: Option<&str>) -> Result<Vec<Self>, NoWay> {
-        let parts = addresses.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = addresses
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         let doors: Vec<Self> = parts
             .map(|part| {
                 let url = url_of(part).ok_or_else(|| NoWay::Address(part.to_owned()))?;
@@ -136,7 +141,14 @@ mod tests {
                 .into()
             )
         );
-        for bad in ["", " , ", "gust", "gust:", "http://10.0.0.5:7000", "ftp://127.0.0.1:1"] {
+        for bad in [
+            "",
+            " , ",
+            "gust",
+            "gust:",
+            "http://10.0.0.5:7000",
+            "ftp://127.0.0.1:1",
+        ] {
             assert_eq!(urls(bad), None, "{bad}");
         }
     }
