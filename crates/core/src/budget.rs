@@ -128,7 +128,7 @@ impl Account {
             at = at.max(opens(self.ceiling * (RESERVE - 1), RESERVE, self.normal));
         }
         if self.closed || at >= WINDOW {
-            return Err(self.start_of(1));
+            return Err(self.start_of(1).after(Duration::from_millis(PAUSE)));
         }
         if self.after_spent {
             at = at.max(PAUSE);

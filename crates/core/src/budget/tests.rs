@@ -27,7 +27,7 @@ fn a_burst_takes_a_tenth_of_the_minute_at_once_and_then_its_share() {
     assert_eq!(burst(&mut account, 59 * SECOND, Urgency::First), 240);
     assert_eq!(
         account.take(Timestamp(59 * SECOND), Urgency::First),
-        Err(Timestamp(MINUTE))
+        Err(Timestamp(MINUTE + PAUSE as i64))
     );
 }
 
@@ -68,7 +68,7 @@ fn after_a_refusal_nothing_goes_out_in_this_minute_and_less_in_the_next() {
     account.refused(Timestamp(SECOND));
     assert_eq!(
         account.take(Timestamp(SECOND), Urgency::First),
-        Err(Timestamp(MINUTE))
+        Err(Timestamp(MINUTE + PAUSE as i64))
     );
     assert_eq!(
         burst(&mut account, 2 * MINUTE - 1, Urgency::First),

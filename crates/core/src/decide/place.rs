@@ -14,7 +14,7 @@ use crate::{
     plan::{Choice, Plan},
     reason::{HoldReason, Placement, Reason, Shortage},
     records::{BatchRecord, Call, Member},
-    shape::{ProvisioningModel, Shape},
+    shape::{BATCH_LABEL, ProvisioningModel, Shape},
     snapshot::{Hold, Snapshot},
 };
 
@@ -325,12 +325,18 @@ impl<'a> Placing<'a> {
 
     fn batch(&self, group: &Group<'_>, jobs: &[&Waiting<'_>], call: Call) -> Action {
         let members: Vec<Member> = jobs.iter().map(|job| self.member(job)).collect();
+        let id = BatchId::of(&members[0].name);
+        let mut shape = self.shape(group);
+        if call == Call::Bulk {
+            // Recorded with the shape: whoever repeats the call must ask for the very same.
+            shape.labels.insert(BATCH_LABEL.to_owned(), id.to_string());
+        }
         Action::Create(Box::new(BatchRecord {
-            id: BatchId::of(&members[0].name),
+            id,
             term: self.snapshot.term,
             created_at: self.snapshot.now,
             call,
-            shape: self.shape(group),
+            shape,
             request_key: group.key.to_string(),
             price: group.choice.price,
             members,
