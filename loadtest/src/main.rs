@@ -14,8 +14,8 @@ use clap::{Parser, Subcommand};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{
-    Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, UpgradeOptions, chaos, failover, kill,
-    storm, upgrade,
+    BurstOptions, Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, Records, UpgradeOptions,
+    burst, chaos, failover, kill, storm, upgrade,
 };
 use strum::IntoEnumIterator as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +30,32 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Loads many jobs at once and measures how soon all their machines are asked for, next to how soon the limits
+    /// allow it, and how many calls to Google that takes. Machines are simulated.
+    Burst {
+        /// How many jobs [default: 10,000; with default quotas 500].
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// With the quotas of a new project, and jobs that each fit the smallest of them: whether those that wait
+        /// are told why.
+        #[arg(long)]
+        default_quotas: bool,
+        /// Another limits file than `loadtest/limits/burst.toml`, or than the defaults.
+        #[arg(long)]
+        limits: Option<PathBuf>,
+        /// Where gust keeps its records.
+        #[arg(long, value_enum, default_value_t = Records::Embedded)]
+        records: Records,
+        /// Seed of the fakes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Seconds until no machine may be left.
+        #[arg(long, default_value_t = 3_600)]
+        patience: u64,
+        /// Directory for logs, records and the journal; a temporary one by default.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Runs several replicas over etcd through builds while their processes, and etcd's, are killed and frozen and
     /// replies get lost, as each seed draws it; judges from the fakes' event log, the replicas' journals and etcd's
     /// history.
@@ -158,6 +184,30 @@ fn run(args: Args) -> Result<bool> {
         .context("cannot start the runtime")?;
     match args.command {
         Command::Sim(_) | Command::Mutants(_) => Ok(true),
+        Command::Burst {
+            jobs,
+            default_quotas,
+            limits,
+            records,
+            seed,
+            patience,
+            dir,
+        } => {
+            let options = BurstOptions {
+                jobs: jobs.unwrap_or(if default_quotas { 500 } else { 10_000 }),
+                default_quotas,
+                limits,
+                records,
+                seed,
+                patience: Duration::from_secs(patience),
+            };
+            let run = within(dir, |dir| {
+                runtime.block_on(unless_stopped(burst(&options, dir, &mut |line| {
+                    eprintln!("{line}")
+                })))
+            })?;
+            Ok(report::burst(&run))
+        }
         Command::Chaos {
             seeds,
             from,

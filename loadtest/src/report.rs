@@ -4,7 +4,82 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use gust_loadtest::wire::{Failovers, Upgraded, Verdict};
+use gust_loadtest::wire::{Burst, Failovers, GOAL, Upgraded, Verdict, Waits};
+
+/// Time, calls and what was refused, beside their goals.
+pub fn burst(run: &Burst) -> bool {
+    let jobs: usize = run.groups.iter().sum();
+    println!("limits: {}", run.limits);
+    println!("{jobs} jobs in {} groups: {:?}", run.groups.len(), run.groups);
+    for (method, (calls, machines)) in &run.creates {
+        println!("{method:<44} {calls:>7} calls accepted, {machines} machines");
+    }
+    let first: Vec<String> = run
+        .bulk
+        .iter()
+        .take(40)
+        .map(|(at, machines)| format!("{machines} at {at:.2}"))
+        .collect();
+    println!(
+        "bulk calls accepted, seconds after all jobs were listed: {}",
+        first.join(", ")
+    );
+    let missed = |is_missed: bool| if is_missed { "  missed" } else { "" };
+    let bound = &run.bound;
+    println!(
+        "bound: {:.2} s, with {} bulk calls and {} single inserts",
+        bound.seconds, bound.bulk_calls, bound.singles
+    );
+    if let (Some(ratio), None) = (run.ratio(), &run.waits) {
+        println!(
+            "from jobs listed to the last create accepted: {:.2} s, {ratio:.3} of the bound (goal {GOAL:.2}){}",
+            run.took,
+            missed(ratio > GOAL)
+        );
+    }
+    println!(
+        "to the last job's end {:.1} s, until the last machine was gone {:.1} s",
+        run.until_end, run.until_gone
+    );
+    println!("calls to Google a job, by group:");
+    for (kind, calls) in &run.calls {
+        let each = *calls as f64 / jobs.max(1) as f64;
+        println!("  {:<40} {:<44} {calls:>7} {each:>8.4}", kind.group, kind.method);
+    }
+    let each = run.calls_per_job();
+    println!(
+        "all: {each:.4} calls a job (goal {GOAL:.2}){}",
+        missed(each > GOAL)
+    );
+    let rejected: u64 = run.rejected.values().sum();
+    println!("rejected calls: {rejected} (goal 0){}", missed(rejected > 0));
+    for (why, count) in &run.rejected {
+        println!("  {count:>7} {why}");
+    }
+    let stacks: u64 = run.buildkite.values().sum();
+    println!("calls to Buildkite's Stacks API: {stacks} {:?}", run.buildkite);
+    for (how, count) in &run.ends {
+        println!("jobs that ended with exit status {how}: {count}");
+    }
+    let told = run.waits.as_ref().is_none_or(waited);
+    counted::<&str>(&BTreeMap::new(), "", &run.verdict) && told
+}
+
+/// What waiting jobs were told. True if all of it was so.
+fn waited(waits: &Waits) -> bool {
+    println!(
+        "{} jobs were placed at once; {} notes told of quotas",
+        waits.at_once, waits.notes
+    );
+    for (metric, jobs) in &waits.by_metric {
+        println!("waited first for {metric}: {jobs} jobs");
+    }
+    println!("not true: {}", waits.untrue.len());
+    for untrue in waits.untrue.iter().take(20) {
+        println!("violation: {untrue}");
+    }
+    waits.untrue.is_empty()
+}
 
 /// Gaps by cause, beside their goals.
 pub fn failovers(run: &Failovers) -> bool {

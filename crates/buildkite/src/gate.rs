@@ -14,6 +14,8 @@ use crate::{headers::RateHeaders, scope::Scope};
 
 /// The window Buildkite counts in.
 const WINDOW: Duration = Duration::from_secs(1);
+/// The window in which we count: calls that leave evenly do not arrive so, and Buildkite counts arrivals.
+const SPAN: Duration = Duration::from_millis(1100);
 
 /// The rate limits of one stack key.
 ///
@@ -50,7 +52,7 @@ impl Lane {
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.taken.front().is_some_and(|first| *first + WINDOW <= now) {
+        while self.taken.front().is_some_and(|first| *first + SPAN <= now) {
             self.taken.pop_front();
         }
     }
@@ -67,7 +69,7 @@ impl RateGate {
             .taken
             .len()
             .checked_sub(limit)
-            .map_or(now, |over| lane.taken[over] + WINDOW);
+            .map_or(now, |over| lane.taken[over] + SPAN);
         let last = lane.taken.back().copied().unwrap_or(now);
         // Never before a place already given away, so that calls leave in the order they asked.
         let after_last = if lane.taken.len() >= limit {

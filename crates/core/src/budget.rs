@@ -21,6 +21,10 @@ const RESERVE: u64 = 5;
 /// A limit falls no lower than one in so many of itself, however often Google refuses, and rises by as much a minute.
 const STEP: u64 = 10;
 
+/// Clocks differ, and a minute that was spent ends for Google when its own clock says so: so long after one, in
+/// milliseconds, nothing goes out.
+const PAUSE: u64 = 250;
+
 /// Which calls go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
@@ -91,6 +95,8 @@ pub struct Account {
     spent: u64,
     /// Of them with [`Urgency::Normal`].
     normal: u64,
+    /// Most of the window before this one was spent.
+    after_spent: bool,
     /// Google takes no more in this window.
     closed: bool,
 }
@@ -105,6 +111,7 @@ impl Account {
             window: i64::MIN,
             spent: 0,
             normal: 0,
+            after_spent: false,
             closed: false,
         }
     }
@@ -121,7 +128,10 @@ impl Account {
             at = at.max(opens(self.ceiling * (RESERVE - 1), RESERVE, self.normal));
         }
         if self.closed || at >= WINDOW {
-            return Err(self.start_of(1));
+            return Err(self.start_of(1).after(Duration::from_millis(PAUSE)));
+        }
+        if self.after_spent {
+            at = at.max(PAUSE);
         }
         if at > offset {
             return Err(self.start_of(0).after(Duration::from_millis(at)));
@@ -170,6 +180,7 @@ impl Account {
         if window > self.window {
             let good = window.saturating_sub(self.window).unsigned_abs() - u64::from(self.closed);
             let risen = self.ceiling.saturating_add(self.least().saturating_mul(good));
+            self.after_spent = window == self.window + 1 && (self.closed || self.spent * 2 > self.ceiling);
             self.ceiling = risen.min(self.limit);
             (self.window, self.spent, self.normal, self.closed) = (window, 0, 0, false);
         }

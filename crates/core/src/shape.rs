@@ -161,3 +161,5 @@ impl Shape {
 
 /// The label that marks a machine as one of a stack's: `gust-stack=<stack>`.
 pub const STACK_LABEL: &str = "gust-stack";
+/// The label that names the batch of a machine that a bulk operation made: those of one batch are listed by it.
+pub const BATCH_LABEL: &str = "gust-batch";

@@ -44,7 +44,7 @@ pub enum Machines {
     None,
     /// The guest program, as a process.
     Exec,
-    /// An in-process machine. Not built yet.
+    /// A task of this process that says what the guest and its agent would say.
     Sim,
 }
 

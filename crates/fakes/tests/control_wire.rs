@@ -245,13 +245,3 @@ async fn an_agent_whose_heartbeats_are_not_heard_is_lost() {
         (Some("server"), Some("-1"))
     );
 }
-
-#[tokio::test]
-async fn machines_of_kind_sim_are_refused_until_they_are_built() {
-    let settings = Settings {
-        machines: Machines::Sim,
-        ..Settings::default()
-    };
-    let error = serve(settings).await.err().expect("sim is not built");
-    insta::assert_snapshot!(error.to_string(), @r#"machines "sim" are not built yet; use "none" or "exec""#);
-}

@@ -83,7 +83,7 @@ fn a_broken_configuration_is_refused_by_the_name_of_what_is_wrong() {
         ("sed = 1", "unknown field `sed`"),
         ("[buildkite]\nclusters = []", "at least one cluster"),
         ("limits = \"nowhere.toml\"", "nowhere.toml cannot be read"),
-        ("machines = \"sim\"", "not built yet"),
+        ("machines = \"simm\"", "unknown variant `simm`"),
     ] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "{text}").unwrap();

@@ -342,6 +342,44 @@ impl Cloud for VirtualCloud {
         }))
     }
 
+    async fn deleted(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        since: Timestamp,
+    ) -> Result<Vec<MachineName>, CloudError> {
+        self.calls_zone(project, zone, "deleted");
+        let filter = format!("(operationType eq \"delete\") AND (creationTimestamp > \"{since}\")");
+        let mut names = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let (project, zone, filter) = (project.clone(), zone.clone(), filter.clone());
+            let after = token.take();
+            let page = self.call(Point::CloudList, "zoneOperations.list", move |model, call| {
+                let query = Query {
+                    filter: Some(&filter),
+                    page_token: after.as_deref(),
+                    ..Query::default()
+                };
+                model.list_operations(call, project.as_str(), Place::Zone(zone.as_str()), query)
+            });
+            let page = page
+                .await
+                .map_err(|missed| missed.into_error("zoneOperations.list"))?;
+            let ended = page
+                .items
+                .iter()
+                .filter(|operation| operation.progress == Progress::Done && operation.errors.is_empty());
+            names.extend(
+                ended.filter_map(|operation| Some(MachineName::new(&*operation.target.as_ref()?.name))),
+            );
+            token = page.next;
+            if token.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
         self.calls(shard, "quotas");
         let of = shard.clone();

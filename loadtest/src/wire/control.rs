@@ -85,8 +85,32 @@ impl Control {
     /// # Errors
     /// The log cannot be read.
     pub async fn events(&self, seq: u64) -> Result<Vec<Value>> {
-        let text = self
-            .http
+        let text = self.log(seq).await?;
+        text.lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+            .collect()
+    }
+
+    /// Events after `seq`, but only those whose line is wanted, and the number of the last event of all.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn some_events(&self, seq: u64, wanted: impl Fn(&str) -> bool) -> Result<(Vec<Value>, u64)> {
+        let text = self.log(seq).await?;
+        let mut last = seq;
+        let mut events = Vec::new();
+        for line in text.lines() {
+            // Numbers have no gaps.
+            last += 1;
+            if wanted(line) {
+                events.push(serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?);
+            }
+        }
+        Ok((events, last))
+    }
+
+    async fn log(&self, seq: u64) -> Result<String> {
+        self.http
             .get(format!("{}/events?after={seq}", self.base))
             .send()
             .await
@@ -94,10 +118,7 @@ impl Control {
             .context("cannot read the event log")?
             .text()
             .await
-            .context("the event log broke off")?;
-        text.lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-            .collect()
+            .context("the event log broke off")
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {

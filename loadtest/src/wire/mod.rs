@@ -1,6 +1,7 @@
 //! The wire gear: real processes of this build, on loopback, judged by what the fakes saw and by the
 //! commit journal.
 
+mod burst;
 mod callers;
 mod chaos;
 mod control;
@@ -15,6 +16,7 @@ mod retell;
 mod storm;
 mod verdict;
 
+pub use burst::{Bound, Burst, BurstOptions, GOAL, Kind, Records, Waits, bound, burst};
 pub use chaos::{ChaosOptions, ChaosRun, chaos};
 pub use control::Control;
 pub use failover::{

@@ -1,6 +1,7 @@
 //! Starting, killing and stopping the processes of a run, by their ids.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
     process::Stdio,
@@ -100,7 +101,9 @@ pub struct Fakes {
     gce: String,
     metadata: String,
     /// Calls a minute that they take, by Google's name of the group.
-    rates: std::collections::BTreeMap<String, u32>,
+    rates: BTreeMap<String, u32>,
+    /// Quotas of families that Google does not show, for replicas that are to be told of them.
+    families: BTreeMap<String, u64>,
     /// When they started, nanoseconds since the Unix epoch: times in the event log count from it.
     pub started_unix_ns: u64,
 }
@@ -111,7 +114,22 @@ impl Fakes {
     /// # Errors
     /// They are not ready within 30 s.
     pub async fn start(programs: &Programs, dir: &Path, seed: u64) -> Result<Self> {
-        Self::begin(programs, dir, seed, Path::new("demo"), Limits::demo()).await
+        Self::begin(programs, dir, seed, "exec", (Path::new("demo"), Limits::demo())).await
+    }
+
+    /// Starts them with simulated machines. Replicas are told the quotas that Google does not show.
+    ///
+    /// # Errors
+    /// As [`Fakes::start`].
+    pub async fn simulated(programs: &Programs, dir: &Path, seed: u64, limits: &Path) -> Result<Self> {
+        let loaded = Limits::load(limits).with_context(|| limits.display().to_string())?;
+        // Limits are whole numbers, far below where that would lose any.
+        let families = loaded.gce.family_quotas.iter();
+        let families = families
+            .map(|(family, limit)| (family.clone(), *limit as u64))
+            .collect();
+        let fakes = Self::begin(programs, dir, seed, "sim", (limits, loaded)).await?;
+        Ok(Self { families, ..fakes })
     }
 
     /// As [`Fakes::start`], with another limits file.
@@ -120,19 +138,19 @@ impl Fakes {
     /// As [`Fakes::start`].
     pub async fn with_limits(programs: &Programs, dir: &Path, seed: u64, limits: &Path) -> Result<Self> {
         let loaded = Limits::load(limits).with_context(|| limits.display().to_string())?;
-        Self::begin(programs, dir, seed, limits, loaded).await
+        Self::begin(programs, dir, seed, "exec", (limits, loaded)).await
     }
 
     async fn begin(
         programs: &Programs,
         dir: &Path,
         seed: u64,
-        limits: &Path,
-        loaded: Limits,
+        machines: &str,
+        (limits, loaded): (&Path, Limits),
     ) -> Result<Self> {
         let mut command = programs.command("gust-fakes", &dir.join("fakes.log"))?;
         command
-            .args(["--machines", "exec", "--seed", &seed.to_string(), "--limits"])
+            .args(["--machines", machines, "--seed", &seed.to_string(), "--limits"])
             .arg(limits)
             .arg("--guest")
             .arg(programs.dir.join("gust-guest"))
@@ -160,6 +178,7 @@ impl Fakes {
             gce: text("gce")?,
             metadata: text("metadata")?,
             rates: loaded.gce.rates_per_minute,
+            families: BTreeMap::new(),
             started_unix_ns: ready["started_unix_ns"].as_u64().context("no start time")?,
         })
     }
@@ -196,7 +215,30 @@ impl Replica {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
         let address = listener.local_addr().context("no free port")?;
         drop(listener);
-        let text = configuration(fakes, address);
+        Self::configured(
+            programs,
+            dir,
+            &configuration(fakes, address, &["us-central1"], ""),
+        )
+    }
+
+    /// As [`Replica::start`], with regions of its own and more sections in its configuration.
+    ///
+    /// # Errors
+    /// As [`Replica::start`].
+    pub fn start_in(
+        programs: &Programs,
+        dir: &Path,
+        fakes: &Fakes,
+        regions: &[&str],
+        more: &str,
+    ) -> Result<Self> {
+        // Nothing is restarted here: any free port will do, and gust tells machines which it is.
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::configured(programs, dir, &configuration(fakes, any, regions, more))
+    }
+
+    fn configured(programs: &Programs, dir: &Path, text: &str) -> Result<Self> {
         std::fs::write(dir.join("gust.toml"), text).context("cannot write gust.toml")?;
         let child = Self::spawn(programs, dir)?;
         Ok(Self {
@@ -222,6 +264,17 @@ impl Replica {
     /// The journal cannot be read.
     pub fn read_journal(&self) -> Result<Vec<Value>> {
         read_lines(&self.dir.join("journal.jsonl"))
+    }
+
+    /// The process, or an error if it has ended by itself.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn id(&mut self) -> Result<u32> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("gust ended by itself: {status}; see gust.log");
+        }
+        self.child.id().context("gust has ended")
     }
 
     /// Kills it at once (SIGKILL) and waits until it is gone.
@@ -291,13 +344,14 @@ pub(super) fn read_lines(journal: &Path) -> Result<Vec<Value>> {
         .collect()
 }
 
-fn configuration(fakes: &Fakes, listen: std::net::SocketAddr) -> String {
-    let rest = fakes.sections(&["us-central1"]);
+fn configuration(fakes: &Fakes, listen: std::net::SocketAddr, regions: &[&str], more: &str) -> String {
+    let rest = fakes.sections(regions);
     format!(
         r#"stack = "kill"
 replica = "kill-1"
 listen = "{listen}"
 data_dir = "store"
+{more}
 {rest}"#
     )
 }
@@ -310,6 +364,7 @@ impl Fakes {
             gce,
             metadata,
             rates,
+            families,
             ..
         } = self;
         let rates = [
@@ -322,6 +377,14 @@ impl Fakes {
         ]
         .map(|(ours, googles)| format!("{ours} = {}", rates[googles]))
         .join(", ");
+        let families: Vec<_> = families
+            .iter()
+            .map(|(family, limit)| format!("{family} = {limit}"))
+            .collect();
+        let families = match families.is_empty() {
+            true => String::new(),
+            false => format!("family_quotas = {{ {} }}\n", families.join(", ")),
+        };
         format!(
             r#"
 [[source]]
@@ -338,7 +401,7 @@ endpoint = "{gce}"
 credentials = "anonymous"
 jwks_url = "{metadata}/oauth2/v3/certs"
 calls_per_minute = {{ {rates} }}
-
+{families}
 [project.images]
 amd64 = "projects/debian-cloud/global/images/family/debian-12"
 arm64 = "projects/debian-cloud/global/images/family/debian-12-arm64"

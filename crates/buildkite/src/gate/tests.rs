@@ -10,8 +10,8 @@ async fn a_fresh_gate_lets_the_limit_through_and_then_spreads() {
     let mut gate = RateGate::default();
     let at: Vec<_> = (0..17).map(|_| gate.take(Scope::List, start) - start).collect();
     assert!(at[..8].iter().all(Duration::is_zero));
-    assert!(at[8..16].iter().all(|at| *at == S(1000)));
-    assert_eq!(at[16], S(2000));
+    assert!(at[8..16].iter().all(|at| *at == SPAN));
+    assert_eq!(at[16], SPAN * 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -22,7 +22,7 @@ async fn scopes_do_not_disturb_each_other() {
         gate.take(Scope::List, start);
     }
     assert_eq!(gate.earliest(Scope::Reserve, start), start);
-    assert_eq!(gate.earliest(Scope::List, start), start + S(1000));
+    assert_eq!(gate.earliest(Scope::List, start), start + SPAN);
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn the_limit_follows_the_replies() {
         start,
     );
     let at: Vec<_> = (0..3).map(|_| gate.take(Scope::Reserve, start) - start).collect();
-    assert_eq!(at, [S(0), S(0), S(1000)]);
+    assert_eq!(at, [S(0), S(0), SPAN]);
 }
 
 proptest! {
@@ -105,7 +105,7 @@ proptest! {
         for (i, at) in sent.iter().enumerate() {
             prop_assert!(*at >= start);
             if i >= 8 {
-                prop_assert!(*at >= sent[i - 8] + WINDOW);
+                prop_assert!(*at >= sent[i - 8] + SPAN);
             }
         }
     }

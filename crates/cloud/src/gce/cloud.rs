@@ -11,6 +11,7 @@ use gust_core::{
         RefusalClass, TypePage,
     },
     records::Call,
+    time::Timestamp,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -176,6 +177,31 @@ impl Cloud for GceCloud {
         reply
             .map(|operation| reference(DELETE, shard.clone(), Some(zone.clone()), operation))
             .transpose()
+    }
+
+    async fn deleted(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        since: Timestamp,
+    ) -> Result<Vec<MachineName>, CloudError> {
+        let filter = format!("(operationType eq \"delete\") AND (creationTimestamp > \"{since}\")");
+        let mut names = Vec::new();
+        let mut page: Option<String> = None;
+        loop {
+            let (operations, next) = self
+                .operations(project, zone, filter.clone(), page.as_deref())
+                .await?;
+            let ended = operations
+                .iter()
+                .filter(|operation| read::is_done(operation) && !read::is_failed(operation))
+                .filter_map(|operation| operation.target_link.as_deref());
+            names.extend(ended.map(|target| MachineName::new(read::last_part(target))));
+            page = next;
+            if page.is_none() {
+                return Ok(names);
+            }
+        }
     }
 
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {

@@ -12,7 +12,7 @@ use gust_core::{
     ids::{MachineName, Zone},
     ports::{Cloud as _, CloudError, Creation, Instance, MemberFate, OperationRef, RefusalClass},
     records::Call,
-    shape::ProvisioningModel,
+    shape::{BATCH_LABEL, ProvisioningModel},
     time::Timestamp,
 };
 
@@ -22,7 +22,7 @@ use super::{
     read,
 };
 
-/// Up to so many names are asked for by name; more are found among all of ours.
+/// Up to so many names are asked for by name; more are found by the batch's label.
 const BY_NAME: usize = 40;
 
 /// How far around the operation's begin its single operations are looked for, in seconds: clocks of the
@@ -146,7 +146,12 @@ impl<'a> Search<'a> {
 
     fn filter(&self) -> String {
         if self.creation.names.len() > BY_NAME {
-            return self.cloud.ours();
+            // Batches of before there was the label are found among all of ours.
+            let batch = self.creation.shape.labels.get(BATCH_LABEL);
+            return batch.map_or_else(
+                || self.cloud.ours(),
+                |id| format!("labels.{BATCH_LABEL} = \"{id}\""),
+            );
         }
         let names: Vec<_> = self
             .creation

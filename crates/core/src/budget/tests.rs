@@ -27,7 +27,7 @@ fn a_burst_takes_a_tenth_of_the_minute_at_once_and_then_its_share() {
     assert_eq!(burst(&mut account, 59 * SECOND, Urgency::First), 240);
     assert_eq!(
         account.take(Timestamp(59 * SECOND), Urgency::First),
-        Err(Timestamp(MINUTE))
+        Err(Timestamp(MINUTE + PAUSE as i64))
     );
 }
 
@@ -68,7 +68,7 @@ fn after_a_refusal_nothing_goes_out_in_this_minute_and_less_in_the_next() {
     account.refused(Timestamp(SECOND));
     assert_eq!(
         account.take(Timestamp(SECOND), Urgency::First),
-        Err(Timestamp(MINUTE))
+        Err(Timestamp(MINUTE + PAUSE as i64))
     );
     assert_eq!(
         burst(&mut account, 2 * MINUTE - 1, Urgency::First),
@@ -92,8 +92,22 @@ fn the_smallest_account_makes_a_call_a_minute() {
     let mut account = Account::new(0);
     account.refused(Timestamp(0));
     for minute in 1..5 {
-        assert_eq!(burst(&mut account, minute * MINUTE, Urgency::Normal), 1);
+        let at = minute * MINUTE + PAUSE as i64;
+        assert_eq!(burst(&mut account, at, Urgency::Normal), 1);
     }
+}
+
+// What leaves at the begin of a minute by our clock may arrive at the end of the one before by Google's, which is spent.
+#[test]
+fn after_a_minute_that_was_spent_nothing_goes_out_until_google_has_begun_another_as_well() {
+    let mut account = Account::new(600);
+    assert_eq!(burst(&mut account, 59 * SECOND, Urgency::First), 600);
+    let opens = Timestamp(MINUTE + PAUSE as i64);
+    assert_eq!(account.take(Timestamp(MINUTE), Urgency::First), Err(opens));
+    assert!(burst(&mut account, opens.0, Urgency::First) > 0);
+    // After a quiet minute there is nothing to wait for.
+    assert!(burst(&mut account, 2 * MINUTE, Urgency::First) > 0);
+    assert!(burst(&mut account, 9 * MINUTE, Urgency::First) > 0);
 }
 
 /// Something that happens after so many milliseconds.

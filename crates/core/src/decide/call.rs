@@ -13,7 +13,7 @@ use crate::{
     plan::Choice,
     reason::{Placement, Reason},
     records::{BatchRecord, Call, Member},
-    shape::{Price, Shape},
+    shape::{BATCH_LABEL, Price, Shape},
     snapshot::Snapshot,
 };
 
@@ -155,8 +155,13 @@ fn batch(snapshot: &Snapshot<'_>, group: &Group<'_>, seats: &[Seat<'_>], call: C
     let mut shape = (*group.choice.shape).clone();
     // Zones that are closed at present are left out; what is asked for serves the same requests.
     shape.zones = group.zones.all();
+    let id = BatchId::of(&members[0].name);
+    if call == Call::Bulk {
+        // Recorded with the shape: whoever repeats the call must ask for the very same.
+        shape.labels.insert(BATCH_LABEL.to_owned(), id.to_string());
+    }
     Action::Create(Box::new(BatchRecord {
-        id: BatchId::of(&members[0].name),
+        id,
         term: snapshot.term,
         created_at: snapshot.now,
         call,

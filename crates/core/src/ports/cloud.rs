@@ -275,6 +275,18 @@ pub trait Cloud: Send + Sync {
         name: &MachineName,
     ) -> Result<Option<OperationRef>, CloudError>;
 
+    /// Machines of a zone whose deletions were asked for after `since` and have ended well, as the cloud's list of
+    /// operations tells. It tells so with a few calls however many machines there are; a cloud that cannot tell knows of
+    /// none.
+    async fn deleted(
+        &self,
+        _project: &ProjectId,
+        _zone: &Zone,
+        _since: Timestamp,
+    ) -> Result<Vec<MachineName>, CloudError> {
+        Ok(Vec::new())
+    }
+
     /// Resource quotas of a region, with those of the project marked.
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError>;
 

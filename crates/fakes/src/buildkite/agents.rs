@@ -219,12 +219,9 @@ impl Model {
     /// The UUID of the cluster token that an agent (by its UUID) registered with; none if it was a job
     /// acquisition token.
     pub fn cluster_token_of(&self, agent: &str) -> Option<Uuid> {
+        let agent = Uuid::parse_str(agent).ok()?;
         // The agent that acquires is most likely a young one.
-        let agent = self
-            .agents
-            .iter()
-            .rev()
-            .find(|known| known.uuid.to_string() == agent)?;
+        let agent = self.agents.iter().rev().find(|known| known.uuid == agent)?;
         (agent.token_kind == TokenKind::Cluster).then_some(agent.token_id)
     }
 

@@ -178,7 +178,7 @@ impl Model {
 
     /// An instance of that name, in any project and zone.
     pub fn instance_named(&self, name: &str) -> Option<&Instance> {
-        self.instances.values().find(|instance| &*instance.name == name)
+        self.instances.get(self.by_name.get(name)?.first()?)
     }
 
     /// All instances, by id.

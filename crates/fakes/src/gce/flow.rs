@@ -291,6 +291,7 @@ impl Model {
             history: vec![(now.since_start, Status::Provisioning)],
         };
         out.push(events::instance_inserted(&self.projects[project].id, &instance));
+        self.by_name.entry(instance.name.clone()).or_default().insert(id);
         self.instances.insert(id, instance);
         self.schedule_state(now, id, self.limits.boot.provisioning_s);
     }

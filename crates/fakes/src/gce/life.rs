@@ -188,6 +188,12 @@ impl Model {
         let region: std::sync::Arc<str> = instance.region().into();
         self.names
             .remove(&(instance.project, instance.zone.clone(), instance.name.clone()));
+        if let Some(namesakes) = self.by_name.get_mut(&instance.name) {
+            namesakes.remove(&id);
+            if namesakes.is_empty() {
+                self.by_name.remove(&instance.name);
+            }
+        }
         let project = &mut self.projects[instance.project];
         project
             .ledger

@@ -129,6 +129,8 @@ pub struct Model {
     pub(super) instances: BTreeMap<u64, Instance>,
     /// Names in use or promised to an accepted request, by project and zone.
     pub(super) names: BTreeMap<(usize, Arc<str>, Arc<str>), u64>,
+    /// Instances that exist, by name, in any project and zone.
+    pub(super) by_name: BTreeMap<Arc<str>, BTreeSet<u64>>,
     pub(super) operations: Operations,
     pub(super) due: Queue,
     /// Instances that are gone, as long as lagging lists may show them.
@@ -163,6 +165,7 @@ impl Model {
             projects: projects.collect(),
             instances: BTreeMap::new(),
             names: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             operations: Operations::default(),
             due: Queue::default(),
             graves: VecDeque::new(),

@@ -18,7 +18,7 @@ use crate::http::shared::Shared;
 use crate::http::site::Site;
 use crate::http::sites::{Buildkite, Gce, Jwks, Unbuilt};
 use crate::http::task;
-use crate::machines::{Runner, RunnerError};
+use crate::machines::{Runner, RunnerError, Simulator, ToolsError};
 use crate::world::World;
 
 /// Why the fakes do not start.
@@ -36,12 +36,12 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A kind of machines is not built.
-    #[error("machines \"sim\" are not built yet; use \"none\" or \"exec\"")]
-    Sim,
     /// Machines of kind `exec` cannot be run.
     #[error(transparent)]
     Machines(#[from] RunnerError),
+    /// Machines of kind `sim` cannot be simulated.
+    #[error(transparent)]
+    Simulator(#[from] ToolsError),
 }
 
 /// Where the fakes listen. Serialized, it is the ready line.
@@ -92,13 +92,12 @@ impl Drop for Handle {
 
 /// Binds every listener and starts serving.
 pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
-    if settings.machines == Machines::Sim {
-        return Err(ServeError::Sim);
+    let (mut runner, mut simulator) = (None, None);
+    match settings.machines {
+        Machines::None => {}
+        Machines::Exec => runner = Some(Runner::new(settings.guest.clone())?),
+        Machines::Sim => simulator = Some(Simulator::new()?),
     }
-    let runner = match settings.machines {
-        Machines::Exec => Some(Runner::new(settings.guest.clone())?),
-        Machines::None | Machines::Sim => None,
-    };
     let ports = settings.ports;
     let control = bind("control", ports.control).await?;
     let buildkite = bind("buildkite", ports.buildkite).await?;
@@ -141,6 +140,12 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
         tasks.push(task::spawn(
             "machines",
             runner.run(shared.clone(), cancel.clone()),
+        ));
+    }
+    if let Some(simulator) = simulator {
+        tasks.push(task::spawn(
+            "machines",
+            simulator.run(shared.clone(), cancel.clone()),
         ));
     }
     Ok(Handle {

@@ -11,17 +11,18 @@ mod tree;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::wire::Response;
 use keys::Keys;
 
-pub use token::{Claims, ComputeEngine, GoogleClaims};
+pub use token::{Claims, ComputeEngine, GoogleClaims, Granted};
 
 /// The fake metadata server.
 pub struct Model {
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
     addresses: BTreeMap<u64, String>,
     pub(crate) waiting: BTreeMap<u64, Response>,
     pub(crate) next_waiting: u64,
@@ -45,7 +46,7 @@ impl Model {
     /// A metadata server with the built-in test keys.
     pub fn new() -> Self {
         Self {
-            keys: Keys::builtin(),
+            keys: Arc::new(Keys::builtin()),
             addresses: BTreeMap::new(),
             waiting: BTreeMap::new(),
             next_waiting: 0,

@@ -1,11 +1,13 @@
 //! Identity tokens: the claims of wire reference section 7, and how faults bend them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Model;
+use super::keys::Keys;
 use crate::event::{Effects, Event, Host};
 use crate::fault::Faults;
 use crate::gce;
@@ -95,9 +97,26 @@ fn number_of(email: &str) -> String {
     format!("1{hash:020}")
 }
 
+/// A token that is granted and told in the log, and not signed yet: signing takes the most time of all, and needs
+/// nothing of the world.
+pub struct Granted {
+    claims: Claims,
+    with_wrong_key: bool,
+    keys: Arc<Keys>,
+    /// How long a fault delays it.
+    pub delay: Duration,
+}
+
+impl Granted {
+    /// The token, signed.
+    pub fn sign(&self) -> String {
+        self.keys.sign(&self.claims, self.with_wrong_key)
+    }
+}
+
 impl Model {
-    /// A token for the instance, and how long a fault delays it. `None` without a service account.
-    pub(crate) fn mint(
+    /// A token for the instance. `None` without a service account.
+    pub(crate) fn grant(
         &self,
         gce: &gce::Model,
         faults: &mut Faults,
@@ -105,7 +124,7 @@ impl Model {
         instance: &gce::Instance,
         ask: Ask<'_>,
         out: &mut Effects,
-    ) -> Option<(String, Duration)> {
+    ) -> Option<Granted> {
         let email = account(gce, instance)?;
         let (project, project_number) = gce.project_of(instance);
         let id = instance.id.to_string();
@@ -152,24 +171,29 @@ impl Model {
         let delay = slow
             .and_then(|slow| Duration::try_from_secs_f64(slow).ok())
             .unwrap_or_default();
-        Some((self.keys.sign(&claims, with_wrong_key), delay))
+        Some(Granted {
+            claims,
+            with_wrong_key,
+            keys: self.keys.clone(),
+            delay,
+        })
     }
 
-    /// A token for the instance of that id, for whoever needs no wire (the load test's simulated machines);
-    /// `None` if there is no such instance or it has no service account.
+    /// A token for the instance of that id, for machines that need no wire to ask for it; `None` if there is no such
+    /// instance or it has no service account.
     pub fn identity(
         &self,
         call: &mut gce::Call<'_>,
         gce: &gce::Model,
         instance: u64,
         audience: &str,
-    ) -> Option<(String, Duration)> {
+    ) -> Option<Granted> {
         let instance = gce.instance(instance)?;
         let ask = Ask {
             audience,
             is_full: true,
             licenses: false,
         };
-        self.mint(gce, call.faults, call.now, instance, ask, call.out)
+        self.grant(gce, call.faults, call.now, instance, ask, call.out)
     }
 }

@@ -150,10 +150,10 @@ fn identity(
         is_full,
         licenses,
     };
-    match site.model.mint(site.gce, site.faults, now, asking, ask, out) {
+    match site.model.grant(site.gce, site.faults, now, asking, ask, out) {
         None => Outcome::Now(missing()),
-        Some((token, delay)) => {
-            let reply = plain(200, "text/html", token);
+        Some(granted) => {
+            let (delay, reply) = (granted.delay, plain(200, "text/html", granted.sign()));
             if delay.is_zero() {
                 return Outcome::Now(reply);
             }

@@ -121,11 +121,16 @@ impl Api {
             .timeout(Duration::from_secs(60))
             .build()
             .map_err(Failure::Network)?;
-        Ok(Self {
+        Ok(Self::over(http, endpoint, token))
+    }
+
+    /// The same over connections that others use as well.
+    pub fn over(http: reqwest::Client, endpoint: &str, token: &str) -> Self {
+        Self {
             http,
             base: endpoint.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
-        })
+        }
     }
 
     /// The same with another token.

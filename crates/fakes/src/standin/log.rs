@@ -135,7 +135,8 @@ async fn upload_one(api: &Api, job: &str, chunk: &Chunk) -> Result<(), Failure> 
     repeat("log chunk", 12, wait, again, send).await
 }
 
-fn gzip(data: &[u8]) -> Vec<u8> {
+/// Compressed as a chunk is.
+pub(crate) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder
         .write_all(data)

@@ -9,19 +9,19 @@
 //! It says who it is: its User-Agent is `gust-agent-standin/<version>`.
 
 mod agent;
-mod api;
+pub(crate) mod api;
 mod artifacts;
 mod bootstrap;
 mod cli;
 mod commands;
 mod glob;
 mod interpolate;
-mod job;
-mod log;
+pub(crate) mod job;
+pub(crate) mod log;
 mod ping;
 mod pipeline;
 mod redact;
-mod register;
+pub(crate) mod register;
 mod stop;
 mod supervise;
 
@@ -68,7 +68,7 @@ fn say(line: &str) {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -80,7 +80,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Wall time as RFC 3339.
 #[expect(clippy::disallowed_methods, reason = "the one clock of the stand-in agent")]
-fn wall_time() -> String {
+pub(crate) fn wall_time() -> String {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -47,6 +47,11 @@ pub enum End {
 
 /// Most inputs folded in before the next commit.
 const BURST: usize = 2048;
+/// So many jobs that are being reserved are a burst, which is decided upon whole: what comes first would else take all slots
+/// for bulk operations with small calls, and most of it would wait for the next ones.
+const ARRIVING: usize = 200;
+/// And is waited for so long at the most.
+const ARRIVAL: Duration = Duration::from_secs(2);
 /// While records cannot be written, this is said so often.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -104,7 +109,9 @@ impl Leader {
         self.publish_asks();
         loop {
             // Until all is loaded, whatever comes may have been the last that was missing.
+            let arriving = self.reserving.len() >= ARRIVING;
             let gap = |dirty, synced| match (dirty, synced) {
+                (_, true) if arriving => ARRIVAL,
                 (true, true) => PASS_GAP,
                 (true, false) => Duration::ZERO,
                 (false, _) => PASS_TURN,

@@ -58,6 +58,8 @@ struct Inner {
     machines: BTreeMap<MachineName, Deletion>,
     /// Those that are to be asked for and whose zone is known: a burst has thousands that only wait for a list.
     due: BTreeSet<(Instant, MachineName)>,
+    /// How many were asked for and are not known to be gone.
+    busy: usize,
 }
 
 impl Inner {
@@ -66,9 +68,10 @@ impl Inner {
         let Some(deletion) = self.machines.get_mut(name) else {
             return;
         };
-        let before = deletion.due();
+        let (before, was_busy) = (deletion.due(), deletion.is_busy());
         change(deletion);
-        let after = deletion.due();
+        let (after, is_busy) = (deletion.due(), deletion.is_busy());
+        self.busy = self.busy + usize::from(is_busy) - usize::from(was_busy);
         if before != after {
             if let Some(at) = before {
                 self.due.remove(&(at, name.clone()));
@@ -80,7 +83,11 @@ impl Inner {
     }
 
     fn remove(&mut self, name: &MachineName) {
-        if let Some(at) = self.machines.remove(name).and_then(|deletion| deletion.due()) {
+        let Some(deletion) = self.machines.remove(name) else {
+            return;
+        };
+        self.busy -= usize::from(deletion.is_busy());
+        if let Some(at) = deletion.due() {
             self.due.remove(&(at, name.clone()));
         }
     }
@@ -93,6 +100,11 @@ impl Deletion {
             (State::Due(at), Some(_)) => Some(at),
             _ => None,
         }
+    }
+
+    /// Whether an operation of it may be under way.
+    fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Due(_))
     }
 }
 
@@ -131,11 +143,49 @@ impl Deletions {
         lock(&self.inner).machines.is_empty()
     }
 
-    // Machines whose zone is known and whose time has come.
-    fn take_due(&self, now: Instant) -> Vec<(MachineName, Zone)> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        lock(&self.inner).machines.len()
+    }
+
+    /// Since when, at the longest, one has been on its way out; and the zones of all that are.
+    pub fn accepted(&self) -> Option<(Instant, BTreeSet<Zone>)> {
+        let inner = lock(&self.inner);
+        let mut since: Option<Instant> = None;
+        let mut zones = BTreeSet::new();
+        for deletion in inner.machines.values() {
+            if let State::Accepted(at) | State::Missed(at) = deletion.state {
+                since = Some(since.map_or(at, |earlier| earlier.min(at)));
+                zones.extend(deletion.zone.clone());
+            }
+        }
+        since.map(|since| (since, zones))
+    }
+
+    /// Deletions that have ended by the cloud's own account: of these, which were ours and are not known to be gone.
+    pub fn ended(&self, names: Vec<MachineName>) -> Vec<MachineName> {
+        let mut inner = lock(&self.inner);
+        let mut gone = names;
+        gone.retain(|name| {
+            let known = inner.machines.get(name).map(|deletion| deletion.state);
+            matches!(known, Some(State::Accepted(_) | State::Missed(_)))
+        });
+        for name in &gone {
+            inner.remove(name);
+        }
+        drop(inner);
+        self.wake.notify_one();
+        gone
+    }
+
+    // Machines whose zone is known and whose time has come, while fewer than `most` are on their way out: Google takes
+    // only so many operations at a time.
+    fn take_due(&self, now: Instant, most: usize) -> Vec<(MachineName, Zone)> {
         let mut inner = lock(&self.inner);
         let mut due = Vec::new();
-        while let Some((at, name)) = inner.due.pop_first() {
+        while inner.busy < most
+            && let Some((at, name)) = inner.due.pop_first()
+        {
             if at > now {
                 inner.due.insert((at, name));
                 break;
@@ -145,13 +195,17 @@ impl Deletions {
             {
                 deletion.state = State::Calling;
                 due.push((name, zone.clone()));
+                inner.busy += 1;
             }
         }
         due
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        lock(&self.inner).due.first().map(|(at, _)| *at)
+    // Nothing is due while there is no room: whatever makes room wakes.
+    fn next_due(&self, most: usize) -> Option<Instant> {
+        let inner = lock(&self.inner);
+        let first = inner.due.first().filter(|_| inner.busy < most);
+        first.map(|(at, _)| *at)
     }
 
     fn set(&self, name: &MachineName, state: State) {
@@ -164,6 +218,7 @@ impl Deletions {
 
     pub fn forget(&self, name: &MachineName) {
         lock(&self.inner).remove(name);
+        self.wake.notify_one();
     }
 
     /// A whole list of the shard, begun at `begun_at`, in one page a zone or in several: tells zones that were
@@ -177,7 +232,7 @@ impl Deletions {
         unborn: &BTreeSet<MachineName>,
     ) -> (Vec<MachineName>, Vec<(MachineName, Zone)>) {
         let mut inner = lock(&self.inner);
-        let Inner { machines, due } = &mut *inner;
+        let Inner { machines, due, .. } = &mut *inner;
         let mut gone = Vec::new();
         let mut early = Vec::new();
         for (name, deletion) in machines.iter_mut() {
@@ -233,8 +288,9 @@ impl Session {
             return;
         };
         let limit = Arc::new(Semaphore::new(self.worker.pace.deletes));
+        let most = self.worker.pace.operations;
         loop {
-            for (name, zone) in hand.deletions.take_due(Instant::now()) {
+            for (name, zone) in hand.deletions.take_due(Instant::now(), most) {
                 let Ok(permit) = Arc::clone(&limit).acquire_owned().await else {
                     return;
                 };
@@ -248,7 +304,7 @@ impl Session {
             tokio::select! {
                 biased;
                 () = hand.deletions.wake.notified() => {}
-                () = tokio::time::sleep_until(hand.deletions.next_due().unwrap_or(idle)) => {}
+                () = tokio::time::sleep_until(hand.deletions.next_due(most).unwrap_or(idle)) => {}
             }
         }
     }
@@ -304,7 +360,7 @@ mod tests {
     fn accepted(name: &MachineName) -> Deletions {
         let deletions = Deletions::default();
         deletions.want(name.clone(), Some(Zone::new("z")), LAG);
-        assert_eq!(deletions.take_due(passed(0)).len(), 1);
+        assert_eq!(deletions.take_due(passed(0), 1).len(), 1);
         deletions.set(name, State::Accepted(Instant::now()));
         deletions
     }
@@ -323,6 +379,49 @@ mod tests {
         assert_eq!((gone.len(), early.len()), (0, 1), "the list may lag");
         let (gone, _) = deletions.on_list(passed(21), false, &nothing, &BTreeSet::new());
         assert_eq!(gone, [name]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_on_their_way_out_than_google_takes_at_a_time() {
+        let deletions = Deletions::default();
+        let names = ["m-1", "m-2", "m-3"].map(MachineName::new);
+        for name in &names {
+            deletions.want(name.clone(), Some(Zone::new("z")), Duration::ZERO);
+        }
+        let take = || deletions.take_due(passed(1), 2).len();
+        assert_eq!((take(), take()), (2, 0));
+        assert_eq!(
+            deletions.next_due(2),
+            None,
+            "nothing is due while there is no room"
+        );
+        deletions.set(&names[0], State::Accepted(Instant::now()));
+        assert_eq!(take(), 0, "what was accepted is still under way");
+        // One is refused, to be asked for later, and makes room.
+        deletions.set(&names[1], State::Due(passed(60)));
+        assert_eq!((take(), take()), (1, 0));
+        // A list shows that one is gone.
+        let listed = BTreeMap::from([(names[2].clone(), Zone::new("z"))]);
+        let (gone, _) = deletions.on_list(passed(30), false, &listed, &BTreeSet::new());
+        assert_eq!(gone, names[..1]);
+        assert_eq!(deletions.take_due(passed(90), 2).len(), 1);
+        deletions.forget(&names[2]);
+        deletions.forget(&names[1]);
+        assert!(deletions.is_empty());
+        assert_eq!(lock(&deletions.inner).busy, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_cloud_says_has_ended_is_gone_if_we_asked_for_it() {
+        let name = MachineName::new("m-1");
+        let deletions = accepted(&name);
+        deletions.want(MachineName::new("m-2"), Some(Zone::new("z")), LAG);
+        let (since, zones) = deletions.accepted().expect("one is on its way out");
+        assert_eq!((since, zones), (Instant::now(), BTreeSet::from([Zone::new("z")])));
+        let told = ["m-1", "m-2", "m-3"].map(MachineName::new).to_vec();
+        assert_eq!(deletions.ended(told.clone()), [name]);
+        assert_eq!(deletions.ended(told), []);
+        assert_eq!((deletions.count(), deletions.accepted()), (1, None));
     }
 
     #[tokio::test(start_paused = true)]

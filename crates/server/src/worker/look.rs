@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use gust_core::{
     ids::{MachineName, Shard, Zone},
     ports::{Capacity, Cloud, CloudError, Event, Instance},
+    time::Timestamp,
 };
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -13,6 +14,12 @@ use super::{Session, ShardHand, lock};
 
 /// Most single reads after one list: the others are old enough at one of the next.
 const READS: usize = 20;
+/// A list of many machines takes many calls, and so does one a moment: with so many machines to be deleted for each
+/// [`Pace::list_busy`](super::Pace::list_busy) lists are further apart, up to so many times as far.
+const CROWD: usize = 25;
+const FURTHEST: u32 = 15;
+/// How far the cloud's clock may be from ours.
+const CLOCKS: Duration = Duration::from_secs(60);
 
 impl Session {
     pub(super) async fn list_forever(self, shard: Shard) {
@@ -54,20 +61,57 @@ impl Session {
                     continue;
                 }
             }
+            let busy = apart(pace.list_busy, hand.deletions.count());
             // While machines vanish they are looked for often; while nothing moves, ever less so.
             gap = match (hand.deletions.is_empty(), progress) {
                 (true, _) => pace.list_idle,
-                (false, true) => pace.list_busy,
-                (false, false) => (gap * 3 / 2).clamp(pace.list_busy, pace.list_idle),
+                (false, true) => busy,
+                (false, false) => (gap * 3 / 2).clamp(busy, pace.list_idle.max(busy)),
             };
             tokio::select! {
                 biased;
                 () = hand.look.notified() => {
                     // What was just deleted takes a moment to vanish; more of its kind will follow.
-                    tokio::time::sleep(pace.list_busy).await;
+                    tokio::time::sleep(apart(pace.list_busy, hand.deletions.count())).await;
                     gap = pace.list_busy;
                 }
                 () = tokio::time::sleep(gap) => {}
+            }
+        }
+    }
+
+    /// Asks which deletions have ended, while there are so many that lists are far apart. Lists show the ends of all others.
+    pub(super) async fn ends_forever(self, shard: Shard) {
+        let Some(hand) = self.hand.shards.get(&shard) else {
+            return;
+        };
+        loop {
+            tokio::time::sleep(self.worker.pace.ends).await;
+            if hand.deletions.count() <= CROWD {
+                continue;
+            }
+            let Some((since, zones)) = hand.deletions.accepted() else {
+                continue;
+            };
+            let age = since.elapsed() + CLOCKS;
+            let now = self.worker.clock.now();
+            let since = Timestamp(
+                now.0
+                    .saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+            );
+            for zone in zones {
+                match hand.cloud.deleted(&shard.project, &zone, since).await {
+                    Ok(names) => {
+                        for name in hand.deletions.ended(names) {
+                            debug!(gust.machine = %name, "deletion ended");
+                            self.tell(Event::Gone { name }).await;
+                        }
+                    }
+                    // Asked again in a moment.
+                    Err(error) => {
+                        warn!(gust.shard = %shard, error = crate::error_chain(&error), "ends of deletions cannot be read");
+                    }
+                }
             }
         }
     }
@@ -140,6 +184,12 @@ impl Session {
     }
 }
 
+/// How far apart lists are while so many machines are to be deleted.
+fn apart(busy: Duration, deletions: usize) -> Duration {
+    let times = u32::try_from(deletions / CROWD).unwrap_or(u32::MAX);
+    busy * times.clamp(1, FURTHEST)
+}
+
 /// All our machines in a shard, and whether a zone's list had several pages.
 async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<(Vec<Instance>, bool), CloudError> {
     let mut instances = Vec::new();
@@ -157,4 +207,16 @@ async fn list(cloud: &dyn Cloud, shard: &Shard, zones: &[Zone]) -> Result<(Vec<I
         }
     }
     Ok((instances, paged))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_machines_go_the_further_apart_lists_are() {
+        let busy = Duration::from_secs(2);
+        let apart = [0, 1, 49, 50, 100, 10_000].map(|deletions| apart(busy, deletions).as_secs());
+        assert_eq!(apart, [2, 2, 2, 4, 8, 30]);
+    }
 }

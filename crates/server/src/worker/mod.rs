@@ -43,14 +43,19 @@ pub struct Pace {
     pub list_idle: Duration,
     /// Between two lists of a shard while machines are being deleted.
     pub list_busy: Duration,
+    /// Between two questions which deletions have ended.
+    pub ends: Duration,
     /// Between two readings of the quotas.
     pub quotas: Duration,
     /// Between two lists of the machine types of a shard's zones.
     pub types: Duration,
     /// How long one call waits for the end of an operation.
     pub patience: Duration,
-    /// Deletions under way at a time in a shard.
+    /// Calls for deletions under way at a time in a shard.
     pub deletes: usize,
+    /// Machines on their way out at a time in a shard. Google takes some 200 operations at a time in a region (it does not
+    /// say how many: `reference/gce-api.md`, 4.4); the rest is for creations.
+    pub operations: usize,
 }
 
 impl Default for Pace {
@@ -58,10 +63,12 @@ impl Default for Pace {
         Self {
             list_idle: Duration::from_secs(15),
             list_busy: Duration::from_secs(2),
+            ends: Duration::from_secs(5),
             quotas: Duration::from_secs(30),
             types: Duration::from_secs(24 * 3600),
             patience: Duration::from_secs(20),
             deletes: 32,
+            operations: 180,
         }
     }
 }

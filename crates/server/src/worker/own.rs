@@ -11,6 +11,7 @@ use gust_core::{
         Cloud, CloudError, Creation, Event, Instance, InstancePage, LeaseId, MemberFate, OperationRef,
         OperationState, Ownership, Quota, Roster, TypePage,
     },
+    time::Timestamp,
 };
 use tracing::{info, warn};
 
@@ -109,6 +110,15 @@ impl Cloud for Owned {
         self.held.within(self.cloud.delete(shard, zone, name)).await
     }
 
+    async fn deleted(
+        &self,
+        project: &ProjectId,
+        zone: &Zone,
+        since: Timestamp,
+    ) -> Result<Vec<MachineName>, CloudError> {
+        self.held.within(self.cloud.deleted(project, zone, since)).await
+    }
+
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
         self.held.within(self.cloud.quotas(shard)).await
     }
@@ -156,6 +166,7 @@ impl Session {
             .spawn("quotas", self.clone().measure_forever(shard.clone()));
         self.tasks
             .spawn("types", self.clone().learn_forever(shard.clone()));
+        self.tasks.spawn("ends", self.clone().ends_forever(shard.clone()));
         self.tasks.spawn("delete", self.clone().delete_forever(shard));
     }
 

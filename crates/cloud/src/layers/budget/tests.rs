@@ -118,7 +118,8 @@ async fn after_a_refusal_the_next_call_waits_for_the_next_minute() {
         "it is told: {refused:?}"
     );
     made(&stack, DELETE, "us-central1").await.expect("made");
-    assert_eq!(begun.elapsed(), Duration::from_secs(40));
+    // And a moment more: Google's clock may be behind.
+    assert_eq!(begun.elapsed(), Duration::from_millis(40_250));
 }
 
 #[tokio::test(start_paused = true)]
