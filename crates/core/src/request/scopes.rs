@@ -177,6 +177,7 @@ mod tests {
                     pipeline("*", none()),
                     pipeline("deploy-*", none()),
                     pipeline("deploy-prod", none()),
+                    pipeline("deploy-prod*", none()),
                     pipeline("deploy-prod-*", none()),
                 ],
             ),
