@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
+use gust_loadtest::adversity::{AdversityArgs, adversity};
 use gust_loadtest::mutants::{MutantsArgs, mutants};
 use gust_loadtest::sim::{SimArgs, sim};
 use gust_loadtest::wire::{
@@ -104,6 +105,9 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// A bad day in virtual time: zones without a family, a quota that is halved, Spot machines that are taken back, calls
+    /// that are refused; and the same day for an oracle that knows of all that. Prints how long jobs wait on each.
+    Adversity(AdversityArgs),
     /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
     /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
     Kill {
@@ -175,6 +179,9 @@ fn run(args: Args) -> Result<bool> {
     if let Command::Sim(args) = &args.command {
         return sim(args);
     }
+    if let Command::Adversity(args) = &args.command {
+        return adversity(args);
+    }
     if let Command::Mutants(args) = &args.command {
         return mutants(args);
     }
@@ -183,7 +190,7 @@ fn run(args: Args) -> Result<bool> {
         .build()
         .context("cannot start the runtime")?;
     match args.command {
-        Command::Sim(_) | Command::Mutants(_) => Ok(true),
+        Command::Sim(_) | Command::Mutants(_) | Command::Adversity(_) => Ok(true),
         Command::Burst {
             jobs,
             default_quotas,

@@ -265,9 +265,17 @@ fn order(what: &What) -> Option<(&'static str, Map<String, Value>, Option<u64>)>
             ("list.shift", aim, None)
         }
         What::Stockout {
-            zone, code, count, ..
+            zone,
+            family,
+            code,
+            count,
+            ..
         } => {
-            let aim = aimed(&[("zone", json!(zone)), ("code", json!(code))]);
+            let aim = aimed(&[
+                ("zone", json!(zone)),
+                ("family", json!(family)),
+                ("code", json!(code)),
+            ]);
             ("gce.stockout", aim, Some(*count))
         }
         What::QuotaCut { metric, limit, .. } => {

@@ -198,6 +198,9 @@ pub enum What {
     Stockout {
         #[serde(default)]
         zone: Option<String>,
+        /// All families if absent.
+        #[serde(default)]
+        family: Option<String>,
         #[serde(default)]
         code: Option<String>,
         count: u64,

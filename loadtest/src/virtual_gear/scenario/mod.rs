@@ -3,6 +3,7 @@
 //!
 //! `draw` makes scenarios from a seed, `file` reads and writes them, `check` refuses what cannot be.
 
+mod adversity;
 mod big;
 mod check;
 mod draw;

@@ -92,6 +92,7 @@ impl Draw {
                 lasting_ms: while_ms,
             },
             FaultKind::Stockout => What::Stockout {
+                family: None,
                 zone: None,
                 code: self.code(),
                 count: count * 4,
