@@ -30,7 +30,8 @@ use uuid::Uuid;
 
 const MIX: &str = include_str!("../../../loadtest/rust-monorepo-ci-mix.csv");
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
-const REGIONS: [&str; 2] = ["us-central1", "us-east4"];
+/// Four regions of thirteen zones.
+const REGIONS: [&str; 4] = ["us-central1", "us-east4", "us-east1", "us-west1"];
 
 /// What the leader holds, with the book and the views' map apart as there.
 struct World {
@@ -66,6 +67,17 @@ impl World {
             flow: &self.flow,
             recent_bulk: &BTreeMap::new(),
         })
+    }
+}
+
+impl World {
+    /// Machine types among all choices.
+    fn types(&self) -> std::collections::BTreeSet<String> {
+        let plans = self.known.values().filter_map(|(plan, _)| plan.as_ref().ok());
+        let choices = plans.flat_map(|plan| &plan.choices);
+        choices
+            .map(|choice| choice.shape.machine_type.to_string())
+            .collect()
     }
 }
 
@@ -348,13 +360,23 @@ fn passes(criterion: &mut Criterion) {
             b.iter(|| black_box(world.decide()))
         });
     }
-    let requests = 500;
-    let world = world(&distinct(requests), 10_000, 0.5);
-    assert!(count(&world, &[Kind::Quota, Kind::Slot]) > 5_000);
-    group.throughput(Throughput::Elements(10_000));
-    group.bench_function(BenchmarkId::new("distinct", requests), |b| {
-        b.iter(|| black_box(world.decide()))
-    });
+    // Half of the jobs fit; there are slots for all calls, so that none of the others waits for anything but quota.
+    for (requests, jobs) in [(500, 10_000), (500, 100_000), (5_000, 100_000)] {
+        let mut world = world(&distinct(requests), jobs, 0.5);
+        world.settings.bulk_slots = u32::MAX;
+        world.settings.bulk_per_second = u32::MAX;
+        let waiting = count(&world, &[Kind::Quota]);
+        assert!(
+            (jobs * 4 / 10..=jobs * 6 / 10).contains(&waiting),
+            "{waiting} of {jobs} wait"
+        );
+        let types = world.types().len();
+        assert!(types >= 400, "only {types} machine types");
+        group.throughput(Throughput::Elements(jobs as u64));
+        group.bench_function(BenchmarkId::new(format!("distinct-{requests}"), jobs), |b| {
+            b.iter(|| black_box(world.decide()))
+        });
+    }
     let world = running(10_000);
     group.bench_function(BenchmarkId::new("running", 10_000), |b| {
         b.iter(|| black_box(world.decide()))
