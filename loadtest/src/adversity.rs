@@ -27,6 +27,9 @@ pub struct AdversityArgs {
     /// Replicas of gust
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=7))]
     replicas: u8,
+    /// Print the first seed's day as a file for `sim --scenario`, and run nothing
+    #[arg(long)]
+    print: bool,
 }
 
 /// What became of the jobs of a day.
@@ -92,6 +95,11 @@ impl Day {
 /// # Errors
 /// An event log that cannot be read.
 pub fn adversity(args: &AdversityArgs) -> Result<bool> {
+    if args.print {
+        let scenario = Scenario::adversity(args.from, usize::from(args.replicas), false);
+        println!("{}", scenario.to_toml());
+        return Ok(true);
+    }
     let mut sums = [Day::default(), Day::default()];
     let mut violated = false;
     for seed in args.from..args.from + args.seeds {

@@ -11,7 +11,7 @@ use std::{
 
 use gust_core::{ids::JobId, time::human};
 use gust_proto::machine::Assignment;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     agent::{self, Agent, AgentEnd, NoAgent},
@@ -26,6 +26,9 @@ use crate::{
     task::{Background, background},
     user::{BadUser, User, UserName},
 };
+
+/// So long is waited for gust to hear of a preemption before it is told that the job is over: of the 30 s that Google leaves.
+const TELLING: Duration = Duration::from_secs(5);
 
 /// How a machine's life went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ struct Life<'a> {
     agent: PathBuf,
     /// Beacons under way.
     beacons: Vec<Background>,
+    /// Gust is being told that Google takes the machine back.
+    telling: Option<Background>,
 }
 
 impl<'a> Life<'a> {
@@ -124,6 +129,7 @@ impl<'a> Life<'a> {
             gust,
             agent,
             beacons: Vec::new(),
+            telling: None,
         };
         life.tell("booted", concat!("gust-guest ", env!("CARGO_PKG_VERSION")));
         Ok(life)
@@ -167,6 +173,10 @@ impl<'a> Life<'a> {
         };
         let ran = began.elapsed();
         tracing::info!(%job, code = ?agent.exit_code(), ran = %human(ran), "the agent ended: {}", agent.meaning());
+        // In this order: gust closes a job once it hears that its machine is done, and what comes later is of no job.
+        if let Some(telling) = self.telling.take() {
+            let _ = timeout(TELLING, telling.ended()).await;
+        }
         let told = self.gust.done(job, agent, ran, self.settings.patience.done).await;
         let told = told.unwrap_or(false);
         if !told {
@@ -205,7 +215,7 @@ impl<'a> Life<'a> {
             return;
         }
         match self.gust.reclaimed(job) {
-            Ok(telling) => self.beacons.push(background("reclaimed", telling)),
+            Ok(telling) => self.telling = Some(background("reclaimed", telling)),
             Err(error) => tracing::warn!(%error, "gust is not told of the preemption"),
         }
     }

@@ -17,6 +17,14 @@ pub(crate) fn background(name: &'static str, work: impl Future<Output = ()> + Se
     Background(tokio::spawn(work.instrument(tracing::info_span!("task", name))))
 }
 
+impl Background {
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) {
+        // A task that panicked has ended, too.
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
         self.0.abort();

@@ -66,12 +66,13 @@ impl Guest {
         let seconds = env.get("GUST_SIM_RUN_S").and_then(|text| text.parse().ok());
         let whole = Duration::from_secs_f64(seconds.unwrap_or(RUN_S) * (0.5 + self.dice.fraction()));
         let deadline = Instant::now() + whole;
+        let mut telling = None;
         let end = loop {
             tokio::select! {
                 biased;
                 () = stopped.rung() => break cut_short("cancel"),
                 () = self.stop.notified() => {
-                    self.reclaimed(proof);
+                    telling = self.reclaimed(proof);
                     break cut_short("agent_stop");
                 }
                 () = tokio::time::sleep_until(deadline) => break JobEnd {
@@ -88,6 +89,10 @@ impl Guest {
         let _ = self
             .world
             .call(|world, now, out| world.buildkite.finish_job(now, token, job, end, out));
+        // As the guest does: that it is done comes last.
+        if let Some(telling) = telling {
+            let _ = telling.await;
+        }
     }
 }
 

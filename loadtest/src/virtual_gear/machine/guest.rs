@@ -95,14 +95,15 @@ impl Guest {
     }
 
     /// Tells gust that Google takes the machine back, if that is why it is to stop: beside the agent's end.
-    pub(super) fn reclaimed(&self, proof: &Proof) {
+    pub(super) fn reclaimed(&self, proof: &Proof) -> Option<oneshot::Receiver<()>> {
         let preempted = self.world.read(|world| {
             let instance = world.gce.instance(self.instance);
             instance.is_some_and(|instance| instance.is_preempted)
         });
         if !preempted {
-            return;
+            return None;
         }
+        let (over, told) = oneshot::channel();
         let (net, doors, turns) = (self.net.clone(), self.doors.clone(), self.in_turn());
         let proof = proof.clone();
         self.net.tasks.detach("guest reclaimed", async move {
@@ -113,10 +114,13 @@ impl Guest {
                     async move { handle.reclaimed(proof.machine, proof.key).await }
                 });
                 if let Some(Ok(())) = told.await {
-                    return;
+                    break;
                 }
             }
+            // Who waited has gone if its machine is off.
+            let _ = over.send(());
         });
+        Some(told)
     }
 
     // Gust sees the machine go in its lists, too: this is only faster.
