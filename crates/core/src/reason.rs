@@ -275,20 +275,13 @@ impl fmt::Display for Reason {
             }
             Self::Held { hold, line } => {
                 let HoldReason {
-                    machine_type,
-                    region,
-                    class,
-                    retry_seconds,
+                    machine_type, region, ..
                 } = &**hold;
                 write!(
                     f,
-                    "waiting for {machine_type} in {region}: refused by Google ({class}), "
-                )?;
-                match retry_seconds {
-                    0 => f.write_str("one machine is being tried")?,
-                    seconds => write!(f, "tried again in {}", human(Duration::from_secs(*seconds)))?,
-                }
-                write!(f, ", {} in line", ordinal(*line))
+                    "waiting for {machine_type} in {region}: {hold}, {} in line",
+                    ordinal(*line)
+                )
             }
             Self::Slot { project, slots } => {
                 write!(
@@ -316,6 +309,16 @@ impl fmt::Display for Reason {
                     "waiting until machine {machine} is gone, then a new one is made"
                 )
             }
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused by Google ({}), ", self.class)?;
+        match self.retry_seconds {
+            0 => f.write_str("one machine is being tried"),
+            seconds => write!(f, "tried again in {}", human(Duration::from_secs(seconds))),
         }
     }
 }

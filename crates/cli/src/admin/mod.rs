@@ -40,6 +40,35 @@ pub(crate) fn run(command: AdminCommand) -> Result<ExitCode, Failure> {
     })
 }
 
+/// Asks a running gust how a request stands, and prints that.
+pub(crate) fn explain(
+    connection: &Connection,
+    request: v1::ExplainRequest,
+    limit: usize,
+    json: bool,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let session = Session {
+            client: connect(connection).await?,
+            connection: connection.clone(),
+        };
+        let found = session
+            .ask(request, async |mut client, request| client.explain(request).await)
+            .await?;
+        let output = Output {
+            json,
+            connection: connection.clone(),
+        };
+        answer(&output, "ExplainResponse", &found, || {
+            show::choices(&found, limit)
+        })
+    })
+}
+
 struct Session {
     client: Client,
     connection: Connection,

@@ -31,6 +31,38 @@ fn counts(counts: &std::collections::BTreeMap<String, u64>, order: &[&str]) -> S
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// How a request stands at present.
+pub(super) fn choices(found: &v1::ExplainResponse, limit: usize) -> String {
+    let row = |(nth, choice): (usize, &v1::Choice)| {
+        let shard = choice.shard.clone().unwrap_or_default();
+        let room = match choice.room {
+            Some(room) => format!("{room} by {}", choice.metric),
+            None => "no quota known".to_owned(),
+        };
+        let now = match &*choice.blocked {
+            "" if choice.room == Some(0) => "waits for quota".to_owned(),
+            "" => choice.zones.join(", "),
+            blocked => blocked.to_owned(),
+        };
+        vec![
+            (nth + 1).to_string(),
+            choice.machine_type.clone(),
+            if choice.spot { "spot" } else { "on demand" }.to_owned(),
+            format!("{}/{}", shard.project, shard.region),
+            format!("{:.4}", choice.price_micro_usd_per_hour as f64 / 1e6),
+            room,
+            now,
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.choices.iter().take(limit).enumerate().map(row).collect();
+    let heading = ["", "MACHINE TYPE", "SOLD", "REGION", "$/HOUR", "ROOM FOR", "NOW"];
+    let mut text = table(&heading, &rows);
+    if found.choices.len() > limit {
+        text.push_str(&format!("and {} more\n", found.choices.len() - limit));
+    }
+    text
+}
+
 fn place(place: Option<&v1::Place>) -> String {
     match place.and_then(|place| place.place.as_ref()) {
         Some(PlaceKind::Shard(shard)) => format!("{}/{}", shard.project, shard.region),

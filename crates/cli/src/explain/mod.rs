@@ -17,12 +17,13 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use gust_core::request::Tag;
+use gust_proto::v1::ExplainRequest;
 use gust_server::{
     config::{Config, Surroundings},
     planner::{Asker, Planner},
 };
 
-use crate::{exit_codes, failure::Failure};
+use crate::{admin::args::Connection, exit_codes, failure::Failure};
 
 /// What is asked for, as in a step's `agents:`.
 #[derive(Clone, Debug, Args)]
@@ -36,10 +37,10 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Judge as a job of this queue. Default: the `queue` among the tags, or no queue of which the configuration speaks
-    #[arg(long, value_name = "QUEUE", requires = "config")]
+    #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
     /// Judge as a job of this pipeline, by its slug
-    #[arg(long, value_name = "SLUG", requires = "config")]
+    #[arg(long, value_name = "SLUG")]
     pipeline: Option<String>,
     /// Show so many offers
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -47,6 +48,11 @@ pub(crate) struct ExplainArgs {
     /// Print everything, as JSON
     #[arg(long)]
     json: bool,
+    /// Ask the gust that runs: by its configuration, with the room that quota leaves at present and what Google refused lately
+    #[arg(long, conflicts_with = "config")]
+    live: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// The same tags as options.
@@ -164,6 +170,20 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     if let Some(tag) = args.tags.iter().find(|tag| !tag.contains('=')) {
         let error = anyhow::anyhow!("`{tag}` is no tag");
         return Err(Failure::new(exit_codes::USAGE, error).hint("write TAG=VALUE, such as cpu=16"));
+    }
+    if args.live {
+        let rules = args.tags.iter().cloned().chain(args.asked.rules());
+        let request = ExplainRequest {
+            tags: rules.collect(),
+            queue: args.queue.clone().unwrap_or_default(),
+            pipeline: args.pipeline.clone().unwrap_or_default(),
+        };
+        crate::admin::explain(&args.connection, request, args.limit, args.json)?;
+        return Ok(ExitCode::from(exit_codes::SUCCESS));
+    }
+    if args.config.is_none() && (args.queue.is_some() || args.pipeline.is_some()) {
+        let error = anyhow::anyhow!("a queue and a pipeline say something only to an operator's gust");
+        return Err(Failure::new(exit_codes::USAGE, error).hint("add --config FILE, or --live"));
     }
     let (planner, prefix) = planner(args.config.as_ref())?;
     let options = args.asked.rules().map(|rule| format!("{prefix}{rule}"));

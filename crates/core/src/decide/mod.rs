@@ -7,12 +7,14 @@ mod call;
 mod caps;
 mod cover;
 mod gates;
+mod outlook;
 mod place;
 mod retire;
 mod slots;
 mod triage;
 
 pub use action::{Action, Decision};
+pub use outlook::{Outlook, outlook};
 pub(crate) use triage::may_wait;
 
 use crate::snapshot::Snapshot;

@@ -3,8 +3,9 @@
 use std::{ops::Bound, time::Duration};
 
 use gust_core::{
+    decide::{Outlook, outlook},
     ids::{JobId, JobRef, MachineName},
-    records::HistoryRecord,
+    records::{Failures, HistoryRecord, JobFacts, JobPhase, JobRecord, Preemption},
 };
 use tokio::time::timeout;
 
@@ -96,6 +97,14 @@ impl Handle {
         Ok(Ok(None))
     }
 
+    /// How a request stands at present, or why no machine satisfies it: the words that its job would be refused with.
+    ///
+    /// # Errors
+    /// [`LeaderGone`]
+    pub async fn outlook(&self, facts: JobFacts) -> Result<Result<Vec<Outlook>, String>, LeaderGone> {
+        self.visit(true, move |leader| leader.outlook(facts)).await
+    }
+
     /// The shards that are configured, each with its zones.
     ///
     /// # Errors
@@ -118,6 +127,39 @@ impl Handle {
 }
 
 impl Leader {
+    fn outlook(&mut self, mut facts: JobFacts) -> Result<Vec<Outlook>, String> {
+        let sources = self.parts.sources.values();
+        let mut queues = sources.flat_map(|part| part.queues.iter().map(|queue| (&part.name, queue)));
+        let wanted = facts.queue.clone();
+        let any = wanted.as_str().is_empty();
+        let Some((source, queue)) = queues.find(|(_, queue)| any || **queue == wanted) else {
+            return Err(format!("gust serves no queue {wanted}"));
+        };
+        facts.queue = queue.clone();
+        let record = JobRecord {
+            job: JobRef {
+                source: source.clone(),
+                id: JobId(uuid::Uuid::nil()),
+            },
+            facts,
+            booked_at: self.now(),
+            attempts: 0,
+            failures: Failures::default(),
+            preemption: Preemption::default(),
+            phase: JobPhase::Booked,
+        };
+        let plan = self.parts.planner.plan(&record).map_err(|why| why.to_string())?;
+        let mut derived = self.derive();
+        let found = outlook(&self.snapshot(&derived), &plan);
+        // A list is acted upon by the next pass: nobody has acted upon it here.
+        for (name, view) in &mut derived.shards {
+            if let Some(state) = self.shards.get_mut(name) {
+                state.inventory = view.inventory.take();
+            }
+        }
+        Ok(found)
+    }
+
     fn jobs_after(
         &self,
         after: Option<&JobRef>,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use gust_core::{
-    ids::{JobRef, Shard, Zone},
+    decide::Outlook,
+    ids::{JobRef, QueueKey, Shard, Zone},
     records::{Cordon, HistoryRecord, JobFacts, JobPhase, MachinePhase, Order, Outcome, Place},
     shape::ProvisioningModel,
     time::Timestamp,
@@ -150,6 +151,45 @@ pub(super) fn timeline(remarks: Vec<Remark>) -> Vec<v1::TimelineEntry> {
         text: remark.text,
     };
     remarks.into_iter().map(entry).collect()
+}
+
+pub(super) fn asked(request: v1::ExplainRequest) -> JobFacts {
+    JobFacts {
+        queue: QueueKey::new(request.queue),
+        rules: request.tags,
+        priority: 0,
+        pipeline: request.pipeline,
+        build: 0,
+        branch: String::new(),
+        step: None,
+        runnable_at: Timestamp(0),
+    }
+}
+
+pub(super) fn choice(found: &Outlook) -> v1::Choice {
+    let Outlook {
+        choice,
+        zones,
+        room,
+        blocked,
+    } = found;
+    v1::Choice {
+        machine_type: choice.shape.machine_type.to_string(),
+        family: choice.shape.family.clone(),
+        shard: Some(v1::ShardRef {
+            project: choice.shard.project.to_string(),
+            region: choice.shard.region.to_string(),
+        }),
+        spot: choice.shape.model == ProvisioningModel::Spot,
+        price_micro_usd_per_hour: choice.price.0,
+        zones: zones.iter().map(ToString::to_string).collect(),
+        room: room.as_ref().map(|(room, _)| *room),
+        metric: room
+            .as_ref()
+            .map(|(_, metric)| metric.to_string())
+            .unwrap_or_default(),
+        blocked: blocked.clone().unwrap_or_default(),
+    }
 }
 
 pub(super) fn order(order: &Order) -> v1::Order {

@@ -224,6 +224,20 @@ impl AdminService for AdminRpc {
         })
     }
 
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        answer!(self, request, explain, |message, _by| {
+            let facts = convert::asked(message);
+            let found = self.leader.outlook(facts).await.map_err(fail::gone)?;
+            let found = found.map_err(|why| fail::field("tags", &why))?;
+            Ok(Response::new(v1::ExplainResponse {
+                choices: found.iter().map(convert::choice).collect(),
+            }))
+        })
+    }
+
     async fn list_machines(
         &self,
         request: Request<v1::ListMachinesRequest>,
