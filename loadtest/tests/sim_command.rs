@@ -128,7 +128,7 @@ fn hopeless() -> String {
         .concat();
     let scenario = BAD.split("[[faults]]").next().expect("a split has a first part").replace(
         "limits = { base = \"demo\" }",
-        "limits = { base = \"demo\", change = { gce = { quotas = {QUOTAS}, family_quotas = {FAMILIES} } } }",
+        "limits = { base = \"demo\", change = { gce = { quotas = {QUOTAS}, family_quotas = {FAMILIES}, project_quotas = { CPUS_ALL_REGIONS = 0.0 } } } }",
     );
     let inline = |lines: &str| format!("{{ {} }}", lines.trim().replace('\n', ", "));
     scenario

@@ -60,6 +60,13 @@ impl MachineService for Gust {
         Ok(Response::new(v1::ClaimResponse { answer: Some(answer) }))
     }
 
+    async fn reclaimed(
+        &self,
+        _: Request<v1::ReclaimedRequest>,
+    ) -> Result<Response<v1::ReclaimedResponse>, Status> {
+        Err(Status::unimplemented("none of these machines is taken back"))
+    }
+
     async fn done(&self, request: Request<v1::DoneRequest>) -> Result<Response<v1::DoneResponse>, Status> {
         self.0.lock().unwrap().done.push(request.into_inner());
         Ok(Response::new(v1::DoneResponse {}))

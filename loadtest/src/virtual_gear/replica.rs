@@ -115,7 +115,10 @@ impl Configured {
 
 /// What a build writes that is so many versions later than the first.
 pub(super) fn form(build: u32) -> Format {
-    Format::of(1 + build)
+    match build {
+        0 => Format::OURS,
+        later => Format::of(Format::OURS.version + later),
+    }
 }
 
 /// All replicas of a run. Cheap to clone.

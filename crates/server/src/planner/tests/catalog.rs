@@ -3,7 +3,7 @@ use std::{io, path::Path};
 use gust_core::ids::{Region, Zone};
 
 use super::{super::*, planned};
-use crate::config::Surroundings;
+use crate::{config::Surroundings, leader::Planner as _};
 
 /// A world with one file to lay over the catalog.
 struct Files;
