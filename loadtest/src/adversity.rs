@@ -94,6 +94,7 @@ impl Day {
 ///
 /// # Errors
 /// An event log that cannot be read.
+#[expect(clippy::print_stdout, reason = "the report is this command's product")]
 pub fn adversity(args: &AdversityArgs) -> Result<bool> {
     if args.print {
         let scenario = Scenario::adversity(args.from, usize::from(args.replicas), false);

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     #[command(flatten)]
     Admin(AdminCommand),
     /// Show which machine a request gets, at which price, and why no other
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     /// Show which machine each step of a pipeline gets, or what is wrong with its tags
     Lint(LintArgs),
     /// Show gust at work on this computer: no accounts, nothing leaves loopback

@@ -4,8 +4,6 @@ mod wire;
 
 use std::time::Duration;
 
-use gust_fakes::config::{Machines, Settings};
-use gust_fakes::http::serve;
 use serde_json::{Value, json};
 
 use wire::{Fakes, TOKEN};

@@ -164,7 +164,7 @@ pub async fn burst(options: &BurstOptions, dir: &Path, say: &mut dyn FnMut(Strin
     let begun = run.control.build(&mix.pipeline(RUN_S)).await?;
     ensure!(begun.len() == mix.jobs(), "{} jobs came to be", begun.len());
     say(format!("{} jobs are there", begun.len()));
-    run.to_end(&mut gust, options.patience, say).await?;
+    run.until_end(&mut gust, options.patience, say).await?;
     let journal = gust.stop().await?;
     run.look().await?;
     let Run { mut course, .. } = run;
@@ -352,7 +352,7 @@ impl Run {
         }
     }
 
-    async fn to_end(
+    async fn until_end(
         &mut self,
         gust: &mut Gust,
         patience: Duration,

@@ -1,6 +1,6 @@
 //! Connections to gust, a few for each of its addresses.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -79,7 +79,7 @@ type Key = (String, Option<String>);
 
 /// All connections to gust.
 #[derive(Default)]
-pub(super) struct Ways(Mutex<HashMap<Key, Vec<Channel>>>);
+pub(super) struct Ways(Mutex<BTreeMap<Key, Vec<Channel>>>);
 
 impl Ways {
     /// A client that shares a connection with others; which one is the machine's number's to say.
