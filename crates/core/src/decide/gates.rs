@@ -57,6 +57,12 @@ pub(super) enum Closed {
 /// Pools that this pass tries with one machine.
 pub(super) type Probed = BTreeSet<Pool>;
 
+/// No place is out of service, and nothing that Google refused is remembered: [`zones`] has all of every choice.
+pub(super) fn all_open(snapshot: &Snapshot<'_>) -> bool {
+    let memory = snapshot.memory;
+    snapshot.book.orders().cordons.is_empty() && memory.holds.is_empty() && memory.stockouts.is_empty()
+}
+
 /// The zones of a choice, or why there are none.
 pub(super) fn zones(snapshot: &Snapshot<'_>, choice: &Choice, probed: &Probed) -> Result<Zones, Closed> {
     let shape = &*choice.shape;

@@ -8,7 +8,7 @@ use super::{
     call,
     caps::Caps,
     cover::{Coming, Cover},
-    gates::{Closed, Probed, Zones, held, zones},
+    gates::{self, Closed, Probed, Zones, held, zones},
     triage::Waiting,
 };
 use crate::{
@@ -234,6 +234,13 @@ impl<'a> Placing<'a> {
         if !self.snapshot.shards.contains_key(&choice.shard) {
             return Err(Obstacle::Unowned(choice.shard.region.clone()));
         }
+        // Where nothing is closed zones cannot refuse. Most choices of a long line fail for quota: looked at first, that
+        // spares the lists of their zones.
+        if gates::all_open(self.snapshot) {
+            let needs = self.needs(choice)?;
+            let zones = zones(self.snapshot, choice, &self.probed)?;
+            return Ok(Turn { needs, zones });
+        }
         let zones = zones(self.snapshot, choice, &self.probed)?;
         let needs = self.needs(choice)?;
         Ok(Turn { needs, zones })
@@ -321,32 +328,28 @@ impl<'a> Placing<'a> {
     /// Gives back what one machine of a choice needs, and takes what one of another needs instead. False, with nothing
     /// changed, if there is not enough for that.
     pub fn swap(&mut self, from: &'a Choice, to: &'a Choice) -> bool {
-        let Ok(gives) = self.rows(from) else { return false };
+        let gives = self.rows(from);
         for (row, amount) in &gives {
             self.board.rows[*row].left += amount;
         }
-        let takes = self.rows(to).ok().filter(|takes| {
-            let rows = &self.board.rows;
-            takes.iter().all(|(row, amount)| rows[*row].left >= *amount)
-        });
-        let (changes, done) = match takes {
-            Some(takes) => (takes, true),
-            None => (gives, false),
-        };
+        let takes = self.rows(to);
+        let rows = &self.board.rows;
+        let done = takes.iter().all(|(row, amount)| rows[*row].left >= *amount);
+        let changes = if done { takes } else { gives };
         for (row, amount) in &changes {
             self.board.rows[*row].left -= amount;
         }
         done
     }
 
-    fn rows(&mut self, choice: &'a Choice) -> Result<Vec<(usize, u64)>, Obstacle> {
+    fn rows(&mut self, choice: &'a Choice) -> Vec<(usize, u64)> {
         let mut rows = Vec::with_capacity(choice.usage.0.len());
         for (metric, amount) in &choice.usage.0 {
             if let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) {
                 rows.push((row, *amount));
             }
         }
-        Ok(rows)
+        rows
     }
 }
 
