@@ -12,6 +12,7 @@ use gust_core::{
         RefusalClass,
     },
     records::Call,
+    shape::{Alternative, Price},
 };
 use gust_fakes::{
     config::Settings,
@@ -175,7 +176,8 @@ async fn three_machines_come_are_listed_and_go() {
             fate,
             &MemberFate::Created {
                 zone: zone.clone(),
-                instance_id: Some(read.id)
+                instance_id: Some(read.id),
+                machine_type: Some(MachineTypeName::new("t2d-standard-2")),
             }
         );
         assert_eq!(
@@ -434,6 +436,43 @@ async fn quotas_show_what_our_machines_use() {
     assert_eq!((find("T2D_CPUS").limit, find("T2D_CPUS").usage), (24.0, 6.0));
     assert!(!find("T2D_CPUS").project_wide);
     assert!(find("CPUS_ALL_REGIONS").project_wide);
+    // A /20 less four, as networks of auto mode have; our machines hold three.
+    let addresses = find("SUBNET_ADDRESSES");
+    assert_eq!((addresses.limit, addresses.usage), (4092.0, 3.0));
+}
+
+#[tokio::test]
+async fn a_subnet_that_cannot_be_read_limits_nothing() {
+    let world = World::start().await;
+    let forbidden = json!({"kind": "reply.status", "match": {"method": "compute.subnetworks.get", "status": 403,
+        "body": {"error": {"code": 403, "message": "Required 'compute.subnetworks.get' permission",
+            "errors": [{"message": "no", "domain": "global", "reason": "forbidden"}]}}}});
+    world.fault(forbidden).await;
+    let quotas = world.cloud.quotas(&shard()).await.expect("the other quotas");
+    assert!(quotas.iter().any(|q| q.metric == "T2D_CPUS"));
+    assert!(quotas.iter().all(|q| q.metric != "SUBNET_ADDRESSES"));
+}
+
+#[tokio::test]
+async fn google_takes_what_it_has_of_the_types_that_a_call_names() {
+    let world = World::start().await;
+    let stockout = json!({"kind": "gce.stockout", "match": {"family": "t2d"}});
+    world.fault(stockout).await;
+    let mut flexible = machines(3);
+    flexible.shape.alternatives = vec![Alternative {
+        machine_type: MachineTypeName::new("n2d-standard-2"),
+        family: "n2d".into(),
+        memory_mib: 8192,
+        price: Price(1),
+    }];
+    let (state, fates) = world.make(&flexible).await;
+    assert_eq!(state, OperationState::Succeeded);
+    for (name, fate) in fates {
+        let MemberFate::Created { machine_type, .. } = fate else {
+            panic!("{name}: {fate:?}");
+        };
+        assert_eq!(machine_type, Some(MachineTypeName::new("n2d-standard-2")));
+    }
 }
 
 #[tokio::test]

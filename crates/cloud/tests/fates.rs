@@ -6,7 +6,7 @@ mod stub;
 use std::collections::BTreeMap;
 
 use gust_core::{
-    ids::{MachineName, Zone},
+    ids::{MachineName, MachineTypeName, Zone},
     ports::{Cloud as _, CloudError, Creation, MemberFate, OperationRef, RefusalClass},
     records::Call,
     shape::ProvisioningModel,
@@ -116,6 +116,7 @@ fn created(zone: &str) -> MemberFate {
     MemberFate::Created {
         zone: Zone::new(zone),
         instance_id: Some(42),
+        machine_type: Some(MachineTypeName::new("e2-medium")),
     }
 }
 

@@ -176,6 +176,7 @@ impl Planner {
             zones: place.zones.clone(),
             machine_type: offer.machine_type.clone(),
             family: offer.family.to_string(),
+            alternatives: Vec::new(),
             cpus: offer.cpus.0,
             memory_mib: offer.memory.0,
             arch: offer.arch,
@@ -310,6 +311,7 @@ fn running(jobs: usize) -> World {
         let created = MemberFate::Created {
             zone,
             instance_id: Some(1),
+            machine_type: None,
         };
         let fates: Vec<_> = batch
             .members

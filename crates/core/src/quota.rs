@@ -45,6 +45,10 @@ impl fmt::Display for Metric {
     }
 }
 
+/// Addresses of the subnet that machines join: no quota of Google's, but as scarce. Every machine needs one until it is
+/// gone.
+pub const SUBNET_ADDRESSES: &str = "SUBNET_ADDRESSES";
+
 /// How much of each metric one machine uses, in the metric's own unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage(pub Vec<(Metric, u64)>);
@@ -55,6 +59,18 @@ impl Usage {
         for (metric, amount) in &self.0 {
             *sum.entry(metric.clone()).or_default() += amount * count;
         }
+    }
+
+    /// What suffices for a machine that uses this or that.
+    #[must_use]
+    pub fn or(mut self, that: &Self) -> Self {
+        for (metric, amount) in &that.0 {
+            match self.0.iter_mut().find(|(known, _)| known == metric) {
+                Some((_, known)) => *known = (*known).max(*amount),
+                None => self.0.push((metric.clone(), *amount)),
+            }
+        }
+        self
     }
 }
 
@@ -67,6 +83,9 @@ pub struct Footprint {
     pub machine_type: MachineTypeName,
     /// Its family.
     pub family: String,
+    /// What else it may be, by type and family: until Google has told which, all of it counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<(MachineTypeName, String)>,
     /// Virtual CPUs.
     pub cpus: u32,
     /// On demand or Spot.
@@ -90,6 +109,11 @@ impl From<&Shape> for Footprint {
             shard: shape.shard(),
             machine_type: shape.machine_type.clone(),
             family: shape.family.clone(),
+            alternatives: shape
+                .alternatives
+                .iter()
+                .map(|it| (it.machine_type.clone(), it.family.clone()))
+                .collect(),
             cpus: shape.cpus,
             model: shape.model,
             disk_type: shape.boot_disk.disk_type.clone(),

@@ -40,6 +40,9 @@ pub struct Settings {
     /// of the very same shape always join.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub merge_premium_percent: u32,
+    /// How many other machine types a bulk call may name, for Google to take where it has none of the first.
+    #[serde(default = "alternatives", skip_serializing_if = "is_usual_alternatives")]
+    pub alternatives: usize,
     /// What pipelines may use at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caps: Vec<Cap>,
@@ -52,6 +55,15 @@ fn aging() -> Duration {
 
 fn is_usual_aging(value: &Duration) -> bool {
     *value == aging()
+}
+
+fn alternatives() -> usize {
+    3
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_usual_alternatives(value: &usize) -> bool {
+    *value == alternatives()
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -75,6 +87,7 @@ impl Default for Settings {
             singles: 3,
             aging: aging(),
             merge_premium_percent: 0,
+            alternatives: alternatives(),
             caps: Vec::new(),
         }
     }

@@ -109,6 +109,19 @@ pub struct Network {
     pub external_address: bool,
 }
 
+/// A machine type that Google may take in place of the first, if it has none of that.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Machine type.
+    pub machine_type: MachineTypeName,
+    /// Its family.
+    pub family: String,
+    /// Memory of that type in MiB.
+    pub memory_mib: u64,
+    /// Price per hour.
+    pub price: Price,
+}
+
 /// Everything that machines of one call have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Shape {
@@ -122,6 +135,9 @@ pub struct Shape {
     pub machine_type: MachineTypeName,
     /// Its family, such as `n2d`.
     pub family: String,
+    /// What may be taken instead, best first. All of it has the same vCPUs, disks and architecture.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
     /// Virtual CPUs of that type.
     pub cpus: u32,
     /// Memory of that type in MiB.
@@ -155,6 +171,18 @@ impl Shape {
         Shard {
             project: self.project.clone(),
             region: self.region.clone(),
+        }
+    }
+
+    /// The same with one of its alternatives, and nothing else, as its type.
+    #[must_use]
+    pub fn with(&self, alternative: &Alternative) -> Self {
+        Self {
+            machine_type: alternative.machine_type.clone(),
+            family: alternative.family.clone(),
+            memory_mib: alternative.memory_mib,
+            alternatives: Vec::new(),
+            ..self.clone()
         }
     }
 }

@@ -200,6 +200,7 @@ impl Planner {
             zones: place.zones.clone(),
             machine_type: offer.machine_type.clone(),
             family: offer.family.to_string(),
+            alternatives: Vec::new(),
             cpus: offer.cpus.0,
             memory_mib: offer.memory.0,
             arch: offer.arch,

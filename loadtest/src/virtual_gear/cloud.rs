@@ -9,6 +9,7 @@ use gust_core::{
         Cloud, CloudError, Creation, Instance, InstancePage, InstanceStatus, MemberFate, OperationRef,
         OperationState, Quota, RefusalClass,
     },
+    quota::SUBNET_ADDRESSES,
     records::Call as CreateCall,
     shape::STACK_LABEL,
     time::Timestamp,
@@ -392,6 +393,19 @@ impl Cloud for VirtualCloud {
             model.project(call, project.as_str())
         });
         let (_, wide) = wide.await.map_err(|missed| missed.into_error("projects.get"))?;
+        let of = shard.clone();
+        let subnet = self.call(Point::CloudQuotas, "subnetworks.get", move |model, call| {
+            model.subnetwork(call, of.project.as_str(), of.region.as_str(), "default")
+        });
+        let subnet = subnet
+            .await
+            .map_err(|missed| missed.into_error("subnetworks.get"))?;
+        let addresses = Quota {
+            metric: SUBNET_ADDRESSES.to_owned(),
+            limit: f64::from(subnet.allocated + subnet.free),
+            usage: f64::from(subnet.allocated),
+            project_wide: false,
+        };
         let quota = |quota: gce::Quota, project_wide| Quota {
             metric: quota.metric,
             limit: quota.limit,
@@ -408,6 +422,7 @@ impl Cloud for VirtualCloud {
         Ok(own
             .chain(wide.into_iter().map(|known| quota(known, true)))
             .chain(families)
+            .chain([addresses])
             .collect())
     }
 

@@ -7,10 +7,11 @@
 
 use google_cloud_compute_v1::model::{
     AcceleratorConfig, AccessConfig, AttachedDisk, AttachedDiskInitializeParams, BulkInsertInstanceResource,
-    BulkInsertInstanceResourcePerInstanceProperties, Duration, Instance, InstanceProperties, LocationPolicy,
-    LocationPolicyLocation, LocationPolicyZoneConfiguration, Metadata, NetworkInterface, Scheduling,
-    ServiceAccount, access_config, attached_disk, location_policy::TargetShape,
-    location_policy_location::Preference, metadata::Items, network_interface::NicType, scheduling,
+    BulkInsertInstanceResourcePerInstanceProperties, Duration, Instance, InstanceFlexibilityPolicy,
+    InstanceFlexibilityPolicyInstanceSelection, InstanceProperties, LocationPolicy, LocationPolicyLocation,
+    LocationPolicyZoneConfiguration, Metadata, NetworkInterface, Scheduling, ServiceAccount, access_config,
+    attached_disk, location_policy::TargetShape, location_policy_location::Preference, metadata::Items,
+    network_interface::NicType, scheduling,
 };
 use gust_core::{
     ids::{MachineName, Zone},
@@ -33,6 +34,7 @@ pub fn bulk_body(creation: &Creation) -> BulkInsertInstanceResource {
         .set_min_count(1)
         .set_per_instance_properties(creation.names.iter().map(|n| (n.as_str(), nothing())))
         .set_location_policy(locations(&shape.zones))
+        .set_or_clear_instance_flexibility_policy(flexibility(shape))
         .set_instance_properties(
             InstanceProperties::new()
                 .set_machine_type(shape.machine_type.as_str())
@@ -62,6 +64,23 @@ pub fn insert_body(creation: &Creation, name: &MachineName, zone: &Zone) -> Inst
             format!("{here}/acceleratorTypes/{bare}")
         }))
         .set_scheduling(rules(shape))
+}
+
+/// The types that Google may take, by rank; `None` where there is one. Ranked first is the shape's own, which the instance
+/// properties name as well.
+fn flexibility(shape: &Shape) -> Option<InstanceFlexibilityPolicy> {
+    if shape.alternatives.is_empty() {
+        return None;
+    }
+    let others = shape.alternatives.iter().map(|it| &it.machine_type);
+    let ranked = std::iter::once(&shape.machine_type).chain(others).zip(0_i64..);
+    let selections = ranked.map(|(machine_type, rank)| {
+        let selection = InstanceFlexibilityPolicyInstanceSelection::new()
+            .set_rank(rank)
+            .set_machine_types([machine_type.as_str()]);
+        (format!("rank-{rank}"), selection)
+    });
+    Some(InstanceFlexibilityPolicy::new().set_instance_selections(selections))
 }
 
 /// An allow-list said twice: `zones[]` lists the zones that may be used at all, and each of them is allowed.
@@ -132,8 +151,13 @@ fn network(shape: &Shape) -> NetworkInterface {
 /// Families of the third generation and later have no other network card, and neither has an Arm machine.
 /// The generation is the digit in the family's name. Source: docs.cloud.google.com/compute/docs/machine-resource.
 fn needs_gvnic(shape: &Shape) -> bool {
-    let generation = shape.family.chars().find_map(|c| c.to_digit(10));
-    shape.arch == Arch::Arm64 || generation.is_some_and(|g| g >= 3)
+    let others = shape.alternatives.iter().map(|it| &it.family);
+    let third = |family: &String| {
+        let generation = family.chars().find_map(|c| c.to_digit(10));
+        generation.is_some_and(|g| g >= 3)
+    };
+    // Families that have other cards as well have this one, too.
+    shape.arch == Arch::Arm64 || std::iter::once(&shape.family).chain(others).any(third)
 }
 
 fn account(shape: &Shape) -> ServiceAccount {

@@ -41,6 +41,7 @@ pub(super) const ZONE_OPERATION_GET: Method = method("zoneOperations.get", Group
 pub(super) const ZONE_OPERATION_WAIT: Method = method("zoneOperations.wait", Group::HeavyRead);
 pub(super) const ZONE_OPERATION_LIST: Method = method("zoneOperations.list", Group::List);
 pub(super) const REGION_GET: Method = method("regions.get", Group::GlobalRead);
+pub(super) const SUBNETWORK_GET: Method = method("subnetworks.get", Group::Read);
 pub(super) const PROJECT_GET: Method = method("projects.get", Group::GlobalRead);
 
 impl GceCloud {

@@ -4,7 +4,8 @@ use std::{error::Error as _, time::Duration};
 
 use google_cloud_auth::credentials::{Builder as AdcBuilder, Credentials as Token, anonymous};
 use google_cloud_compute_v1::client::{
-    Instances, MachineTypes, Projects, RegionInstances, RegionOperations, Regions, ZoneOperations,
+    Instances, MachineTypes, Projects, RegionInstances, RegionOperations, Regions, Subnetworks,
+    ZoneOperations,
 };
 use google_cloud_gax::{
     error::{Error as ClientError, rpc::StatusDetails},
@@ -35,6 +36,7 @@ pub(super) struct Client {
     pub zone_operations: ZoneOperations,
     pub region_operations: RegionOperations,
     pub regions: Regions,
+    pub subnetworks: Subnetworks,
     pub machine_types: MachineTypes,
     pub projects: Projects,
     stack: Stack,
@@ -88,6 +90,7 @@ impl Client {
             zone_operations: part!(ZoneOperations),
             region_operations: part!(RegionOperations),
             regions: part!(Regions),
+            subnetworks: part!(Subnetworks),
             machine_types: part!(MachineTypes),
             projects: part!(Projects),
             stack: Stack::new(config.calls_at_a_time, config.waits_at_a_time, budget),

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     body::{bulk_body, insert_body},
-    calls::{BULK_INSERT, DELETE, GET, INSERT, PROJECT_GET, REGION_GET, present},
+    calls::{BULK_INSERT, DELETE, GET, INSERT, present},
     client::Client,
     config::{ConfigError, GceConfig},
     fates, keys, read,
@@ -205,36 +205,7 @@ impl Cloud for GceCloud {
     }
 
     async fn quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
-        let (project, region) = (shard.project.as_str(), shard.region.as_str());
-        let of_region = self.client.regions.get().with_options(self.client.options(true));
-        let of_region = of_region.set_project(project).set_region(region).send();
-        let of_project = self.client.projects.get().with_options(self.client.options(true));
-        let of_project = of_project.set_project(project).send();
-        let (of_region, of_project) = tokio::join!(
-            self.client.call(REGION_GET, &shard.region, of_region),
-            self.client.call(PROJECT_GET, &shard.region, of_project)
-        );
-        let of_region = of_region.map_err(|m| m.into_error(REGION_GET))?;
-        if let Some(warning) = &of_region.quota_status_warning {
-            // Without quotas everything would look unlimited.
-            let message = format!("quotas of {region} could not be read: {warning:?}");
-            return Err(CloudError::Unclear {
-                call: REGION_GET.name,
-                message,
-                source: None,
-            });
-        }
-        let of_project = of_project.map_err(|m| m.into_error(PROJECT_GET))?;
-        let families = self.config.family_quotas.iter().map(|(family, limit)| Quota {
-            metric: format!("CPUS_PER_VM_FAMILY:{family}"),
-            // Limits are far below where f64 loses whole numbers.
-            limit: *limit as f64,
-            usage: 0.0,
-            project_wide: false,
-        });
-        let regional = of_region.quotas.iter().filter_map(|q| read::quota(q, false));
-        let global = of_project.quotas.iter().filter_map(|q| read::quota(q, true));
-        Ok(regional.chain(global).chain(families).collect())
+        self.read_quotas(shard).await
     }
 
     async fn machine_types(

@@ -40,6 +40,15 @@ impl Default for Timeouts {
     }
 }
 
+/// The network that machines join, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Network, a partial or full URL.
+    pub network: String,
+    /// Subnetwork, a name or URL, where the network is not in auto mode.
+    pub subnetwork: Option<String>,
+}
+
 /// The configuration of a [`super::GceCloud`].
 #[derive(Clone, Debug)]
 pub struct GceConfig {
@@ -56,6 +65,8 @@ pub struct GceConfig {
     /// vCPU limits that Google keeps per family and does not show in `regions.get`; key is the family in
     /// capitals (`C3D`), as in the dimension `vm_family` of the quota `CPUS_PER_VM_FAMILY`.
     pub family_quotas: BTreeMap<String, u64>,
+    /// The network whose addresses are counted, if they are.
+    pub subnet: Option<Subnet>,
     /// How long calls may take.
     pub timeouts: Timeouts,
     /// Most calls under way at a time, waits aside.
@@ -113,6 +124,7 @@ impl GceConfig {
             user_agent: user_agent.into(),
             jwks_url: Url::parse(GOOGLE_JWKS).expect("the constant is a URL"),
             family_quotas: BTreeMap::new(),
+            subnet: None,
             timeouts: Timeouts::default(),
             calls_at_a_time: 64,
             waits_at_a_time: 32,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use google_cloud_compute_v1::model::Operation;
 use gust_core::{
-    ids::{MachineName, Zone},
+    ids::{MachineName, MachineTypeName, Zone},
     ports::{Cloud as _, CloudError, Creation, Instance, MemberFate, OperationRef, RefusalClass},
     records::Call,
     shape::{BATCH_LABEL, ProvisioningModel},
@@ -249,6 +249,7 @@ impl<'a> Search<'a> {
             Some(instance) => MemberFate::Created {
                 zone: instance.zone.clone(),
                 instance_id: Some(instance.id),
+                machine_type: Some(MachineTypeName::new(instance.machine_type.as_str())),
             },
             None => {
                 let (class, message) = self.cause(name);

@@ -210,6 +210,7 @@ pub fn creation(names: &[&str]) -> Creation {
             zones: vec![Zone::new("us-central1-a"), Zone::new("us-central1-b")],
             machine_type: MachineTypeName::new("e2-standard-4"),
             family: "e2".into(),
+            alternatives: Vec::new(),
             cpus: 4,
             memory_mib: 16_384,
             arch: Arch::Amd64,

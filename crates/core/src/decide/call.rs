@@ -36,9 +36,16 @@ pub(super) fn call<'a>(
     let mut told = Told::new();
     let asked = ask(&mut placing, &mut told);
     for call in asked {
+        let alternatives = match call.bulk {
+            true => placing.alternatives(call.group, &call.seats),
+            false => Vec::new(),
+        };
         let group = &placing.groups[call.group];
         if call.bulk {
-            let action = batch(placing.snapshot, group, &call.seats, Call::Bulk);
+            let mut action = batch(placing.snapshot, group, &call.seats, Call::Bulk);
+            if let Action::Create(record) = &mut action {
+                record.shape.alternatives = alternatives;
+            }
             decision.actions.push(action);
             continue;
         }

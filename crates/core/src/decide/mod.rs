@@ -6,6 +6,7 @@ mod board;
 mod call;
 mod caps;
 mod cover;
+mod flexible;
 mod gates;
 mod outlook;
 mod place;

@@ -98,7 +98,7 @@ pub(super) struct Placing<'a> {
     plans: Vec<Progress<'a>>,
     by_key: BTreeMap<&'a str, usize>,
     by_shape: BTreeMap<&'a Shape, usize>,
-    probed: Probed,
+    pub probed: Probed,
 }
 
 pub(super) fn place<'a>(

@@ -3,6 +3,7 @@
 
 mod chance;
 pub(crate) mod events;
+mod flexible;
 mod jobs;
 mod limits;
 mod machines;

@@ -1,14 +1,17 @@
 //! What the records become when a worker, a machine or a list tells something.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Step, act::from_batch};
 use crate::{
-    ids::{BatchId, JobRef, MachineName},
+    ids::{BatchId, JobRef, MachineName, MachineTypeName},
     memory::Outcomes,
     ports::{CommitPhase, Instance, MemberFate, RefusalClass},
-    records::{Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord, spent_on},
-    shape::ProvisioningModel,
+    quota::Footprint,
+    records::{
+        BatchRecord, Book, Change, DeleteCause, JobRecord, KeyHash, MachinePhase, MachineRecord, spent_on,
+    },
+    shape::{Price, ProvisioningModel, Shape},
     time::Timestamp,
 };
 
@@ -47,8 +50,15 @@ pub fn settled(
     for member in &batch.members {
         let known = book.machines().get(&member.name);
         match fates[&member.name] {
-            MemberFate::Created { zone, instance_id } => {
-                outcomes.made_in.insert(zone.clone());
+            MemberFate::Created {
+                zone,
+                instance_id,
+                machine_type,
+            } => {
+                let (shape, price) = made_as(batch, machine_type.as_ref());
+                outcomes
+                    .made_in
+                    .insert((zone.clone(), shape.machine_type.clone()));
                 let Some(known) = known.cloned().or_else(|| from_batch(book, &member.name, now)) else {
                     continue;
                 };
@@ -58,6 +68,8 @@ pub fn settled(
                 let machine = MachineRecord {
                     zone: Some(zone.clone()),
                     instance_id: known.instance_id.or(*instance_id),
+                    footprint: Some(Footprint::from(&*shape)),
+                    price,
                     ..known
                 };
                 changes.push(Change::PutMachine(Box::new(machine)));
@@ -95,6 +107,26 @@ pub fn settled(
         outcomes,
         delete,
     })
+}
+
+/// What a machine of the batch is now that its type is known, and its price. A type that was not asked for is not believed.
+fn made_as<'a>(batch: &'a BatchRecord, name: Option<&MachineTypeName>) -> (Cow<'a, Shape>, Price) {
+    let shape = &batch.shape;
+    if shape.alternatives.is_empty() {
+        return (Cow::Borrowed(shape), batch.price);
+    }
+    let taken = shape
+        .alternatives
+        .iter()
+        .find(|it| Some(&it.machine_type) == name);
+    match taken {
+        Some(taken) => (Cow::Owned(shape.with(taken)), taken.price),
+        None => {
+            let mut first = shape.clone();
+            first.alternatives.clear();
+            (Cow::Owned(first), batch.price)
+        }
+    }
 }
 
 /// A batch was refused as a whole: nothing was created.

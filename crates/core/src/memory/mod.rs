@@ -70,8 +70,8 @@ pub struct Hold {
 pub struct Outcomes {
     /// Refusals that pass, each once.
     pub refusals: BTreeSet<RefusalClass>,
-    /// Zones in which machines came to be.
-    pub made_in: BTreeSet<Zone>,
+    /// Zones in which machines came to be, and of which type.
+    pub made_in: BTreeSet<(Zone, MachineTypeName)>,
 }
 
 /// Everything that is left alone at present.
@@ -100,22 +100,38 @@ impl Memory {
     ) {
         let shape = &batch.shape;
         // What was made is told first: the same batch may have been too much for a zone in the end.
-        for zone in &outcomes.made_in {
-            self.stockouts.made(&Pool::of(shape, zone), shape.cpus);
+        for (zone, machine_type) in &outcomes.made_in {
+            let instead = shape
+                .alternatives
+                .iter()
+                .find(|it| it.machine_type == *machine_type);
+            let Some(instead) = instead else {
+                self.stockouts.made(&Pool::of(shape, zone), shape.cpus);
+                continue;
+            };
+            // Google takes what is preferred, as long as it has any there.
+            self.stockouts
+                .refused(Pool::of(shape, zone), shape.cpus, Why::Stockout, now, base);
+            self.stockouts
+                .made(&Pool::of(&shape.with(instead), zone), shape.cpus);
         }
         if outcomes.refusals.is_empty() && !outcomes.made_in.is_empty() {
             for key in HoldKey::of(shape) {
                 self.holds.remove(&key);
             }
         }
+        // Had there been any of these, they would have been taken.
+        let instead: Vec<Shape> = shape.alternatives.iter().map(|it| shape.with(it)).collect();
         for class in &outcomes.refusals {
             match class {
                 RefusalClass::Stockout { zone } => {
                     let asked = batch.zones();
                     let zones = zone.as_ref().map_or(asked, std::slice::from_ref);
-                    for zone in zones {
-                        let pool = Pool::of(shape, zone);
-                        self.stockouts.refused(pool, shape.cpus, Why::Stockout, now, base);
+                    for shape in std::iter::once(shape).chain(&instead) {
+                        for zone in zones {
+                            let pool = Pool::of(shape, zone);
+                            self.stockouts.refused(pool, shape.cpus, Why::Stockout, now, base);
+                        }
                     }
                 }
                 RefusalClass::Quota { metric, limit }

@@ -43,9 +43,10 @@ fn batch() -> BatchRecord {
 }
 
 fn learn(memory: &mut Memory, refusals: &[RefusalClass], made_in: &[&str], seconds: u64) {
+    let own = batch().shape.machine_type;
     let outcomes = Outcomes {
         refusals: refusals.iter().cloned().collect(),
-        made_in: made_in.iter().map(|zone| (*zone).into()).collect(),
+        made_in: made_in.iter().map(|zone| ((*zone).into(), own.clone())).collect(),
     };
     let usage = Usage(vec![(Metric::new("CPUS"), 1)]);
     memory.learn(&batch(), &outcomes, &usage, |_| 7, (at(seconds), BASE));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::catalog::{Catalog, FamilyName};
 use crate::ids::{MachineTypeName, Shard, Zone};
 use crate::ports::Quota;
-use crate::quota::{Footprint, Metric, Usage};
+use crate::quota::{Footprint, Metric, SUBNET_ADDRESSES, Usage};
 use crate::shape::ProvisioningModel;
 
 /// Committed use of a family in a region.
@@ -257,7 +257,9 @@ impl Prepaid {
 fn is_beside(metric: &Metric) -> bool {
     let name = metric.as_str();
     let disks = ["SSD_TOTAL_GB", "DISKS_TOTAL_GB", "HDB_TOTAL_GB"];
-    name == super::INSTANCES || name == super::IN_USE_ADDRESSES || disks.contains(&name)
+    [super::INSTANCES, SUBNET_ADDRESSES].contains(&name)
+        || name == super::IN_USE_ADDRESSES
+        || disks.contains(&name)
 }
 
 fn is_bare(footprint: &Footprint) -> bool {

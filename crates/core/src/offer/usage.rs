@@ -2,7 +2,7 @@
 
 use super::types::Offer;
 use crate::catalog::Catalog;
-use crate::quota::{Footprint, Metric, Usage};
+use crate::quota::{Footprint, Metric, SUBNET_ADDRESSES, Usage};
 use crate::shape::{Accelerators, ProvisioningModel};
 
 /// Quota of vCPUs over all regions of a project.
@@ -40,11 +40,26 @@ impl SpotQuota {
     }
 }
 
-/// What one machine with this footprint uses. `CPUS_ALL_REGIONS` is project-wide, everything else regional.
+/// What one machine with this footprint uses, at most, as long as it may be of one of several types.
+/// `CPUS_ALL_REGIONS` is project-wide, everything else regional.
 ///
 /// Quotas that Google keeps per family are named with the family, as `CPUS_PER_VM_FAMILY:C3D`. A machine type
 /// or disk type that the catalog no longer has counts as far as the footprint itself tells.
 pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
+    let mut usage = of_one(footprint, catalog, spot);
+    for (machine_type, family) in &footprint.alternatives {
+        let instead = Footprint {
+            machine_type: machine_type.clone(),
+            family: family.clone(),
+            alternatives: Vec::new(),
+            ..footprint.clone()
+        };
+        usage = usage.or(&of_one(&instead, catalog, spot));
+    }
+    usage
+}
+
+fn of_one(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
     let found = catalog.machine_type(&footprint.machine_type);
     let family = found
         .as_ref()
@@ -61,6 +76,7 @@ pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> U
     }
     usage.push((Metric::new(CPUS_ALL_REGIONS), cpus));
     usage.push((Metric::new(INSTANCES), 1));
+    usage.push((Metric::new(SUBNET_ADDRESSES), 1));
     if footprint.external_address {
         usage.push((Metric::new(IN_USE_ADDRESSES), 1));
     }
@@ -108,6 +124,7 @@ impl Offer {
             shard: shard.clone(),
             machine_type: self.machine_type.clone(),
             family: self.family.to_string(),
+            alternatives: Vec::new(),
             cpus: self.cpus.0,
             model: self.model,
             disk_type: self.disk.disk_type.to_string(),

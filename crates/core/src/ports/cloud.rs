@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{BatchId, MachineName, ProjectId, Shard, Zone},
+    ids::{BatchId, MachineName, MachineTypeName, ProjectId, Shard, Zone},
     records::{BatchRecord, Call},
     shape::Shape,
     time::Timestamp,
@@ -75,6 +75,8 @@ pub enum MemberFate {
         zone: Zone,
         /// Google's id of it.
         instance_id: Option<u64>,
+        /// Its type; that of the shape where nobody looked.
+        machine_type: Option<MachineTypeName>,
     },
     /// It was not created and will not be.
     Refused {

@@ -131,8 +131,8 @@ impl Book {
                 .or_default()
                 .insert(member.name.clone());
             self.members.insert(member.name.clone(), record.id);
-            if !self.machines.contains_key(&member.name) {
-                *self.footprints.entry(footprint.clone()).or_default() += 1;
+            if self.own_footprint(&member.name).is_none() {
+                self.count(&footprint);
             }
         }
         self.batches.insert(record.id, record.clone());
@@ -145,9 +145,11 @@ impl Book {
         let footprint = Footprint::from(&batch.shape);
         for member in batch.members {
             self.members.remove(&member.name);
+            if self.own_footprint(&member.name).is_none() {
+                self.release(&footprint);
+            }
             if !self.machines.contains_key(&member.name) {
                 self.forget(&member.job, &member.name);
-                self.release(&footprint);
             }
         }
     }
@@ -159,26 +161,50 @@ impl Book {
                 .or_default()
                 .insert(record.name.clone());
         }
-        let counted = self.machines.contains_key(&record.name) || self.members.contains_key(&record.name);
-        if let (Some(footprint), false) = (&record.footprint, counted) {
-            *self.footprints.entry(footprint.clone()).or_default() += 1;
-        }
+        let before = self.counts_as(&record.name);
         self.machines.insert(record.name.clone(), record.clone());
+        self.recount(&record.name, before);
     }
 
     fn remove_machine(&mut self, name: &MachineName) {
+        let before = self.counts_as(name);
         let Some(machine) = self.machines.remove(name) else {
             return;
         };
+        self.recount(name, before);
         if self.members.contains_key(name) {
             return; // Its batch still counts it.
         }
         if let Some(job) = &machine.made_for {
             self.forget(job, name);
         }
-        if let Some(footprint) = &machine.footprint {
-            self.release(footprint);
+    }
+
+    fn own_footprint(&self, name: &MachineName) -> Option<&Footprint> {
+        self.machines.get(name)?.footprint.as_ref()
+    }
+
+    /// What a name counts as: what its machine is known to be, else what its batch asked for.
+    fn counts_as(&self, name: &MachineName) -> Option<Footprint> {
+        let own = self.own_footprint(name).cloned();
+        own.or_else(|| self.batch_of(name).map(|batch| Footprint::from(&batch.shape)))
+    }
+
+    fn recount(&mut self, name: &MachineName, before: Option<Footprint>) {
+        let after = self.counts_as(name);
+        if before == after {
+            return;
         }
+        if let Some(before) = before {
+            self.release(&before);
+        }
+        if let Some(after) = after {
+            self.count(&after);
+        }
+    }
+
+    fn count(&mut self, footprint: &Footprint) {
+        *self.footprints.entry(footprint.clone()).or_default() += 1;
     }
 
     fn release(&mut self, footprint: &Footprint) {
@@ -262,7 +288,7 @@ impl Book {
         let mut footprints = BTreeMap::new();
         for batch in self.batches.values().filter(|batch| batch.created_at <= then) {
             let unborn = batch.members.iter().map(|member| &member.name);
-            let unborn = unborn.filter(|name| !self.machines.contains_key(*name)).count();
+            let unborn = unborn.filter(|name| self.own_footprint(name).is_none()).count();
             if unborn > 0 {
                 *footprints.entry(Footprint::from(&batch.shape)).or_default() += unborn as u64;
             }

@@ -104,6 +104,8 @@ methods! {
     MACHINE_TYPE_GET = regional("compute.machineTypes.get", READ);
     MACHINE_TYPE_LIST = regional("compute.machineTypes.list", LIST);
     MACHINE_TYPE_AGGREGATED_LIST = global("compute.machineTypes.aggregatedList", GLOBAL_HEAVY);
+    SUBNETWORK_GET = regional("compute.subnetworks.get", READ);
+    SUBNETWORK_LIST = regional("compute.subnetworks.list", LIST);
     PROJECT_GET = global("compute.projects.get", GLOBAL_READ);
 }
 

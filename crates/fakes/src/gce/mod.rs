@@ -50,7 +50,7 @@ pub use list::{Page, Query};
 pub use model::{Call, DEFAULT_PROJECT, Model, Place};
 pub use operation::{BulkState, Kind, Operation, Progress, Scope, Target, ZoneCount};
 pub use orders::Order;
-pub use places::{Quota, Region};
+pub use places::{Quota, Region, Subnet};
 pub use quota::{Metric, Need, Release, Shortage, limit_of};
 pub(crate) use read::has_guest_attributes;
 pub use read::{GuestAttribute, GuestQuery};

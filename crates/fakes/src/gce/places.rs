@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::{self, Pool};
 use super::catalog::{MachineType, NoSuchType, region_of};
 use super::error::ApiError;
 use super::method;
@@ -31,6 +32,21 @@ pub struct Region {
     pub zones: Vec<Arc<str>>,
     /// Its quotas.
     pub quotas: Vec<Quota>,
+}
+
+/// The subnet of a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Where it is.
+    pub region: Arc<str>,
+    /// Its addresses, as a CIDR block.
+    pub range: String,
+    /// The address of its gateway.
+    pub gateway: String,
+    /// How many of them machines have.
+    pub allocated: u32,
+    /// How many are left.
+    pub free: u32,
 }
 
 impl Model {
@@ -174,6 +190,60 @@ impl Model {
                 ))
             },
         )
+    }
+
+    /// `subnetworks.get`. There is one subnet a region, `default`, as in a network of auto mode.
+    pub fn subnetwork(
+        &mut self,
+        call: &mut Call<'_>,
+        project: &str,
+        region: &str,
+        name: &str,
+    ) -> Result<Subnet, ApiError> {
+        self.api(
+            call,
+            &method::SUBNETWORK_GET,
+            project,
+            Place::Region(region),
+            |model, _, index| match name {
+                "default" => Ok(model.subnet(index, region)),
+                _ => {
+                    let project = &model.projects[index].id;
+                    let path = format!("projects/{project}/regions/{region}/subnetworks/{name}");
+                    Err(ApiError::not_found(&path))
+                }
+            },
+        )
+    }
+
+    /// `subnetworks.list`: the one of the region.
+    pub fn subnetworks(
+        &mut self,
+        call: &mut Call<'_>,
+        project: &str,
+        region: &str,
+    ) -> Result<Subnet, ApiError> {
+        self.api(
+            call,
+            &method::SUBNETWORK_LIST,
+            project,
+            Place::Region(region),
+            |model, call, index| {
+                call.count = 1;
+                Ok(model.subnet(index, region))
+            },
+        )
+    }
+
+    fn subnet(&self, project: usize, region: &str) -> Subnet {
+        let used = self.projects[project].subnets.get(region).map_or(0, Pool::used);
+        Subnet {
+            region: region.into(),
+            range: addresses::range(self.region_index(region), self.limits.subnet_addresses),
+            gateway: addresses::gateway(self.region_index(region)),
+            allocated: used,
+            free: self.limits.subnet_addresses.saturating_sub(used),
+        }
     }
 
     fn region_view(&self, call: &mut Call<'_>, project: usize, region: &str) -> Region {

@@ -14,7 +14,7 @@ use super::catalog::{LOCAL_SSD_GIB, MachineType, region_of};
 use super::error::{Detail, OpError};
 use super::instance::Instance;
 use super::operation::{BulkState, Operation, Progress, Scope, ZoneCount};
-use super::places::{Quota, Region};
+use super::places::{Quota, Region, Subnet};
 use crate::stamp;
 
 const BASE: &str = "https://www.googleapis.com/compute/v1/projects";
@@ -429,6 +429,35 @@ pub(super) fn machine_type(project: &str, zone: &str, machine: &MachineType) -> 
     if machine.bundled_ssds > 0 {
         out["bundledLocalSsds"] =
             json!({ "defaultInterface": "NVME", "partitionCount": machine.bundled_ssds });
+    }
+    out
+}
+
+/// One subnet. How many of its addresses are in use is told to who asks for it.
+pub(super) fn subnetwork(project: &str, subnet: &Subnet, with_utilization: bool) -> Value {
+    let region = &subnet.region;
+    let mut out = json!({
+        "kind": "compute#subnetwork",
+        "id": stable_id(region),
+        "creationTimestamp": "2026-01-01T00:00:00.000-08:00",
+        "name": "default",
+        "network": format!("{BASE}/{project}/global/networks/default"),
+        "ipCidrRange": subnet.range,
+        "gatewayAddress": subnet.gateway,
+        "region": format!("{BASE}/{project}/regions/{region}"),
+        "selfLink": format!("{BASE}/{project}/regions/{region}/subnetworks/default"),
+        "privateIpGoogleAccess": false,
+        "fingerprint": fingerprint(u64::from(subnet.allocated)),
+        "purpose": "PRIVATE",
+        "stackType": "IPV4_ONLY",
+    });
+    if with_utilization {
+        out["utilizationDetails"] = json!({
+            "ipv4Utilizations": [{
+                "totalAllocatedIp": subnet.allocated.to_string(),
+                "totalFreeIp": subnet.free.to_string(),
+            }],
+        });
     }
     out
 }

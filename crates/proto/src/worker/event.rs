@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use gust_core::{
-    ids::{BatchId, MachineName, Shard, Zone},
+    ids::{BatchId, MachineName, MachineTypeName, Shard, Zone},
     ports::{Capacity, Event, Instance, InstanceStatus, MemberFate, Quota},
     time::Timestamp,
 };
 
 use super::refusal::{class_and_message, refusal};
 use crate::{
-    check::{Malformed, Problem, list, message, text, texts, uuid},
+    check::{Malformed, Problem, list, message, optional_text, text, texts, uuid},
     v1,
 };
 
@@ -169,9 +169,14 @@ fn from_report(report: v1::CapacityReport) -> Result<(Shard, Capacity), Malforme
 
 fn fate_to_wire((name, fate): &(MachineName, MemberFate)) -> v1::Fate {
     let fate = match fate {
-        MemberFate::Created { zone, instance_id } => v1::fate::Fate::Created(v1::Created {
+        MemberFate::Created {
+            zone,
+            instance_id,
+            machine_type,
+        } => v1::fate::Fate::Created(v1::Created {
             zone: zone.to_string(),
             instance_id: *instance_id,
+            machine_type: machine_type.as_ref().map(ToString::to_string),
         }),
         MemberFate::Refused { class, message } => v1::fate::Fate::Refused(refusal(class, message)),
     };
@@ -187,6 +192,7 @@ fn fate_from_wire(fate: v1::Fate) -> Result<(MachineName, MemberFate), Malformed
         v1::fate::Fate::Created(created) => MemberFate::Created {
             zone: Zone::new(text("zone", created.zone).map_err(|e| e.within("created"))?),
             instance_id: created.instance_id,
+            machine_type: optional_text("machine_type", created.machine_type)?.map(MachineTypeName::new),
         },
         v1::fate::Fate::Refused(refusal) => {
             let (class, message) = class_and_message(refusal).map_err(|e| e.within("refused"))?;

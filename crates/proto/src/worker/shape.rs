@@ -2,11 +2,11 @@
 
 use gust_core::{
     ids::{MachineTypeName, Shard, Zone},
-    shape::{Accelerators, Arch, BootDisk, Network, ProvisioningModel, Shape},
+    shape::{Accelerators, Alternative, Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
 };
 
 use crate::{
-    check::{Malformed, Problem, message, optional_text, text, texts},
+    check::{Malformed, Problem, list, message, optional_text, text, texts},
     v1,
 };
 
@@ -112,6 +112,30 @@ impl TryFrom<v1::Network> for Network {
     }
 }
 
+impl From<&Alternative> for v1::Alternative {
+    fn from(alternative: &Alternative) -> Self {
+        Self {
+            machine_type: alternative.machine_type.to_string(),
+            family: alternative.family.clone(),
+            memory_mib: alternative.memory_mib,
+            price_micro_usd_per_hour: alternative.price.0,
+        }
+    }
+}
+
+impl TryFrom<v1::Alternative> for Alternative {
+    type Error = Malformed;
+
+    fn try_from(alternative: v1::Alternative) -> Result<Self, Malformed> {
+        Ok(Self {
+            machine_type: MachineTypeName::new(text("machine_type", alternative.machine_type)?),
+            family: text("family", alternative.family)?,
+            memory_mib: alternative.memory_mib,
+            price: Price(alternative.price_micro_usd_per_hour),
+        })
+    }
+}
+
 impl From<&Shape> for v1::Shape {
     fn from(shape: &Shape) -> Self {
         Self {
@@ -131,6 +155,7 @@ impl From<&Shape> for v1::Shape {
             metadata: shape.metadata.clone(),
             max_run_seconds: shape.max_run_seconds,
             gpus: shape.gpus.as_ref().map(Into::into),
+            alternatives: shape.alternatives.iter().map(Into::into).collect(),
         }
     }
 }
@@ -162,6 +187,7 @@ impl TryFrom<v1::Shape> for Shape {
             metadata: shape.metadata,
             max_run_seconds: shape.max_run_seconds,
             gpus: shape.gpus.map(TryInto::try_into).transpose()?,
+            alternatives: list("alternatives", shape.alternatives, Alternative::try_from)?,
         })
     }
 }

@@ -7,7 +7,7 @@ use gust_core::{
     },
     ports::{Capacity, Command, Event, Hello, Instance, InstanceStatus, MemberFate, Quota, RefusalClass},
     records::{BatchRecord, Call, Member},
-    shape::{Accelerators, Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
+    shape::{Accelerators, Alternative, Arch, BootDisk, Network, Price, ProvisioningModel, Shape},
     time::Timestamp,
 };
 use proptest::{
@@ -59,13 +59,20 @@ fn shape() -> impl Strategy<Value = Shape> {
     let maps = (btree_map(word(), ".*", 0..3), btree_map(word(), ".*", 0..3));
     let gpus = (word(), any::<u32>(), any::<bool>());
     let gpus = option::of(gpus.prop_map(|(kind, count, attach)| Accelerators { kind, count, attach }));
-    let kinds = (kinds, gpus);
+    let alternative =
+        (word(), word(), any::<(u64, u64)>()).prop_map(|(name, family, (memory_mib, price))| Alternative {
+            machine_type: MachineTypeName::new(name),
+            family,
+            memory_mib,
+            price: Price(price),
+        });
+    let kinds = (kinds, gpus, vec(alternative, 0..3));
     (sizes, places, texts, kinds, maps).prop_map(
         |(
             (cpus, memory_mib, gib, local_ssds, max_run_seconds),
             (shard, zones, subnetwork, external_address),
             (family, disk_type, image, account),
-            ((arch, model), gpus),
+            ((arch, model), gpus, alternatives),
             (labels, metadata),
         )| Shape {
             project: shard.project,
@@ -73,6 +80,7 @@ fn shape() -> impl Strategy<Value = Shape> {
             zones,
             machine_type: MachineTypeName::new(format!("{family}-standard-{cpus}")),
             family,
+            alternatives,
             cpus,
             memory_mib,
             arch,
@@ -230,8 +238,13 @@ fn batch_id() -> impl Strategy<Value = BatchId> {
 
 fn event() -> impl Strategy<Value = Event> {
     let fate = prop_oneof![
-        (zone(), any::<Option<u64>>())
-            .prop_map(|(zone, instance_id)| MemberFate::Created { zone, instance_id }),
+        (zone(), any::<Option<u64>>(), option::of(word())).prop_map(|(zone, instance_id, machine_type)| {
+            MemberFate::Created {
+                zone,
+                instance_id,
+                machine_type: machine_type.map(MachineTypeName::new),
+            }
+        }),
         (class(), ".*").prop_map(|(class, message)| MemberFate::Refused { class, message }),
     ];
     prop_oneof![
@@ -322,6 +335,7 @@ fn sample() -> v1::Batch {
             zones: vec![Zone::new("r-a")],
             machine_type: MachineTypeName::new("n2d-standard-2"),
             family: "n2d".to_owned(),
+            alternatives: Vec::new(),
             cpus: 2,
             memory_mib: 8192,
             arch: Arch::Amd64,

@@ -39,6 +39,9 @@ pub(super) fn read(root: &Section<'_>) -> Settings {
             .unwrap_or(defaults.singles),
         aging: section.duration("aging", seconds(60)..=seconds(7 * 86_400), defaults.aging),
         merge_premium_percent: count("merge_premium_percent", 0..=100, defaults.merge_premium_percent),
+        // No maximum is documented; others name nine.
+        alternatives: usize::try_from(section.integer("alternatives", 0..=9, defaults.alternatives as u64))
+            .unwrap_or(defaults.alternatives),
         caps: Vec::new(),
     };
     section.close();

@@ -211,6 +211,10 @@ async fn connect_clouds(config: &Config) -> Result<BTreeMap<ProjectId, Arc<dyn C
             },
             jwks_url: project.jwks_url.clone(),
             family_quotas: project.family_quotas.clone(),
+            subnet: Some(gust_cloud::gce::Subnet {
+                network: project.network.network.clone(),
+                subnetwork: project.network.subnetwork.clone(),
+            }),
             rates: project.calls_per_minute,
             regions: project.regions.len(),
             ..GceConfig::new(config.stack.clone(), user_agent)

@@ -67,6 +67,7 @@ pub fn batch(n: u32) -> BatchRecord {
             zones: vec![Zone::new("us-central1-a")],
             machine_type: MachineTypeName::new("n2d-standard-16"),
             family: "n2d".to_owned(),
+            alternatives: Vec::new(),
             cpus: 16,
             memory_mib: 65_536,
             arch: Arch::Amd64,

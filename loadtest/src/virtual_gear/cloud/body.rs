@@ -20,8 +20,24 @@ pub(super) fn bulk(creation: &Creation) -> spec::Bulk {
             shape: spec::TargetShape::Any,
             ..spec::LocationPolicy::default()
         },
+        flexibility: ranked(&creation.shape),
         ..spec::Bulk::default()
     }
+}
+
+/// The types that may be taken, by rank; none where there is one.
+fn ranked(shape: &Shape) -> Vec<spec::Selection> {
+    if shape.alternatives.is_empty() {
+        return Vec::new();
+    }
+    let others = shape.alternatives.iter().map(|it| &it.machine_type);
+    let ranked = std::iter::once(&shape.machine_type).chain(others).zip(0..);
+    let selections = ranked.map(|(name, rank)| spec::Selection {
+        rank,
+        machine_types: vec![name.to_string()],
+        disks: None,
+    });
+    selections.collect()
 }
 
 /// The request for one machine; `None` if the creation names none.

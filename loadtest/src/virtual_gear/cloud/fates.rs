@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use gust_core::{
-    ids::{MachineName, Zone},
-    ports::{CloudError, Creation, MemberFate, OperationRef, RefusalClass},
+    ids::{MachineName, MachineTypeName, Zone},
+    ports::{CloudError, Creation, Instance, MemberFate, OperationRef, RefusalClass},
     records::Call as CreateCall,
     shape::ProvisioningModel,
 };
@@ -54,9 +54,7 @@ impl VirtualCloud {
             for zone in &zones {
                 let project = &creation.shape.project;
                 if let Some(instance) = self.read_instance(project, zone, &name).await? {
-                    let instance_id = Some(instance.id);
-                    let zone = instance.zone;
-                    found.insert(name.clone(), MemberFate::Created { zone, instance_id });
+                    found.insert(name.clone(), created(instance));
                     break;
                 }
             }
@@ -94,11 +92,7 @@ impl VirtualCloud {
                     .instances
                     .into_iter()
                     .filter(|found| creation.names.contains(&found.name));
-                found.extend(ours.map(|instance| {
-                    let instance_id = Some(instance.id);
-                    let zone = instance.zone;
-                    (instance.name, MemberFate::Created { zone, instance_id })
-                }));
+                found.extend(ours.map(|instance| (instance.name.clone(), created(instance))));
                 if answer.next.is_none() || found.len() == creation.names.len() {
                     break;
                 }
@@ -162,4 +156,12 @@ fn in_order(
         .iter()
         .filter_map(|name| found.remove_entry(name))
         .collect()
+}
+
+fn created(instance: Instance) -> MemberFate {
+    MemberFate::Created {
+        zone: instance.zone,
+        instance_id: Some(instance.id),
+        machine_type: Some(MachineTypeName::new(instance.machine_type)),
+    }
 }

@@ -1,7 +1,7 @@
 use gust_core::{
     ids::{BatchId, MachineTypeName, ProjectId, Region},
     records::Call,
-    shape::{Accelerators, BootDisk, Network},
+    shape::{Accelerators, Alternative, BootDisk, Network, Price},
 };
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ fn creation(names: &[&str]) -> Creation {
             zones: vec![Zone::new("us-central1-a"), Zone::new("us-central1-f")],
             machine_type: MachineTypeName::new("n2d-standard-16"),
             family: "n2d".into(),
+            alternatives: Vec::new(),
             cpus: 16,
             memory_mib: 65_536,
             arch: Arch::Amd64,
@@ -62,6 +63,31 @@ fn a_bulk_body_holds_exactly_the_record() {
         "bulk_spot_local_ssd",
         json(&bulk_body(&creation(&["g-a-1", "g-b-1"])))
     );
+}
+
+#[test]
+fn types_that_would_do_as_well_are_named_by_rank_in_bulk_calls_only() {
+    let mut creation = creation(&["g-a-1", "g-b-1"]);
+    creation.shape.local_ssds = 0;
+    creation.shape.alternatives = [("c3d-standard-16", "c3d"), ("n2-standard-16", "n2")]
+        .map(|(machine_type, family)| Alternative {
+            machine_type: MachineTypeName::new(machine_type),
+            family: family.into(),
+            memory_mib: 65_536,
+            price: Price(1),
+        })
+        .into();
+    let body = json(&bulk_body(&creation));
+    insta::assert_json_snapshot!("ranked_types", body["instanceFlexibilityPolicy"]);
+    assert_eq!(body["instanceProperties"]["machineType"], "n2d-standard-16");
+    let nic = body.pointer("/instanceProperties/networkInterfaces/0/nicType");
+    assert_eq!(nic, Some(&Value::from("GVNIC")), "one of them has no other");
+    let insert = json(&insert_body(
+        &creation,
+        &creation.names[0],
+        &creation.shape.zones[0],
+    ));
+    assert!(insert.get("instanceFlexibilityPolicy").is_none());
 }
 
 #[test]

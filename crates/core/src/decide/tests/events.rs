@@ -20,6 +20,7 @@ pub(crate) fn created(zone: &str) -> MemberFate {
     MemberFate::Created {
         zone: zone.into(),
         instance_id: Some(77),
+        machine_type: None,
     }
 }
 

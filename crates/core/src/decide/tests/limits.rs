@@ -223,7 +223,7 @@ fn a_stockout_falls_over_to_the_next_best_choice() {
     let mut world = World::small();
     world.kind("other", &[("CPUS", 1)]);
     world.plan("both", &[("small", "r1"), ("other", "r1"), ("small", "r2")]);
-    world.settings.singles = 0;
+    (world.settings.singles, world.settings.alternatives) = (0, 0);
     world.job(1, "both");
     world.job(2, "both");
     world.pass();

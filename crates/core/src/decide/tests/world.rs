@@ -106,6 +106,7 @@ pub(crate) fn shape(kind: &str, region: &str) -> Shape {
             .into(),
         machine_type: kind.into(),
         family: kind.into(),
+        alternatives: Vec::new(),
         cpus: 1,
         memory_mib: 1024,
         arch: Arch::Amd64,
@@ -354,10 +355,9 @@ impl World {
     }
 
     pub fn usage(&self, footprint: &Footprint) -> Usage {
-        self.usages
-            .get(&footprint.machine_type)
-            .cloned()
-            .unwrap_or_default()
+        let of = |name: &MachineTypeName| self.usages.get(name).cloned().unwrap_or_default();
+        let others = footprint.alternatives.iter().map(|(name, _)| of(name));
+        others.fold(of(&footprint.machine_type), |all, other| all.or(&other))
     }
 
     /// The operator orders something.

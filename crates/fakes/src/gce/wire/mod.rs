@@ -63,6 +63,7 @@ const KNOWN: &[&str] = &[
     "queryPath",
     "variableKey",
     "withExtendedNotifications",
+    "views",
 ];
 
 /// The API method's name, `compute.instances.insert`; empty for an unknown path.

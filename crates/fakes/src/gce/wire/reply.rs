@@ -187,6 +187,16 @@ pub(super) fn reply(
             );
         }
         "compute.machineTypes.aggregatedList" => return aggregated_types(model, call, request, project),
+        "compute.subnetworks.get" => {
+            let subnet = model.subnetwork(call, project, region, name)?;
+            return Ok(show::subnetwork(project, &subnet, with_utilization(request)?));
+        }
+        "compute.subnetworks.list" => {
+            let subnet = model.subnetworks(call, project, region)?;
+            let shown = show::subnetwork(project, &subnet, with_utilization(request)?);
+            let path = format!("projects/{project}/regions/{region}/subnetworks");
+            return listed(request, "compute#subnetworkList", &path, vec![shown]);
+        }
         "compute.projects.get" => {
             let (number, quotas) = model.project(call, project)?;
             return Ok(show::project(project, number, &quotas));
@@ -194,6 +204,17 @@ pub(super) fn reply(
         other => return Err(model.refuse(call, method, project, place, ApiError::not_built(other))),
     };
     Ok(model.show_operation(&operation))
+}
+
+/// Whether `views` asks for the use of addresses.
+fn with_utilization(request: &Request) -> Result<bool, ApiError> {
+    match request.query("views") {
+        None | Some("DEFAULT") => Ok(false),
+        Some("WITH_UTILIZATION") => Ok(true),
+        Some(other) => Err(ApiError::invalid(format!(
+            "Invalid value at 'views' (type.googleapis.com/google.cloud.compute.v1.SubnetworkView), \"{other}\""
+        ))),
+    }
 }
 
 fn query(request: &Request) -> Query<'_> {

@@ -77,6 +77,8 @@ fn in_region<'a>(verb: &str, region: &'a str, rest: &[&'a str]) -> Found<'a> {
     let (method, name) = match (verb, rest) {
         ("GET", []) => (&method::REGION_GET, ""),
         ("POST", ["instances", "bulkInsert"]) => (&method::REGION_BULK_INSERT, ""),
+        ("GET", ["subnetworks"]) => (&method::SUBNETWORK_LIST, ""),
+        ("GET", ["subnetworks", name]) => (&method::SUBNETWORK_GET, *name),
         ("GET", ["operations"]) => (&method::REGION_OPERATION_LIST, ""),
         ("GET", ["operations", name]) => (&method::REGION_OPERATION_GET, *name),
         ("DELETE", ["operations", name]) => (&method::REGION_OPERATION_DELETE, *name),

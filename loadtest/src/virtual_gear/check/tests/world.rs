@@ -41,6 +41,7 @@ pub fn shape() -> Shape {
         zones: vec!["us-central1-a".into()],
         machine_type: "e2-standard-2".into(),
         family: "e2".into(),
+        alternatives: Vec::new(),
         cpus: 2,
         memory_mib: 8192,
         arch: Arch::Amd64,
