@@ -1,5 +1,6 @@
 //! `gust-loadtest`: proves gust under stress. Data goes to stdout, progress to stderr.
 
+mod args;
 mod report;
 
 use std::{
@@ -10,158 +11,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Parser, Subcommand};
-use gust_loadtest::adversity::{AdversityArgs, adversity};
-use gust_loadtest::mutants::{MutantsArgs, mutants};
-use gust_loadtest::sim::{SimArgs, sim};
+use clap::Parser as _;
+use gust_loadtest::adversity::adversity;
+use gust_loadtest::mutants::mutants;
+use gust_loadtest::sim::sim;
 use gust_loadtest::wire::{
-    BurstOptions, Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, Records, UpgradeOptions,
-    burst, chaos, failover, kill, storm, upgrade,
+    BurstOptions, Cause, ChaosOptions, FailoverOptions, KillOptions, Programs, SourcesOptions,
+    UpgradeOptions, Way, burst, chaos, failover, kill, sources, storm, upgrade,
 };
 use strum::IntoEnumIterator as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Load tests and chaos for gust, against the fakes.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Loads many jobs at once and measures how soon all their machines are asked for, next to how soon the limits
-    /// allow it, and how many calls to Google that takes. Machines are simulated.
-    Burst {
-        /// How many jobs [default: 10,000; with default quotas 500].
-        #[arg(long)]
-        jobs: Option<usize>,
-        /// With the quotas of a new project, and jobs that each fit the smallest of them: whether those that wait
-        /// are told why.
-        #[arg(long)]
-        default_quotas: bool,
-        /// Another limits file than `loadtest/limits/burst.toml`, or than the defaults.
-        #[arg(long)]
-        limits: Option<PathBuf>,
-        /// Where gust keeps its records.
-        #[arg(long, value_enum, default_value_t = Records::Embedded)]
-        records: Records,
-        /// Seed of the fakes.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Seconds until no machine may be left.
-        #[arg(long, default_value_t = 3_600)]
-        patience: u64,
-        /// Directory for logs, records and the journal; a temporary one by default.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Runs several replicas over etcd through builds while their processes, and etcd's, are killed and frozen and
-    /// replies get lost, as each seed draws it; judges from the fakes' event log, the replicas' journals and etcd's
-    /// history.
-    Chaos {
-        /// How many seeds, each with processes of its own.
-        #[arg(long, default_value_t = 10)]
-        seeds: u64,
-        /// The first seed.
-        #[arg(long, default_value_t = 1)]
-        from: u64,
-        /// Replicas of gust.
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
-        replicas: u16,
-        /// Members of etcd; by default one and three in turn.
-        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=5))]
-        members: Option<u16>,
-        /// Faults in each build.
-        #[arg(long, default_value_t = 4)]
-        faults: usize,
-        /// Seconds that a build may take after its last fault.
-        #[arg(long, default_value_t = 180)]
-        patience: u64,
-        /// Directory for logs, records and journals; a temporary one by default.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Loses the leader of three replicas over three members of etcd, again and again and in several ways, while more
-    /// jobs wait than can be placed, and measures for how long nothing is placed.
-    Failover {
-        /// How the leader is lost; several causes take turns, all by default.
-        #[arg(long, value_delimiter = ',')]
-        cause: Vec<Cause>,
-        /// How many losses, all causes together.
-        #[arg(long, default_value_t = 100)]
-        count: usize,
-        /// At least so many jobs wait whenever a leader is lost.
-        #[arg(long, default_value_t = 1_000)]
-        backlog: usize,
-        /// Seed of the fakes and of the moments of losses.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Seconds that the replicas may take to be whole again after a loss.
-        #[arg(long, default_value_t = 120)]
-        patience: u64,
-        /// Directory for logs, records and journals; a temporary one by default.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// A bad day in virtual time: zones without a family, a quota that is halved, Spot machines that are taken back, calls
-    /// that are refused; and the same day for an oracle that knows of all that. Prints how long jobs wait on each.
-    Adversity(AdversityArgs),
-    /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
-    /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
-    Kill {
-        /// How many kills; the six phases take turns.
-        #[arg(long, default_value_t = 50)]
-        count: usize,
-        /// Seed of the fakes.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Seconds that a build may take after a restart.
-        #[arg(long, default_value_t = 120)]
-        patience: u64,
-        /// Directory for logs, records and the journal; a temporary one by default.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Puts known faults back into gust, one at a time, and shows that the checks of `sim` notice each. Needs a
-    /// build with the feature `mutants`.
-    Mutants(MutantsArgs),
-    /// Runs the whole shell in virtual time over the fakes' models, with faults drawn from a seed, and holds each
-    /// run to the invariants of the design.
-    Sim(SimArgs),
-    /// Restarts the replicas one by one with another build while more jobs wait than can be placed, and measures for
-    /// how long nothing is placed.
-    Upgrade {
-        /// The other build's `gust`; by default this build's once more.
-        #[arg(long)]
-        to: Option<PathBuf>,
-        /// At least so many jobs wait whenever a replica is restarted.
-        #[arg(long, default_value_t = 1_000)]
-        backlog: usize,
-        /// Seed of the fakes.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Seconds that the replicas may take to be whole again after a restart.
-        #[arg(long, default_value_t = 120)]
-        patience: u64,
-        /// Directory for logs, records and journals; a temporary one by default.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Runs one build while Google and Buildkite lose, delay, truncate and refuse replies, and judges it.
-    Storm {
-        /// Seed of the fakes.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Seconds that the build may take.
-        #[arg(long, default_value_t = 180)]
-        patience: u64,
-        /// Directory for logs, records and the journal; a temporary one by default.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-}
+use self::args::{Args, Command};
 
 fn main() -> ExitCode {
     gust_loadtest::said::listen();
@@ -299,6 +160,26 @@ fn run(args: Args) -> Result<bool> {
             })?;
             Ok(report::upgraded(&run))
         }
+        Command::Sources {
+            jobs,
+            way,
+            seed,
+            patience,
+            dir,
+        } => {
+            let options = SourcesOptions {
+                jobs,
+                seed,
+                patience: Duration::from_secs(patience),
+            };
+            let ways = ways(&way)?;
+            let run = within(dir, |dir| {
+                runtime.block_on(unless_stopped(sources(&options, dir, &ways, &mut |line| {
+                    eprintln!("{line}")
+                })))
+            })?;
+            Ok(report::sources(&run))
+        }
         Command::Storm { seed, patience, dir } => {
             let weathered = within(dir, |dir| {
                 runtime.block_on(unless_stopped(storm(dir, seed, Duration::from_secs(patience))))
@@ -306,6 +187,19 @@ fn run(args: Args) -> Result<bool> {
             Ok(report::counted(&weathered.faults, "times", &weathered.verdict))
         }
     }
+}
+
+/// The ways of these names; all of them for none.
+fn ways(names: &[String]) -> Result<Vec<Way>> {
+    if names.is_empty() {
+        return Ok(Way::ALL.to_vec());
+    }
+    let known = Way::ALL.map(Way::name).join(", ");
+    let way = |name: &String| Way::ALL.into_iter().find(|way| way.name() == *name);
+    let found = names
+        .iter()
+        .map(|name| way(name).with_context(|| format!("`{name}` is no way; there are {known}")));
+    found.collect()
 }
 
 /// Runs to the end, or until this process is asked to end: the processes of a run end with it, either way.

@@ -4,7 +4,51 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use gust_loadtest::wire::{Burst, Failovers, GOAL, Upgraded, Verdict, Waits};
+use gust_loadtest::wire::{Burst, Course, Failovers, GOAL, Upgraded, Verdict, Waits};
+
+/// The same jobs in each way; true if all ended as they must.
+pub fn sources(runs: &[Course]) -> bool {
+    println!(
+        "{:<18} {:>7} {:>8} {:>8} {:>9} {:>7}  ended",
+        "way", "seconds", "seen P50", "seen P99", "machines", "wrong"
+    );
+    for run in runs {
+        let (middle, late) = run.latency.map_or((f64::NAN, f64::NAN), |found| found);
+        let ends: Vec<String> = run
+            .ends
+            .iter()
+            .map(|(end, count)| format!("{end}: {count}"))
+            .collect();
+        println!(
+            "{:<18} {:>7.1} {middle:>8.3} {late:>8.3} {:>9} {:>7}  {}",
+            run.way.name(),
+            run.took_s,
+            run.verdict.machines,
+            run.wrong.len(),
+            ends.join(", ")
+        );
+    }
+    let mut good = true;
+    for run in runs {
+        println!("{}: calls to Buildkite {:?}", run.way.name(), run.calls);
+        for (why, count) in &run.rejected {
+            println!("  refused: {count:>5} {why}");
+        }
+        for line in run.wrong.iter().chain(&run.verdict.violations).take(20) {
+            println!("  violation: {line}");
+        }
+        good &= run.wrong.is_empty() && run.verdict.violations.is_empty();
+    }
+    println!(
+        "{}",
+        if good {
+            "all ended the same"
+        } else {
+            "NOT all ended as they must"
+        }
+    );
+    good
+}
 
 /// Time, calls and what was refused, beside their goals.
 pub fn burst(run: &Burst) -> bool {

@@ -77,6 +77,17 @@ async fn any_replica_answers_for_the_leader_and_orders_outlive_it() {
     let asked = fleet.admin_url(others[0]);
     let (code, _, words) = gust(&program, &asked, &["pause", "--note", "a test"]).await;
     assert_eq!(code, Some(0), "{words}");
+    let (code, text, words) = gust(
+        &program,
+        &asked,
+        &["explain", "--live", "--cpu", "4", "--memory", "16"],
+    )
+    .await;
+    assert_eq!(code, Some(0), "{words}");
+    assert!(
+        text.contains("us-east1"),
+        "the leader tells of all shards: {text}"
+    );
     let (code, _, words) = gust(&program, &asked, &["drain", "us-central1-a"]).await;
     assert_eq!(code, Some(0), "{words}");
 

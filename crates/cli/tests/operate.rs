@@ -192,6 +192,33 @@ async fn operators_see_what_is_there_and_their_orders_are_obeyed() {
         (0, true),
         "{text}"
     );
+    let asked = demo
+        .json(&["explain", "--live", "--cpu", "2", "--memory", "8"])
+        .await;
+    let first = &asked["choices"][0];
+    let zones: Vec<&str> = first["zones"]
+        .as_array()
+        .expect("zones")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(
+        !zones.is_empty() && !zones.contains(&"us-central1-a"),
+        "what is drained is not asked: {first:#}"
+    );
+    assert!(
+        first["room"].as_str().is_some_and(|room| room != "0"),
+        "{first:#}"
+    );
+    assert_eq!(demo.gust(&["cordon", "e2"]).await.0, 0);
+    let (code, text, words) = demo
+        .gust(&["explain", "--live", "--cpu", "2", "--memory", "8", "family=e2"])
+        .await;
+    assert_eq!(code, 0, "{words}");
+    assert!(text.contains("closed by the operator"), "{text}");
+    assert_eq!(demo.gust(&["uncordon", "e2"]).await.0, 0);
+    let (code, _, words) = demo.gust(&["explain", "--live", "--cpu", "2000"]).await;
+    assert_eq!(code, 6, "{words}");
     let (code, _, words) = demo.gust(&["cordon", "gust-demo/us-centrall1"]).await;
     assert_eq!(code, 6);
     assert!(words.contains("there are gust-demo/us-central1"), "{words}");

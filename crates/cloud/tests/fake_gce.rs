@@ -4,7 +4,7 @@ mod stub;
 
 use std::time::Duration;
 
-use gust_cloud::gce::{GceCloud, GceConfig};
+use gust_cloud::gce::{GceCloud, GceConfig, Subnet};
 use gust_core::{
     ids::{MachineName, MachineTypeName, Zone},
     ports::{
@@ -57,6 +57,10 @@ impl World {
         config.jwks_url = url(&fake.addresses.metadata)
             .join("/oauth2/v3/certs")
             .expect("a path");
+        config.subnet = Some(Subnet {
+            network: "global/networks/default".into(),
+            subnetwork: None,
+        });
         config.timeouts.attempt = Duration::from_secs(5);
         config.timeouts.call = Duration::from_secs(20);
         config

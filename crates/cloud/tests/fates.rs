@@ -116,7 +116,7 @@ fn created(zone: &str) -> MemberFate {
     MemberFate::Created {
         zone: Zone::new(zone),
         instance_id: Some(42),
-        machine_type: Some(MachineTypeName::new("e2-medium")),
+        machine_type: Some(MachineTypeName::new("e2-standard-4")),
     }
 }
 

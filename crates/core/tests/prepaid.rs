@@ -97,6 +97,7 @@ fn each_way_needs_rows_of_its_own_and_machines_count_whatever_they_were_offered_
         [
             "PREPAID_MACHINES:n2d-standard-16 1",
             "INSTANCES 1",
+            "SUBNET_ADDRESSES 1",
             "SSD_TOTAL_GB 50"
         ]
     );
@@ -108,6 +109,7 @@ fn each_way_needs_rows_of_its_own_and_machines_count_whatever_they_were_offered_
             "N2D_CPUS 16",
             "CPUS_ALL_REGIONS 16",
             "INSTANCES 1",
+            "SUBNET_ADDRESSES 1",
             "SSD_TOTAL_GB 50"
         ]
     );
@@ -117,6 +119,7 @@ fn each_way_needs_rows_of_its_own_and_machines_count_whatever_they_were_offered_
             "N2D_CPUS 16",
             "CPUS_ALL_REGIONS 16",
             "INSTANCES 1",
+            "SUBNET_ADDRESSES 1",
             "SSD_TOTAL_GB 50"
         ]
     );

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A client of the control surface.
 pub struct Control {
@@ -59,6 +59,55 @@ impl Control {
     /// It is refused: the build may be over.
     pub async fn cancel_build(&self, number: u64) -> Result<()> {
         let request = self.http.post(format!("{}/builds/{number}/cancel", self.base));
+        self.send(request).await.map(drop)
+    }
+
+    /// Runs a job again as a person would.
+    ///
+    /// # Errors
+    /// It is refused: the job is not over, or was run again already.
+    pub async fn retry_job(&self, job: &str) -> Result<()> {
+        let request = self.http.post(format!("{}/jobs/{job}/retry", self.base));
+        self.send(request).await.map(drop)
+    }
+
+    /// Gives a job another priority as a person would.
+    ///
+    /// # Errors
+    /// It is refused: the job may be over.
+    pub async fn prioritize(&self, job: &str, priority: i64) -> Result<()> {
+        let request = self.http.put(format!("{}/jobs/{job}/priority", self.base));
+        self.send(request.json(&json!({ "priority": priority })))
+            .await
+            .map(drop)
+    }
+
+    /// Changes limits.
+    ///
+    /// # Errors
+    /// They are refused.
+    pub async fn limits(&self, change: &Value) -> Result<()> {
+        let request = self.http.put(format!("{}/limits", self.base));
+        self.send(request.json(change)).await.map(drop)
+    }
+
+    /// Has Buildkite tell somebody what happens.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn webhook(&self, webhook: &Value) -> Result<()> {
+        let request = self.http.post(format!("{}/webhooks", self.base));
+        self.send(request.json(webhook)).await.map(drop)
+    }
+
+    /// Google takes a Spot machine back.
+    ///
+    /// # Errors
+    /// It is refused: there is no such machine, or it is none that can be taken back.
+    pub async fn preempt(&self, machine: &str) -> Result<()> {
+        let request = self
+            .http
+            .post(format!("{}/instances/{machine}/preempt", self.base));
         self.send(request).await.map(drop)
     }
 

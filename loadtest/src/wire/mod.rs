@@ -13,6 +13,7 @@ mod network;
 mod processes;
 mod raft;
 mod retell;
+mod sources;
 mod storm;
 mod verdict;
 
@@ -25,6 +26,7 @@ pub use failover::{
 pub use fleet::{Fleet, Muster};
 pub use kill::{KillOptions, Killed, kill};
 pub use network::{Network, Party};
-pub use processes::{Fakes, Programs, Replica};
+pub use processes::{Fakes, Found, Programs, Replica};
+pub use sources::{Course, SourcesOptions, Way, sources};
 pub use storm::{Weathered, storm};
 pub use verdict::{Evidence, Verdict, judge};

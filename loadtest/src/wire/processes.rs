@@ -97,7 +97,8 @@ pub struct Fakes {
     child: Child,
     /// Base URL of the control surface.
     pub control: String,
-    buildkite: String,
+    /// Address of the fake Buildkite.
+    pub buildkite: String,
     gce: String,
     metadata: String,
     /// Calls a minute that they take, by Google's name of the group.
@@ -197,6 +198,25 @@ impl Fakes {
     }
 }
 
+/// By which interface of Buildkite's jobs are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// The Stacks API.
+    Stacks,
+    /// GraphQL.
+    Graphql,
+}
+
+impl Found {
+    /// A word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stacks => "stacks",
+            Self::Graphql => "graphql",
+        }
+    }
+}
+
 /// One `gust serve`, which may be killed and started again over the same records.
 pub struct Replica {
     programs: Programs,
@@ -236,6 +256,32 @@ impl Replica {
         // Nothing is restarted here: any free port will do, and gust tells machines which it is.
         let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         Self::configured(programs, dir, &configuration(fakes, any, regions, more))
+    }
+
+    /// As [`Replica::start`], with jobs found in this way and more sections in its configuration.
+    ///
+    /// # Errors
+    /// As [`Replica::start`].
+    pub fn start_finding(
+        programs: &Programs,
+        dir: &Path,
+        fakes: &Fakes,
+        found: Found,
+        more: &str,
+    ) -> Result<Self> {
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut text = configuration(fakes, any, &["us-central1"], more);
+        if found == Found::Graphql {
+            // Any token of the fakes': where one is needed is what is tried, not which.
+            std::fs::write(dir.join("api.token"), "bkua_fake").context("cannot write api.token")?;
+            let api = format!(
+                "[[source]]\nkind = \"graphql\"\nagent_token_fallback = true\napi = {{ organization = \"gust-demo\", \
+                 endpoint = \"{0}/v2\", graphql_endpoint = \"{0}/v1\", token = {{ file = \"api.token\" }} }}\n",
+                fakes.buildkite
+            );
+            text = text.replacen("[[source]]\n", &api, 1);
+        }
+        Self::configured(programs, dir, &text)
     }
 
     fn configured(programs: &Programs, dir: &Path, text: &str) -> Result<Self> {
@@ -351,8 +397,8 @@ fn configuration(fakes: &Fakes, listen: std::net::SocketAddr, regions: &[&str], 
 replica = "kill-1"
 listen = "{listen}"
 data_dir = "store"
-{more}
-{rest}"#
+{rest}
+{more}"#
     )
 }
 

@@ -249,7 +249,9 @@ impl<'a> Search<'a> {
             Some(instance) => MemberFate::Created {
                 zone: instance.zone.clone(),
                 instance_id: Some(instance.id),
-                machine_type: Some(MachineTypeName::new(instance.machine_type.as_str())),
+                machine_type: Some(&instance.machine_type)
+                    .filter(|name| !name.is_empty())
+                    .map(|name| MachineTypeName::new(name.as_str())),
             },
             None => {
                 let (class, message) = self.cause(name);

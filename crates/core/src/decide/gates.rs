@@ -21,6 +21,8 @@ pub(super) struct Zones {
     /// They had none of these machines a while ago. Asked along with others, since Google passes over what has none;
     /// alone they are tried with one machine.
     pub half_open: Vec<Zone>,
+    /// Why those were left alone.
+    pub why: Why,
 }
 
 impl Zones {
@@ -86,6 +88,7 @@ pub(super) fn zones(snapshot: &Snapshot<'_>, choice: &Choice, probed: &Probed) -
         return Ok(Zones {
             open: in_service.into_iter().cloned().collect(),
             half_open: Vec::new(),
+            why: Why::Stockout,
         });
     }
     past_stockouts(snapshot, shape, in_service, probed)
@@ -100,17 +103,21 @@ fn past_stockouts(
     let mut found = Zones {
         open: Vec::new(),
         half_open: Vec::new(),
+        why: Why::Stockout,
     };
     let mut soonest: Option<(Timestamp, Why)> = None;
-    let mut trying = false;
+    let mut trying: Option<Why> = None;
     for zone in zones {
         let pool = Pool::of(shape, zone);
         match snapshot.memory.stockouts.gate(&pool, shape.cpus, snapshot.now) {
             Gate::Open => found.open.push(zone.clone()),
-            Gate::HalfOpen { since } if probed.contains(&pool) || is_probing(snapshot, &pool, since) => {
-                trying = true;
+            Gate::HalfOpen { since, why } if probed.contains(&pool) || is_probing(snapshot, &pool, since) => {
+                trying = Some(why);
             }
-            Gate::HalfOpen { .. } => found.half_open.push(zone.clone()),
+            Gate::HalfOpen { why, .. } => {
+                found.why = why;
+                found.half_open.push(zone.clone());
+            }
             Gate::Shut { until, why } => {
                 if soonest.is_none_or(|(known, _)| until < known) {
                     soonest = Some((until, why));
@@ -121,10 +128,10 @@ fn past_stockouts(
     if !found.open.is_empty() || !found.half_open.is_empty() {
         return Ok(found);
     }
-    let (seconds, why) = match soonest {
-        _ if trying => (0, Why::Stockout),
-        Some((until, why)) => (until.since(snapshot.now).as_secs() + 1, why),
-        None => (0, Why::Stockout),
+    let (seconds, why) = match (trying, soonest) {
+        (Some(why), _) => (0, why),
+        (None, Some((until, why))) => (until.since(snapshot.now).as_secs() + 1, why),
+        (None, None) => (0, Why::Stockout),
     };
     Err(Closed::Held(held(shape, why.as_str(), seconds)))
 }

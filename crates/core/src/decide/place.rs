@@ -294,7 +294,8 @@ impl<'a> Placing<'a> {
             let zones = turn.zones.half_open.iter();
             self.probed
                 .extend(zones.map(|zone| Pool::of(&choice.shape, zone)));
-            progress.skip(Obstacle::Held(held(&choice.shape, "stockout", 0)));
+            let why = turn.zones.why.as_str();
+            progress.skip(Obstacle::Held(held(&choice.shape, why, 0)));
         }
     }
 

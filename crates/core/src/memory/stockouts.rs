@@ -73,6 +73,8 @@ pub enum Gate {
     HalfOpen {
         /// Since when it may be tried.
         since: Timestamp,
+        /// Why it was left alone.
+        why: Why,
     },
     /// Not before `until`.
     Shut {
@@ -142,7 +144,10 @@ impl Stockouts {
                 until: found.until,
                 why: found.why,
             },
-            Some(found) => Gate::HalfOpen { since: found.until },
+            Some(found) => Gate::HalfOpen {
+                since: found.until,
+                why: found.why,
+            },
         }
     }
 

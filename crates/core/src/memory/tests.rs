@@ -85,7 +85,10 @@ fn each_refusal_in_a_row_is_heeded_twice_as_long_and_a_success_forgets_them() {
         waits.push(end - now);
         assert_eq!(
             stockouts.gate(&pool("r1-a"), 4, at(end)),
-            Gate::HalfOpen { since: at(end) }
+            Gate::HalfOpen {
+                since: at(end),
+                why: Why::Stockout,
+            }
         );
         now = end;
     }

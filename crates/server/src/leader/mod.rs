@@ -13,6 +13,7 @@ mod guard;
 mod input;
 mod notes;
 mod on_claim;
+mod on_shard;
 mod on_source;
 mod on_worker;
 mod pass;

@@ -1,13 +1,13 @@
 //! What a worker's events change.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use gust_core::{
     evolve::{self, Settlement},
-    ids::{BatchId, JobRef, MachineName, ReplicaId, Shard, Zone},
+    ids::{BatchId, MachineName, ReplicaId, Shard, Zone},
     memory::{Outcomes, Pool},
-    ports::{Capacity, Command, Event, Instance, MemberFate, Quota, RefusalClass},
-    quota::{Footprint, Metric, View},
+    ports::{Command, Event, MemberFate, RefusalClass},
+    quota::{Footprint, Metric},
     records::{BatchRecord, DeleteCause, MachinePhase, MachineRecord},
     shape::ProvisioningModel,
     time::Timestamp,
@@ -249,84 +249,6 @@ impl Leader {
             known.seen.state = None;
             known.not_before = now;
             self.asked_for = true;
-        }
-    }
-
-    fn on_inventory(&mut self, shard: &Shard, begun_at: Timestamp, instances: Vec<Instance>) {
-        if let Some(step) = evolve::seen_at(&self.book, &instances) {
-            self.step(step);
-        }
-        if let Some(state) = self.shards.get_mut(shard) {
-            let instances = instances
-                .into_iter()
-                .map(|instance| (instance.name.clone(), instance))
-                .collect();
-            state.inventory = Some((begun_at, instances));
-            state.inventory_seen = true;
-        }
-    }
-
-    /// A worker goes on with what it knew of a shard before this term. What was promised since those quotas were read
-    /// is not in them: taking it off would hide what others use.
-    fn on_kept(&mut self, shard: &Shard, capacity: Capacity) {
-        let then = self.now().before(capacity.age);
-        let promised = self.promised_by(then);
-        self.take_capacity(shard, capacity, promised);
-        if let Some(state) = self.shards.get_mut(shard) {
-            state.inventory_seen = true;
-        }
-    }
-
-    /// What zones have is known better now. Jobs that wait are planned anew; one whose machine is on its way keeps its plan,
-    /// for the machine may well come.
-    fn on_types(&mut self, shard: &Shard, zones: &[(Zone, Vec<String>)]) {
-        if !self.parts.planner.learn(zones) {
-            return;
-        }
-        info!(gust.shard = %shard, "zones have other machine types than was known; jobs are planned anew");
-        let coming: BTreeSet<&JobRef> = self
-            .book
-            .batches()
-            .values()
-            .flat_map(|batch| batch.members.iter().map(|member| &member.job))
-            .chain(
-                self.book
-                    .machines()
-                    .values()
-                    .filter_map(|machine| machine.made_for.as_ref()),
-            )
-            .collect();
-        for (job, known) in &mut self.known {
-            let Some(record) = self.book.jobs().get(job).filter(|_| !coming.contains(job)) else {
-                continue;
-            };
-            known.plan = self.parts.planner.plan(record);
-        }
-    }
-
-    fn on_capacity(&mut self, shard: &Shard, capacity: Capacity) {
-        let promised = self.promised();
-        self.take_capacity(shard, capacity, promised);
-    }
-
-    fn take_capacity(&mut self, shard: &Shard, mut capacity: Capacity, mut promised: Promised) {
-        capacity.quotas.extend(self.parts.planner.prepaid(shard));
-        let projects = promised.projects.remove(&shard.project).unwrap_or_default();
-        let mut then = promised.shards.remove(shard).unwrap_or_default();
-        then.extend(
-            projects
-                .into_iter()
-                .filter(|(metric, _)| metric.is_project_wide()),
-        );
-        if let Some(state) = self.shards.get_mut(shard) {
-            let wide: Vec<&Quota> = capacity
-                .quotas
-                .iter()
-                .filter(|quota| quota.project_wide)
-                .collect();
-            state.wide_quotas = (!wide.is_empty()).then(|| Arc::new(View::new(wide, &then)));
-            state.quotas = Arc::new(View::new(&capacity.quotas, &then));
-            state.capacity_read = true;
         }
     }
 }

@@ -4,6 +4,7 @@
 mod bound;
 mod course;
 mod mix;
+mod run;
 mod waits;
 
 use std::{
@@ -12,22 +13,21 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use gust_fakes::limits::Limits;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 pub use bound::{Bound, bound};
 use course::Course;
 pub use course::Kind;
 use mix::Mix;
+use run::{Gust, Run};
 pub use waits::Waits;
 use waits::waits;
 
 use super::{
     control::Control,
-    fleet::{Fleet, Muster},
-    processes::{Fakes, Programs, Replica},
+    processes::{Fakes, Programs},
     verdict::{Evidence, Verdict, judge},
 };
 
@@ -35,10 +35,6 @@ use super::{
 pub const GOAL: f64 = 1.10;
 /// Jobs run so long, in seconds.
 const RUN_S: f64 = 5.0;
-/// Between two looks at what happened.
-const LOOK: Duration = Duration::from_millis(250);
-/// Longest wait until a replica has read all that it needs.
-const READY: Duration = Duration::from_secs(60);
 
 /// Raised quotas, Google's rates.
 const RAISED: &str = include_str!("../../../limits/burst.toml");
@@ -269,118 +265,4 @@ fn figures(limits: &Limits) -> String {
         range(gce.boot.guest_s),
         range(gce.boot.deleting_s),
     )
-}
-
-/// gust, over either kind of store.
-enum Gust {
-    Embedded(Box<Replica>),
-    Etcd(Box<Fleet>),
-}
-
-impl Gust {
-    fn start(options: &BurstOptions, programs: &Programs, dir: &Path, fakes: &Fakes) -> Result<Self> {
-        let regions = options.regions();
-        Ok(match options.records {
-            Records::Embedded => {
-                Self::Embedded(Box::new(Replica::start_in(programs, dir, fakes, regions, "")?))
-            }
-            Records::Etcd => {
-                let muster = Muster {
-                    replicas: 1,
-                    members: 1,
-                    regions,
-                    more: "",
-                };
-                Self::Etcd(Box::new(Fleet::start(programs, dir, fakes, &muster)?))
-            }
-        })
-    }
-
-    fn check(&mut self) -> Result<()> {
-        match self {
-            Self::Embedded(replica) => replica.id().map(drop),
-            Self::Etcd(fleet) => fleet.check(0).map(drop),
-        }
-    }
-
-    /// Ends it; its journal.
-    async fn stop(self) -> Result<Vec<Value>> {
-        match self {
-            Self::Embedded(replica) => {
-                let journal = replica.read_journal()?;
-                replica.stop().await?;
-                Ok(journal)
-            }
-            Self::Etcd(mut fleet) => {
-                fleet.stop(0).await?;
-                fleet.read_journals()
-            }
-        }
-    }
-}
-
-struct Run {
-    control: Control,
-    course: Course,
-    jobs: usize,
-    regions: &'static [&'static str],
-}
-
-impl Run {
-    async fn look(&mut self) -> Result<()> {
-        let (events, last) = self.control.some_events(self.course.last, Course::wants).await?;
-        self.course.last = last;
-        for event in events {
-            self.course.take(event);
-        }
-        Ok(())
-    }
-
-    async fn ready(&mut self, gust: &mut Gust) -> Result<()> {
-        let deadline = Instant::now() + READY;
-        loop {
-            self.look().await?;
-            if self.course.is_ready(self.regions) {
-                return Ok(());
-            }
-            gust.check()?;
-            ensure!(
-                Instant::now() < deadline,
-                "gust has not read quotas and machines within {READY:?}"
-            );
-            sleep(LOOK).await;
-        }
-    }
-
-    async fn until_end(
-        &mut self,
-        gust: &mut Gust,
-        patience: Duration,
-        say: &mut dyn FnMut(String),
-    ) -> Result<()> {
-        let (begun, mut told) = (Instant::now(), Instant::now());
-        loop {
-            self.look().await?;
-            if self.course.is_over(self.jobs) {
-                return Ok(());
-            }
-            gust.check()?;
-            let Course {
-                machines, live, over, ..
-            } = &self.course;
-            let stands = format!(
-                "{machines} machines made, {} left, {} jobs over",
-                live.len(),
-                over.len()
-            );
-            if told.elapsed() >= Duration::from_secs(10) {
-                told = Instant::now();
-                say(format!("after {:.0} s: {stands}", begun.elapsed().as_secs_f64()));
-            }
-            if begun.elapsed() >= patience {
-                bail!("after {patience:?}: {stands}; see gust.log and fakes.log");
-            }
-            sleep(LOOK).await;
-        }
-    }
 }

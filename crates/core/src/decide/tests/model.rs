@@ -70,7 +70,7 @@ fn way(world: &World, choice: &Choice, probed: &BTreeSet<Pool>) -> Option<Way> {
         match memory.stockouts.gate(&pool, shape.cpus, world.now) {
             Gate::Open => return Some(Way::Open),
             Gate::Shut { .. } => {}
-            Gate::HalfOpen { since } => {
+            Gate::HalfOpen { since, .. } => {
                 let tries = |batch: &BatchRecord| {
                     let theirs = &batch.shape;
                     batch.created_at >= since && theirs.family == shape.family && batch.zones().contains(zone)
