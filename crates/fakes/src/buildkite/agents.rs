@@ -301,7 +301,13 @@ impl Model {
         let minutes = minutes.unwrap_or(5);
         let agent = &mut self.agents[key.0];
         agent.paused_until = Some(now.since_start + Duration::from_secs(u64::from(minutes) * 60));
-        agent.pause = Some((Pause { at: now.unix_ns, note }, minutes));
+        agent.pause = Some((
+            Pause {
+                at: now.unix_ns,
+                note,
+            },
+            minutes,
+        ));
     }
 
     /// The pause of an agent and its length in minutes, while it lasts.

@@ -80,7 +80,11 @@ pub fn handle(
     if response.status >= 400 {
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         let message = &body["message"];
-        let message = if message.is_null() { &body["errors"][0]["message"] } else { message };
+        let message = if message.is_null() {
+            &body["errors"][0]["message"]
+        } else {
+            message
+        };
         event = event.with("reason", message.clone());
     }
     out.push(event);

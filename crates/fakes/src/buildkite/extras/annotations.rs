@@ -108,7 +108,10 @@ impl Model {
                 "The annotation body must be less than {limit} bytes"
             )));
         }
-        out.push(told.with("bytes", before + body.len()).with("scope", scope.clone()));
+        out.push(
+            told.with("bytes", before + body.len())
+                .with("scope", scope.clone()),
+        );
         Ok(match place {
             Some(place) => {
                 let known = &mut annotations[place];
@@ -120,9 +123,7 @@ impl Model {
                 known.style = style.or_else(|| known.style.take());
                 known.priority = priority;
                 known.updated_at = now.unix_ns;
-                known
-                    .jobs
-                    .extend(job.filter(|job| !known.jobs.contains(job)));
+                known.jobs.extend(job.filter(|job| !known.jobs.contains(job)));
                 place
             }
             None => {

@@ -40,7 +40,9 @@ struct Posted {
 
 /// The name of a request's operation, for `api.call` and faults.
 pub(super) fn name_of(request: &Request) -> String {
-    let name = read(request).ok().and_then(|posted| document::name_of(&posted.query, posted.operation.as_deref()));
+    let name = read(request)
+        .ok()
+        .and_then(|posted| document::name_of(&posted.query, posted.operation.as_deref()));
     format!("graphql.{}", name.as_deref().unwrap_or("unreadable"))
 }
 
@@ -83,7 +85,8 @@ fn standings(context: &mut Context<'_>, user: usize) -> (Standing, Standing) {
     let limits = &model.limits.graphql;
     let window = Duration::from_secs(limits.window_s.into());
     let budgets = &mut model.graphql_budgets;
-    let mut standing = |key: Option<usize>, limit| budgets.entry(key).or_default().standing(now, window, limit);
+    let mut standing =
+        |key: Option<usize>, limit| budgets.entry(key).or_default().standing(now, window, limit);
     (
         standing(None, limits.organization_complexity),
         standing(Some(user), limits.user_complexity),
@@ -168,7 +171,10 @@ fn told(
             .iter()
             .map(|error| {
                 let mut shown = serde_json::to_value(error).unwrap_or_default();
-                let words = error.message.strip_prefix("resolver error: ").unwrap_or(&error.message);
+                let words = error
+                    .message
+                    .strip_prefix("resolver error: ")
+                    .unwrap_or(&error.message);
                 shown["message"] = words.into();
                 shown
             })

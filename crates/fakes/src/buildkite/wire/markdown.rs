@@ -38,7 +38,10 @@ pub(in crate::buildkite) fn html(markdown: &str) -> String {
 
 fn harmless(url: CowStr<'_>) -> CowStr<'_> {
     let known = ["http://", "https://", "mailto:", "/", "#"];
-    if known.iter().any(|start| url.to_ascii_lowercase().starts_with(start)) {
+    if known
+        .iter()
+        .any(|start| url.to_ascii_lowercase().starts_with(start))
+    {
         url
     } else {
         CowStr::Borrowed("#")
@@ -51,8 +54,14 @@ mod tests {
 
     #[test]
     fn markdown_is_rendered_and_html_in_it_is_shown_as_text() {
-        assert_eq!(html("a **b** `<c>`"), "<p>a <strong>b</strong> <code>&lt;c&gt;</code></p>\n");
+        assert_eq!(
+            html("a **b** `<c>`"),
+            "<p>a <strong>b</strong> <code>&lt;c&gt;</code></p>\n"
+        );
         let hostile = html("<script>alert(1)</script>\n\n<b onclick=x>y</b> [z](javascript:alert(1))");
-        assert!(!hostile.contains("<script") && !hostile.contains("<b ") && !hostile.contains("javascript:"), "{hostile}");
+        assert!(
+            !hostile.contains("<script") && !hostile.contains("<b ") && !hostile.contains("javascript:"),
+            "{hostile}"
+        );
     }
 }

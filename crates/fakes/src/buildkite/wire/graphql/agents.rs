@@ -31,7 +31,11 @@ impl Site<'_> {
                 && agent.name.contains(search)
                 && tags.iter().all(|tag| agent.tags.iter().any(|known| known == tag))
         };
-        let all = model.agents.iter().enumerate().map(|(at, agent)| (AgentKey(at), agent));
+        let all = model
+            .agents
+            .iter()
+            .enumerate()
+            .map(|(at, agent)| (AgentKey(at), agent));
         let found = all.filter(|(key, agent)| meets(*key, agent));
         let found = found.map(|(key, _)| (key.0 as u128, Thing::Agent(key)));
         List::newest_first(connection::AGENTS, found).page(args)

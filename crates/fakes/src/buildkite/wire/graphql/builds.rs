@@ -22,15 +22,27 @@ impl Site<'_> {
         let meets = |build: &Build| {
             let state = model.shown_state(build);
             build.pipeline == pipeline
-                && branches.as_ref().is_none_or(|known| known.contains(&build.branch.as_str()))
+                && branches
+                    .as_ref()
+                    .is_none_or(|known| known.contains(&build.branch.as_str()))
                 && commits.as_ref().is_none_or(|known| known.contains(&"HEAD"))
-                && states.as_ref().is_none_or(|known| known.iter().any(|is| is.eq_ignore_ascii_case(state)))
+                && states
+                    .as_ref()
+                    .is_none_or(|known| known.iter().any(|is| is.eq_ignore_ascii_case(state)))
                 && from.is_none_or(|from| build.created_at >= from)
                 && to.is_none_or(|to| build.created_at <= to)
-                && meta_data.iter().flatten().all(|wanted| has_meta_data(build, wanted))
+                && meta_data
+                    .iter()
+                    .flatten()
+                    .all(|wanted| has_meta_data(build, wanted))
         };
         let found = model.builds.iter().filter(|build| meets(build));
-        let found = found.map(|build| (u128::from(build.number), Thing::Build(BuildKey(build.number as usize - 1))));
+        let found = found.map(|build| {
+            (
+                u128::from(build.number),
+                Thing::Build(BuildKey(build.number as usize - 1)),
+            )
+        });
         List::newest_first(connection::BUILDS, found).page(args)
     }
 
@@ -49,7 +61,10 @@ impl Site<'_> {
             "createdBy" => Out::One(Thing::User),
             "metaData" => {
                 let pairs = build.meta_data.iter().map(|(key, value)| {
-                    let fields = vec![("key", Out::leaf(key.clone())), ("value", Out::leaf(value.clone()))];
+                    let fields = vec![
+                        ("key", Out::leaf(key.clone())),
+                        ("value", Out::leaf(value.clone())),
+                    ];
                     Thing::Record("BuildMetaData", fields)
                 });
                 List::in_order(connection::META_DATA, pairs).page(args)?
@@ -64,14 +79,26 @@ impl Site<'_> {
         let (scopes, styles) = (args.texts("scope"), args.texts("style"));
         let meets = |note: &Annotation| {
             job.is_none_or(|job| note.scope == "job" && note.jobs.contains(&job))
-                && scopes.as_ref().is_none_or(|known| known.contains(&note.scope.to_uppercase().as_str()))
-                && styles.as_ref().is_none_or(|known| known.contains(&style(note).as_str()))
+                && scopes
+                    .as_ref()
+                    .is_none_or(|known| known.contains(&note.scope.to_uppercase().as_str()))
+                && styles
+                    .as_ref()
+                    .is_none_or(|known| known.contains(&style(note).as_str()))
         };
-        let found = model.builds[key.0].annotations.iter().enumerate().filter(|(_, note)| meets(note));
+        let found = model.builds[key.0]
+            .annotations
+            .iter()
+            .enumerate()
+            .filter(|(_, note)| meets(note));
         // 1 to 10, and 10 comes first.
         let by_priority = args.text("order") == Some("PRIORITY_RECENTLY_CREATED");
         let place = |at: usize, note: &Annotation| {
-            let priority = if by_priority { note.priority.max(0) as u128 } else { 0 };
+            let priority = if by_priority {
+                note.priority.max(0) as u128
+            } else {
+                0
+            };
             priority << 64 | at as u128
         };
         let found = found.map(|(at, note)| (place(at, note), Thing::Annotation(key, note.uuid)));
@@ -80,7 +107,10 @@ impl Site<'_> {
 
     pub(super) fn annotation(&self, key: BuildKey, uuid: Uuid, field: &str) -> Option<Out> {
         let model = self.model.borrow();
-        let note = model.builds[key.0].annotations.iter().find(|note| note.uuid == uuid)?;
+        let note = model.builds[key.0]
+            .annotations
+            .iter()
+            .find(|note| note.uuid == uuid)?;
         Some(match field {
             "id" => Out::id("Annotation", note.uuid),
             "uuid" => Out::leaf(note.uuid.to_string()),
@@ -94,7 +124,10 @@ impl Site<'_> {
                 "AnnotationBody",
                 vec![
                     ("text", Out::leaf(note.body.clone())),
-                    ("html", Out::leaf(crate::buildkite::wire::markdown::html(&note.body))),
+                    (
+                        "html",
+                        Out::leaf(crate::buildkite::wire::markdown::html(&note.body)),
+                    ),
                 ],
             )),
             _ => return None,
@@ -108,7 +141,10 @@ fn style(note: &Annotation) -> String {
 
 fn has_meta_data(build: &Build, wanted: &str) -> bool {
     let (key, value) = wanted.split_once(':').unwrap_or((wanted, ""));
-    build.meta_data.get(key).is_some_and(|is| value.is_empty() || is == value)
+    build
+        .meta_data
+        .get(key)
+        .is_some_and(|is| value.is_empty() || is == value)
 }
 
 fn leaf(model: &Model, build: &Build, field: &str) -> Option<Value> {
@@ -123,7 +159,13 @@ fn leaf(model: &Model, build: &Build, field: &str) -> Option<Value> {
         "createdAt" | "scheduledAt" => time(Some(build.created_at)),
         "startedAt" => time(build.started_at),
         "finishedAt" => time(build.finished_at),
-        "env" => json!(build.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()),
+        "env" => json!(
+            build
+                .env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+        ),
         "state" => json!(model.shown_state(build).to_uppercase()),
         "url" => json!(model.build_url(build)),
         _ => return None,

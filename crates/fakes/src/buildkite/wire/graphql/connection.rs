@@ -59,10 +59,18 @@ impl List {
         let count = self.items.len();
         // Whether a place is behind another one, in the order shown.
         let behind = |place: u128, other: u128| {
-            if self.newest_first { place < other } else { place > other }
+            if self.newest_first {
+                place < other
+            } else {
+                place > other
+            }
         };
-        let from = after.map_or(0, |after| self.items.partition_point(|(place, _)| !behind(*place, after)));
-        let to = before.map_or(count, |before| self.items.partition_point(|(place, _)| behind(before, *place)));
+        let from = after.map_or(0, |after| {
+            self.items.partition_point(|(place, _)| !behind(*place, after))
+        });
+        let to = before.map_or(count, |before| {
+            self.items.partition_point(|(place, _)| behind(before, *place))
+        });
         let (mut from, mut to) = (from, to.max(from));
         let size = |name: &str| -> Result<Option<usize>, Refusal> {
             match args.integer(name) {

@@ -41,7 +41,10 @@ impl<'a> Walk<'a> {
         let of = |concrete: &Name| -> u64 {
             let mut fields = Vec::new();
             self.collect(set, concrete, &mut fields);
-            fields.into_iter().map(|field| self.field(field, page)).fold(0, u64::saturating_add)
+            fields
+                .into_iter()
+                .map(|field| self.field(field, page))
+                .fold(0, u64::saturating_add)
         };
         self.concrete(ty).iter().map(of).max().unwrap_or(0)
     }
@@ -96,7 +99,9 @@ impl<'a> Walk<'a> {
         for selection in &set.selections {
             match selection {
                 Selection::Field(field) => {
-                    let known = into.iter().any(|known| known.response_key() == field.response_key());
+                    let known = into
+                        .iter()
+                        .any(|known| known.response_key() == field.response_key());
                     if !known || !field.selection_set.selections.is_empty() {
                         into.push(field);
                     }
@@ -145,7 +150,9 @@ mod tests {
 
     #[test]
     fn the_documents_example_costs_what_it_says() {
-        let query = |page: &str| format!("{{ organization(slug: \"o\") {{ pipelines{page} {{ edges {{ node {{ slug }} }} }} }} }}");
+        let query = |page: &str| {
+            format!("{{ organization(slug: \"o\") {{ pipelines{page} {{ edges {{ node {{ slug }} }} }} }} }}")
+        };
         assert_eq!(cost(&query("(first: 500)")).0, 503);
         assert_eq!(cost(&query("")).0, 503, "no number is 500");
         assert_eq!(cost(&query("(last: 10)")), (13, 5));
@@ -153,11 +160,18 @@ mod tests {
 
     #[test]
     fn nodes_are_counted_with_what_they_hold_and_of_fragments_the_dearest() {
-        let jobs = |node: &str| cost(&format!("{{ organization(slug: \"o\") {{ jobs(first: 10) {{ count pageInfo {{ hasNextPage }} edges {{ cursor node {{ {node} }} }} }} }} }}")).0;
+        let jobs = |node: &str| {
+            cost(&format!("{{ organization(slug: \"o\") {{ jobs(first: 10) {{ count pageInfo {{ hasNextPage }} edges {{ cursor node {{ {node} }} }} }} }} }}")).0
+        };
         assert_eq!(jobs("__typename"), 1 + 1 + 1 + 1 + 10);
-        assert_eq!(jobs("... on JobTypeCommand { uuid build { number } step { key } }"), 4 + 10 * 3);
         assert_eq!(
-            jobs("... on JobTypeCommand { build { number } step { key } } ... on JobTypeWait { build { number } }"),
+            jobs("... on JobTypeCommand { uuid build { number } step { key } }"),
+            4 + 10 * 3
+        );
+        assert_eq!(
+            jobs(
+                "... on JobTypeCommand { build { number } step { key } } ... on JobTypeWait { build { number } }"
+            ),
             4 + 10 * 3
         );
     }

@@ -14,7 +14,8 @@ const SDL: &str = include_str!("schema.graphql");
 pub(super) fn schema() -> &'static Valid<Schema> {
     static SCHEMA: OnceLock<Valid<Schema>> = OnceLock::new();
     SCHEMA.get_or_init(|| {
-        Schema::parse_and_validate(SDL, "schema.graphql").expect("the schema is part of the program and tested")
+        Schema::parse_and_validate(SDL, "schema.graphql")
+            .expect("the schema is part of the program and tested")
     })
 }
 
@@ -66,10 +67,13 @@ pub(super) fn name_of(query: &str, wanted: Option<&str>) -> Option<String> {
         Ok(document) => document,
         Err(broken) => broken.partial,
     };
-    let operations = document.definitions.iter().filter_map(|definition| match definition {
-        ast::Definition::OperationDefinition(operation) => Some(operation),
-        _ => None,
-    });
+    let operations = document
+        .definitions
+        .iter()
+        .filter_map(|definition| match definition {
+            ast::Definition::OperationDefinition(operation) => Some(operation),
+            _ => None,
+        });
     let mut operations = operations.filter(|operation| {
         wanted.is_none_or(|wanted| operation.name.as_ref().is_some_and(|name| name == wanted))
     });
@@ -77,10 +81,13 @@ pub(super) fn name_of(query: &str, wanted: Option<&str>) -> Option<String> {
     if let Some(name) = &operation.name {
         return Some(name.to_string());
     }
-    operation.selection_set.iter().find_map(|selection| match selection {
-        ast::Selection::Field(field) => Some(field.name.to_string()),
-        _ => None,
-    })
+    operation
+        .selection_set
+        .iter()
+        .find_map(|selection| match selection {
+            ast::Selection::Field(field) => Some(field.name.to_string()),
+            _ => None,
+        })
 }
 
 #[cfg(test)]
@@ -89,7 +96,12 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused_in_the_words_of_the_real_service() {
-        let message = |query: &str| read(query).unwrap_err()[0]["message"].as_str().unwrap().to_owned();
+        let message = |query: &str| {
+            read(query).unwrap_err()[0]["message"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!(
             message("{ organization(slug: \"a\") { jobs(first: 1) { nodes { uuid } } } }"),
             "Field 'nodes' doesn't exist on type 'JobConnection'"
@@ -102,10 +114,16 @@ mod tests {
 
     #[test]
     fn an_operation_is_named_by_its_name_or_by_its_first_field() {
-        assert_eq!(name_of("query A { viewer { id } } query B { viewer { id } }", Some("B")).unwrap(), "B");
+        assert_eq!(
+            name_of("query A { viewer { id } } query B { viewer { id } }", Some("B")).unwrap(),
+            "B"
+        );
         assert_eq!(name_of("query A { viewer { id } }", None).unwrap(), "A");
         assert_eq!(name_of("{ viewer { id } }", None).unwrap(), "viewer");
-        assert_eq!(name_of("mutation { jobTypeCommandCancel(input: {id: 1}) {", None).unwrap(), "jobTypeCommandCancel");
+        assert_eq!(
+            name_of("mutation { jobTypeCommandCancel(input: {id: 1}) {", None).unwrap(),
+            "jobTypeCommandCancel"
+        );
         assert_eq!(name_of("nonsense", None), None);
     }
 }

@@ -60,7 +60,12 @@ impl Site<'_> {
         let moment = &job.timeline[index];
         let uuid = job.moment_uuid(index);
         // The schema wants a number also for what never ran.
-        let status = || -> i64 { job.exit_status.as_deref().and_then(|text| text.parse().ok()).unwrap_or(-1) };
+        let status = || -> i64 {
+            job.exit_status
+                .as_deref()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(-1)
+        };
         Some(match (field, &moment.what) {
             ("id", _) => Out::id("JobEvent", uuid),
             ("uuid", _) => Out::leaf(uuid.to_string()),

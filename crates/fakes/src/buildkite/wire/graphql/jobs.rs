@@ -53,14 +53,20 @@ impl<'a> Filter<'a> {
             command: types.is_none_or(|types| types.contains(&"COMMAND")),
             states: args.texts("state"),
             rules: args.texts("agentQueryRules").unwrap_or_default(),
-            queues: args.texts("clusterQueue").map(|ids| ids.into_iter().filter_map(|id| queue(model, id)).collect()),
+            queues: args
+                .texts("clusterQueue")
+                .map(|ids| ids.into_iter().filter_map(|id| queue(model, id)).collect()),
             cluster: args.text("cluster").map(|id| cluster(model, id)),
             priorities: priority.and_then(|search| search.integers("number")).or(alone),
-            groups: args.object("concurrency").and_then(|search| search.texts("group")),
+            groups: args
+                .object("concurrency")
+                .and_then(|search| search.texts("group")),
             steps: args.object("step").and_then(|search| search.texts("key")),
             passed: args.flag("passed"),
             created: (time("createdAtFrom")?, time("createdAtTo")?),
-            finished: args.text("finishedAt").map(|text| text.chars().take(10).collect()),
+            finished: args
+                .text("finishedAt")
+                .map(|text| text.chars().take(10).collect()),
             clustered: args.flag("clustered").unwrap_or(true),
         })
     }
@@ -68,7 +74,8 @@ impl<'a> Filter<'a> {
     fn meets(&self, model: &Model, key: JobKey) -> bool {
         let (job, step) = (&model.jobs[key.0], model.step_of(key));
         let within = |list: &Option<Vec<&str>>, is: Option<&str>| {
-            list.as_ref().is_none_or(|list| is.is_some_and(|is| list.contains(&is)))
+            list.as_ref()
+                .is_none_or(|list| is.is_some_and(|is| list.contains(&is)))
         };
         let group = model.group_of(job.step).map(|(_, group)| group);
         let day = |at: i128| rfc3339(at)[..10].to_owned();
@@ -79,16 +86,32 @@ impl<'a> Filter<'a> {
                 let is = job.state.name();
                 states.iter().any(|state| state.eq_ignore_ascii_case(is))
             })
-            && self.rules.iter().all(|rule| job.rules.iter().any(|known| known == rule))
-            && self.queues.as_ref().is_none_or(|queues| queues.contains(&job.queue))
-            && self.cluster.is_none_or(|cluster| cluster == Some(model.build_of(key).cluster))
-            && self.priorities.as_ref().is_none_or(|wanted| wanted.contains(&job.priority))
+            && self
+                .rules
+                .iter()
+                .all(|rule| job.rules.iter().any(|known| known == rule))
+            && self
+                .queues
+                .as_ref()
+                .is_none_or(|queues| queues.contains(&job.queue))
+            && self
+                .cluster
+                .is_none_or(|cluster| cluster == Some(model.build_of(key).cluster))
+            && self
+                .priorities
+                .as_ref()
+                .is_none_or(|wanted| wanted.contains(&job.priority))
             && within(&self.groups, group.as_deref())
             && within(&self.steps, step.key.as_deref())
-            && self.passed.is_none_or(|passed| job.state.is_terminal() && passed == is_passed(job))
+            && self
+                .passed
+                .is_none_or(|passed| job.state.is_terminal() && passed == is_passed(job))
             && self.created.0.is_none_or(|from| job.created_at >= from)
             && self.created.1.is_none_or(|to| job.created_at <= to)
-            && self.finished.as_ref().is_none_or(|wanted| job.finished_at.map(day).as_ref() == Some(wanted))
+            && self
+                .finished
+                .as_ref()
+                .is_none_or(|wanted| job.finished_at.map(day).as_ref() == Some(wanted))
     }
 }
 
@@ -121,15 +144,26 @@ impl Site<'_> {
     pub(super) fn jobs(&self, args: Args<'_>, of: impl Fn(&Model, &Job) -> bool) -> Answer {
         let model = self.model.borrow();
         let filter = Filter::read(&model, args)?;
-        let scheduled = filter.states.as_ref().is_some_and(|states| states.iter().all(|is| *is == "SCHEDULED"));
+        let scheduled = filter
+            .states
+            .as_ref()
+            .is_some_and(|states| states.iter().all(|is| *is == "SCHEDULED"));
         let candidates: Vec<JobKey> = if scheduled {
-            model.queues.iter().flat_map(|queue| queue.scheduled.iter().map(|(_, job)| *job)).collect()
+            model
+                .queues
+                .iter()
+                .flat_map(|queue| queue.scheduled.iter().map(|(_, job)| *job))
+                .collect()
         } else {
             (0..model.jobs.len()).map(JobKey).collect()
         };
         let assigned = args.text("order") == Some("RECENTLY_ASSIGNED");
         let place = |key: JobKey| {
-            let at = if assigned { model.entered_at(key, State::Accepted).unwrap_or(0) } else { 0 };
+            let at = if assigned {
+                model.entered_at(key, State::Accepted).unwrap_or(0)
+            } else {
+                0
+            };
             (at.max(0) as u128) << 32 | key.0 as u128
         };
         let found = candidates
@@ -185,7 +219,10 @@ fn links(model: &Model, key: JobKey, field: &str) -> Option<Out> {
             });
             Out::maybe(group)
         }
-        "priority" => Out::One(Thing::Record("JobPriority", vec![("number", Out::leaf(job.priority))])),
+        "priority" => Out::One(Thing::Record(
+            "JobPriority",
+            vec![("number", Out::leaf(job.priority))],
+        )),
         "id" => Out::id("Job", job.uuid),
         _ => return None,
     })
@@ -204,7 +241,11 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
         "createdAt" => time(Some(job.created_at)),
         "env" => {
             let env = model.env_of(key);
-            json!(env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
+            json!(
+                env.iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect::<Vec<_>>()
+            )
         }
         "exitStatus" => json!(job.exit_status),
         "finishedAt" => time(job.finished_at),
@@ -212,7 +253,11 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
         "parallelGroupIndex" => json!(job.parallel.map(|(index, _)| index)),
         "parallelGroupTotal" => json!(job.parallel.map(|(_, count)| count)),
         "passed" => json!(is_passed(job)),
-        "promisedExitStatus" => json!(job.promised_failure.as_ref().map(|promise| &promise["exit_status"])),
+        "promisedExitStatus" => json!(
+            job.promised_failure
+                .as_ref()
+                .map(|promise| &promise["exit_status"])
+        ),
         "retried" => json!(job.retried_in.is_some()),
         "retriesCount" => json!(job.retries),
         "retryType" => json!(job.retry_kind.map(str::to_uppercase)),
@@ -220,7 +265,9 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
         "scheduledAt" => time(Some(job.scheduled_at)),
         "signal" => json!(job.signal),
         "signalReason" => signal_reason(job.signal_reason.as_deref()),
-        "softFailed" => json!(job.state.is_terminal() && job.state != State::Skipped && !is_passed(job) && model.is_green(key)),
+        "softFailed" => json!(
+            job.state.is_terminal() && job.state != State::Skipped && !is_passed(job) && model.is_green(key)
+        ),
         "startedAt" => time(job.started_at),
         "state" => json!(job.state.name().to_uppercase()),
         "url" => json!(format!("{}#{}", model.build_url(model.build_of(key)), job.uuid)),

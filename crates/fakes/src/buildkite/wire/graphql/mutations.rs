@@ -9,13 +9,20 @@ use crate::buildkite::model::Pause;
 
 impl Site<'_> {
     pub(super) fn mutation(&self, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
-        let input = args.object("input").ok_or_else(|| Refusal::bad("input is required"))?;
+        let input = args
+            .object("input")
+            .ok_or_else(|| Refusal::bad("input is required"))?;
         let (payload, mut fields) = match field {
             "jobTypeCommandCancel" => {
                 let job = self.job_of(input, "id")?;
                 let uuid = self.model.borrow().jobs[job.0].uuid;
-                self.model.borrow_mut().cancel_job(self.now, uuid, &mut self.out.borrow_mut())?;
-                ("JobTypeCommandCancelPayload", vec![("jobTypeCommand", Out::One(Thing::Job(job)))])
+                self.model
+                    .borrow_mut()
+                    .cancel_job(self.now, uuid, &mut self.out.borrow_mut())?;
+                (
+                    "JobTypeCommandCancelPayload",
+                    vec![("jobTypeCommand", Out::One(Thing::Job(job)))],
+                )
             }
             "jobTypeCommandRetry" => {
                 let job = self.job_of(input, "id")?;
@@ -32,8 +39,13 @@ impl Site<'_> {
             "buildCancel" => {
                 let build = self.build_of(input, "id")?;
                 let number = self.model.borrow().builds[build.0].number;
-                self.model.borrow_mut().cancel_build(self.now, number, &mut self.out.borrow_mut())?;
-                ("BuildCancelPayload", vec![("build", Out::One(Thing::Build(build)))])
+                self.model
+                    .borrow_mut()
+                    .cancel_build(self.now, number, &mut self.out.borrow_mut())?;
+                (
+                    "BuildCancelPayload",
+                    vec![("build", Out::One(Thing::Build(build)))],
+                )
             }
             "buildAnnotate" => {
                 let build = self.build_of(input, "buildID")?;
@@ -55,7 +67,10 @@ impl Site<'_> {
                 let mut model = self.model.borrow_mut();
                 model.delete_annotation(build, uuid, None, &mut self.out.borrow_mut())?;
                 let id = Out::leaf(node_id("Annotation", uuid));
-                let fields = vec![("build", Out::One(Thing::Build(build))), ("deletedAnnotationId", id)];
+                let fields = vec![
+                    ("build", Out::One(Thing::Build(build))),
+                    ("deletedAnnotationId", id),
+                ];
                 ("AnnotationDeletePayload", fields)
             }
             "clusterQueuePauseDispatch" => {
@@ -63,12 +78,18 @@ impl Site<'_> {
                 let note = input.text("note").map(str::to_owned);
                 let at = self.now.unix_ns;
                 self.model.borrow_mut().queues[queue.0].paused = Some(Pause { at, note });
-                ("ClusterQueuePauseDispatchPayload", vec![("queue", Out::One(Thing::Queue(queue)))])
+                (
+                    "ClusterQueuePauseDispatchPayload",
+                    vec![("queue", Out::One(Thing::Queue(queue)))],
+                )
             }
             "clusterQueueResumeDispatch" => {
                 let queue = self.queue_of(input)?;
                 self.model.borrow_mut().queues[queue.0].paused = None;
-                ("ClusterQueueResumeDispatchPayload", vec![("queue", Out::One(Thing::Queue(queue)))])
+                (
+                    "ClusterQueueResumeDispatchPayload",
+                    vec![("queue", Out::One(Thing::Queue(queue)))],
+                )
             }
             "agentStop" | "agentPause" | "agentResume" => self.act_on_agent(field, input)?,
             _ => return Ok(None),
@@ -77,7 +98,11 @@ impl Site<'_> {
         Ok(Some(Out::One(Thing::Record(payload, fields))))
     }
 
-    fn act_on_agent(&self, act: &str, input: Args<'_>) -> Result<(&'static str, Vec<(&'static str, Out)>), Refusal> {
+    fn act_on_agent(
+        &self,
+        act: &str,
+        input: Args<'_>,
+    ) -> Result<(&'static str, Vec<(&'static str, Out)>), Refusal> {
         let Some(Thing::Agent(agent)) = self.node(input, "id") else {
             return Err(Refusal::not_found("agent"));
         };
@@ -90,7 +115,9 @@ impl Site<'_> {
                 "AgentStopPayload"
             }
             "agentPause" => {
-                let minutes = input.integer("timeoutInMinutes").and_then(|minutes| u32::try_from(minutes).ok());
+                let minutes = input
+                    .integer("timeoutInMinutes")
+                    .and_then(|minutes| u32::try_from(minutes).ok());
                 model.pause_agent_by_key(self.now, agent, minutes, input.text("note").map(str::to_owned));
                 "AgentPausePayload"
             }
@@ -121,7 +148,10 @@ impl Site<'_> {
         let at = model.annotate_build(self.now, build, job, new, &mut self.out.borrow_mut())?;
         let note = Thing::Annotation(build, model.builds[build.0].annotations[at].uuid);
         Ok(vec![
-            ("annotationEdge", Out::One(edge("AnnotationEdge", at as u128, note.clone()))),
+            (
+                "annotationEdge",
+                Out::One(edge("AnnotationEdge", at as u128, note.clone())),
+            ),
             ("annotation", Out::One(note)),
         ])
     }

@@ -19,7 +19,9 @@ impl Site<'_> {
         Ok(Some(match field {
             "viewer" => Out::One(Thing::Viewer),
             "organization" => {
-                let named = args.text("slug").is_some_and(|slug| slug == model.config.organization);
+                let named = args
+                    .text("slug")
+                    .is_some_and(|slug| slug == model.config.organization);
                 let known = named || uuid("uuid") == Some(model.organization);
                 Out::maybe(known.then_some(Thing::Organization))
             }
@@ -29,12 +31,15 @@ impl Site<'_> {
                 Out::maybe(job.copied().map(Thing::Job))
             }
             "build" => {
-                let by_uuid = uuid("uuid").and_then(|uuid| model.builds_by_uuid.get(&uuid)).copied();
+                let by_uuid = uuid("uuid")
+                    .and_then(|uuid| model.builds_by_uuid.get(&uuid))
+                    .copied();
                 let by_slug = || args.text("slug").and_then(|slug| build_of_slug(&model, slug));
                 Out::maybe(by_uuid.or_else(by_slug).map(Thing::Build))
             }
             "pipeline" => {
-                let by_uuid = uuid("uuid").and_then(|uuid| model.pipelines.values().position(|known| *known == uuid));
+                let by_uuid =
+                    uuid("uuid").and_then(|uuid| model.pipelines.values().position(|known| *known == uuid));
                 let by_slug = || args.text("slug").and_then(|slug| pipeline_of_slug(&model, slug));
                 Out::maybe(by_uuid.or_else(by_slug).map(Thing::Pipeline))
             }
@@ -62,7 +67,10 @@ impl Site<'_> {
 
     /// Tokens belong to users: the first token to the first one.
     fn user_uuid(&self) -> Uuid {
-        Uuid::new_v5(&self.model.borrow().organization, format!("user {}", self.user).as_bytes())
+        Uuid::new_v5(
+            &self.model.borrow().organization,
+            format!("user {}", self.user).as_bytes(),
+        )
     }
 
     pub(super) fn user(&self, field: &str) -> Option<Out> {
@@ -71,7 +79,10 @@ impl Site<'_> {
             "id" => Out::id("User", self.user_uuid()),
             "uuid" => Out::leaf(self.user_uuid().to_string()),
             "name" => Out::leaf(format!("User {number}")),
-            "email" => Out::leaf(format!("user-{number}@{}.invalid", self.model.borrow().config.organization)),
+            "email" => Out::leaf(format!(
+                "user-{number}@{}.invalid",
+                self.model.borrow().config.organization
+            )),
             "bot" => Out::leaf(false),
             _ => return None,
         })
@@ -172,7 +183,10 @@ impl Site<'_> {
             // Pipelines share the count of builds here.
             "nextBuildNumber" => Out::leaf(model.builds.len() + 1),
             "organization" => Out::One(Thing::Organization),
-            "url" => Out::leaf(format!("{}/{}/{slug}", model.config.base_url, model.config.organization)),
+            "url" => Out::leaf(format!(
+                "{}/{}/{slug}",
+                model.config.base_url, model.config.organization
+            )),
             "jobs" => {
                 let slug = slug.clone();
                 drop(model);
@@ -193,7 +207,12 @@ fn pipelines(model: &Model, args: Args<'_>) -> Answer {
     // None of them is archived.
     let archived = args.flag("archived") == Some(true);
     let mut found: Vec<usize> = (0..model.pipelines.len()).collect();
-    let name = |at: usize| model.pipelines.get_index(at).map_or("", |(slug, _)| slug.as_str());
+    let name = |at: usize| {
+        model
+            .pipelines
+            .get_index(at)
+            .map_or("", |(slug, _)| slug.as_str())
+    };
     found.retain(|at| !archived && name(*at).contains(search));
     found.sort_by(|one, other| -> Ordering {
         match args.text("order") {
@@ -206,7 +225,8 @@ fn pipelines(model: &Model, args: Args<'_>) -> Answer {
 
 /// What comes behind the organization in a slug.
 fn within<'a>(model: &Model, slug: &'a str) -> Option<&'a str> {
-    slug.strip_prefix(model.config.organization.as_str())?.strip_prefix('/')
+    slug.strip_prefix(model.config.organization.as_str())?
+        .strip_prefix('/')
 }
 
 fn pipeline_of_slug(model: &Model, slug: &str) -> Option<usize> {
@@ -229,9 +249,13 @@ pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
         "Cluster" => Thing::Cluster(jobs::cluster(model, id)?),
         "ClusterQueue" => Thing::Queue(jobs::queue(model, id)?),
         "Pipeline" => Thing::Pipeline(model.pipelines.values().position(|known| *known == uuid)?),
-        "Agent" => Thing::Agent(AgentKey(model.agents.iter().position(|agent| agent.uuid == uuid)?)),
+        "Agent" => Thing::Agent(AgentKey(
+            model.agents.iter().position(|agent| agent.uuid == uuid)?,
+        )),
         "Annotation" => {
-            let has = |known: &crate::buildkite::build::Build| known.annotations.iter().any(|note| note.uuid == uuid);
+            let has = |known: &crate::buildkite::build::Build| {
+                known.annotations.iter().any(|note| note.uuid == uuid)
+            };
             Thing::Annotation(BuildKey(model.builds.iter().position(has)?), uuid)
         }
         _ => return None,

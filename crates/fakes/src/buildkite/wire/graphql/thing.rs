@@ -108,7 +108,13 @@ impl Site<'_> {
         let model = self.model.borrow();
         let key = &model.queues[queue.0].key;
         let paused = model.queues[queue.0].paused.is_some();
-        paused || ListView::is_paused(&mut self.faults.borrow_mut(), self.now, key, &mut self.out.borrow_mut())
+        paused
+            || ListView::is_paused(
+                &mut self.faults.borrow_mut(),
+                self.now,
+                key,
+                &mut self.out.borrow_mut(),
+            )
     }
 }
 
@@ -179,11 +185,9 @@ impl ObjectValue for Resolver<'_> {
         let known = answer.map_err(|refusal| FieldError {
             message: refusal.message,
         })?;
-        let object = |thing: Thing| {
-            Resolver {
-                site: self.site,
-                thing,
-            }
+        let object = |thing: Thing| Resolver {
+            site: self.site,
+            thing,
         };
         let count = |points: u64| self.site.points.set(self.site.points.get() + points);
         match known {
@@ -197,7 +201,9 @@ impl ObjectValue for Resolver<'_> {
             Some(Out::Many(things)) => {
                 count(if field == "edges" { 1 } else { things.len() as u64 });
                 Ok(ResolvedValue::list(
-                    things.into_iter().map(move |thing| ResolvedValue::object(object(thing))),
+                    things
+                        .into_iter()
+                        .map(move |thing| ResolvedValue::object(object(thing))),
                 ))
             }
         }
