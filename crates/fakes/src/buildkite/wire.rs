@@ -6,7 +6,7 @@
 mod agent;
 mod artifacts;
 mod calls;
-mod graphql;
+pub(super) mod graphql;
 mod json;
 mod markdown;
 mod page;

@@ -10,12 +10,14 @@ mod agents;
 mod builds;
 mod connection;
 mod cost;
-mod document;
+pub(in crate::buildkite) mod document;
 mod events;
 mod jobs;
 mod mutations;
 mod root;
 mod thing;
+#[cfg(test)]
+pub(in crate::buildkite) mod whole;
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const SDL: &str = include_str!("schema.graphql");
 
 /// The schema of this fake.
-pub(super) fn schema() -> &'static Valid<Schema> {
+pub(in crate::buildkite) fn schema() -> &'static Valid<Schema> {
     static SCHEMA: OnceLock<Valid<Schema>> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         Schema::parse_and_validate(SDL, "schema.graphql")
@@ -22,22 +22,22 @@ pub(super) fn schema() -> &'static Valid<Schema> {
 /// Reads a document and validates it; otherwise the `errors` of the reply.
 pub(super) fn read(query: &str) -> Result<Valid<ExecutableDocument>, Vec<Value>> {
     ExecutableDocument::parse_and_validate(schema(), query, "query").map_err(|broken| {
-        let error = |message: String, locations: Value| json!({"message": message, "locations": locations});
-        broken
-            .errors
-            .iter()
-            .map(|diagnostic| {
-                let plain = diagnostic.to_json();
-                let locations = serde_json::to_value(&plain.locations).unwrap_or_default();
-                error(worded(&plain.message), locations)
-            })
-            .collect()
+        let errors = broken.errors.iter().map(|diagnostic| diagnostic.to_json());
+        let (mut known, mut other) = (Vec::new(), Vec::new());
+        for error in errors {
+            let words = worded(&error.message);
+            let into = if words.is_some() { &mut known } else { &mut other };
+            let message = words.unwrap_or(error.message);
+            into.push(json!({"message": message, "locations": error.locations}));
+        }
+        // A field that does not exist brings errors about what is selected in it, which tell nothing more.
+        if known.is_empty() { other } else { known }
     })
 }
 
 /// The message as the real service says it, where that is known: its answers are those of graphql-ruby
 /// (`Field 'author' doesn't exist on type 'Build'`, vllm-project/vllm-dashboard#123).
-fn worded(message: &str) -> String {
+fn worded(message: &str) -> Option<String> {
     static FORMS: OnceLock<[(Regex, &str); 2]> = OnceLock::new();
     let forms = FORMS.get_or_init(|| {
         let form = |pattern: &str| Regex::new(pattern).expect("a pattern of the program");
@@ -52,12 +52,8 @@ fn worded(message: &str) -> String {
             ),
         ]
     });
-    for (form, words) in forms {
-        if form.is_match(message) {
-            return form.replace(message, *words).into_owned();
-        }
-    }
-    message.to_owned()
+    let (form, words) = forms.iter().find(|(form, _)| form.is_match(message))?;
+    Some(form.replace(message, *words).into_owned())
 }
 
 /// What an operation is called in `api.call` and by faults: its name; without one, its first root field.

@@ -192,6 +192,9 @@ impl ObjectValue for Resolver<'_> {
         let count = |points: u64| self.site.points.set(self.site.points.get() + points);
         match known {
             None => Err(self.unknown_field_error(info)),
+            Some(Out::Leaf(Value::Array(items))) if info.field_definition().ty.is_list() => {
+                Ok(ResolvedValue::list(items.into_iter().map(ResolvedValue::leaf)))
+            }
             Some(Out::Leaf(value)) => Ok(ResolvedValue::leaf(value)),
             Some(Out::One(thing)) => {
                 count(1);
