@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::frame::{badge, escape, length, page, plain};
+use super::frame::{badge, escape, length, moment, page, plain};
 use crate::buildkite::build::{Build, StepKind};
 use crate::buildkite::extras::Annotation;
 use crate::buildkite::ids::{BuildKey, JobKey};
@@ -26,7 +26,7 @@ pub(super) fn show(model: &Model, now: Now, key: BuildKey) -> Response {
         build.number,
         badge(state),
         escape(&build.branch),
-        rfc3339(build.created_at),
+        moment(build.created_at),
         length(end - build.created_at),
     );
     let notes = build.annotations.iter().filter(|note| note.scope == "build");
@@ -178,6 +178,8 @@ fn words(model: &Model, key: JobKey, what: &What) -> String {
     match what {
         What::State { to, cause, .. } => {
             let state = to.name().replace('_', " ");
+            // "reserved: reserved" would tell nothing.
+            let cause = if **cause == *state { "" } else { cause };
             format!("<b>{state}</b> <span class=\"soft\">{}</span>", escape(cause))
         }
         What::CancelAsked => "cancel asked for".into(),

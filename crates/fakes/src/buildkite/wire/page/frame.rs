@@ -1,5 +1,6 @@
 //! What all pages have: the frame, and pieces of HTML.
 
+use crate::stamp::rfc3339;
 use crate::wire::Response;
 
 const STYLE: &str = include_str!("style.css");
@@ -41,6 +42,11 @@ pub(super) fn badge(state: &str) -> String {
         "<span class=\"state {colour}\">{}</span>",
         state.replace('_', " ")
     )
+}
+
+/// A wall time, to be read by people: `2026-08-01 10:00:00 UTC`.
+pub(super) fn moment(unix_ns: i128) -> String {
+    format!("{} UTC", rfc3339(unix_ns)[..19].replace('T', " "))
 }
 
 /// A length of time, to be read by people.

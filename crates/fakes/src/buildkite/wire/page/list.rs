@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::frame::{badge, escape, length, page};
+use super::frame::{badge, escape, length, moment, page};
 use crate::buildkite::ids::BuildKey;
 use crate::buildkite::model::Model;
 use crate::now::Now;
-use crate::stamp::rfc3339;
 use crate::wire::Response;
 
 /// So many builds are shown.
@@ -42,7 +41,7 @@ pub(super) fn show(model: &Model, now: Now) -> Response {
             badge(model.shown_state(build)),
             escape(&build.branch),
             jobs.join(", "),
-            rfc3339(build.created_at),
+            moment(build.created_at),
             length(end - build.created_at),
         );
     }
