@@ -9,6 +9,7 @@
 
 mod agents;
 mod auth;
+mod block;
 mod budget;
 mod build;
 mod builds;

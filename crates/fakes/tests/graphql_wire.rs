@@ -329,3 +329,45 @@ async fn the_schema_can_be_asked_for() {
     let fields = reply.body["data"]["__type"]["fields"].as_array().unwrap();
     assert!(fields.iter().any(|field| field["name"] == "agentQueryRules"));
 }
+
+#[tokio::test]
+async fn a_block_step_is_a_job_that_can_be_unblocked() {
+    let fakes = Fakes::start().await;
+    fakes.build("steps:\n- {command: a}\n- {input: Who, key: in, fields: [{text: Who, key: who}]}\n- {command: b, depends_on: in}").await;
+    let look = r#"{ organization(slug: "gust-demo") { jobs(first: 10, type: [BLOCK, COMMAND]) { edges { node { __typename
+        ... on JobTypeBlock { id state label isUnblockable step { key } } ... on JobTypeCommand { state } } } } } }"#;
+    let nodes = async || {
+        let edges =
+            fakes.graphql(look, json!({})).await.body["data"]["organization"]["jobs"]["edges"].clone();
+        edges
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|edge| edge["node"].clone())
+            .collect::<Vec<_>>()
+    };
+    let seen = nodes().await;
+    let states: Vec<&str> = seen.iter().map(|node| node["state"].as_str().unwrap()).collect();
+    assert_eq!(
+        states,
+        ["WAITING", "SCHEDULED", "BLOCKED"],
+        "jobs of a build are made behind its steps"
+    );
+    let block = &seen[2];
+    assert_eq!(
+        (&block["__typename"], &block["step"]["key"]),
+        (&json!("JobTypeBlock"), &json!("in"))
+    );
+    let act = "mutation($id: ID!, $fields: JSON) { jobTypeBlockUnblock(input: {id: $id, fields: $fields}) { jobTypeBlock { state unblockedBy { name } } } }";
+    let done = fakes
+        .graphql(act, json!({"id": block["id"], "fields": {"who": "me"}}))
+        .await;
+    let now = &done.body["data"]["jobTypeBlockUnblock"]["jobTypeBlock"];
+    assert_eq!(
+        now,
+        &json!({"state": "UNBLOCKED", "unblockedBy": {"name": "User 1"}}),
+        "{}",
+        done.text
+    );
+    assert_eq!(nodes().await[0]["state"], "SCHEDULED");
+}

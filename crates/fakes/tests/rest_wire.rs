@@ -267,6 +267,37 @@ async fn a_job_shows_its_state_log_environment_and_annotations_and_is_retried() 
 }
 
 #[tokio::test]
+async fn a_block_step_is_a_manual_job() {
+    let fakes = generous().await;
+    fakes.build("steps:\n- {block: go}\n- {command: a}").await;
+    let build = fakes
+        .rest("GET", &format!("{P}/builds/1"), json!(null))
+        .await
+        .body;
+    assert_eq!(
+        (&build["state"], &build["blocked"]),
+        (&json!("blocked"), &json!(true))
+    );
+    let own = format!("{P}/builds/1/jobs/{}", build["jobs"][1]["id"].as_str().unwrap());
+    let done = fakes
+        .rest("PUT", &format!("{own}/unblock"), json!({"fields": {}}))
+        .await;
+    assert_eq!((done.status, &done.body["state"]), (200, &json!("unblocked")));
+    let again = fakes
+        .control(
+            "POST",
+            &format!("/jobs/{}/unblock", build["jobs"][1]["id"].as_str().unwrap()),
+            "",
+        )
+        .await;
+    assert_eq!(again.status, 422);
+    assert_eq!(
+        fakes.rest("GET", &own, json!(null)).await.body["unblockable"],
+        false
+    );
+}
+
+#[tokio::test]
 async fn agents_and_queues_are_shown_stopped_and_paused() {
     let fakes = generous().await;
     let job = fakes.build("steps:\n- {command: a}").await["jobs"][0]["uuid"]

@@ -1,5 +1,7 @@
 //! Webhooks over real HTTP: who is told what, how it is proved, and what faults do to it.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod wire;
 
 use std::sync::{Arc, Mutex};

@@ -242,6 +242,7 @@ impl Model {
                 self.stop_job(now, job, "build canceled", out);
             }
         }
+        self.close_blocks(now, key, out);
         self.end_build_if_done(now, key, out);
         Ok(())
     }
@@ -289,7 +290,7 @@ fn heads(steps: &[StepPlan]) -> Vec<&pipeline::Head> {
     steps
         .iter()
         .flat_map(|step| match step {
-            StepPlan::Command(head, _) | StepPlan::Wait(head, _) => vec![head],
+            StepPlan::Command(head, _) | StepPlan::Wait(head, _) | StepPlan::Block(head, _) => vec![head],
             StepPlan::Group(head, children) => std::iter::once(head).chain(heads(children)).collect(),
         })
         .collect()
@@ -300,7 +301,7 @@ fn commands(steps: &[StepPlan]) -> Vec<&pipeline::CommandPlan> {
         .iter()
         .flat_map(|step| match step {
             StepPlan::Command(_, plan) => vec![plan.as_ref()],
-            StepPlan::Wait(..) => Vec::new(),
+            StepPlan::Wait(..) | StepPlan::Block(..) => Vec::new(),
             StepPlan::Group(_, children) => commands(children),
         })
         .collect()

@@ -121,7 +121,7 @@ impl Model {
     pub(super) fn plan_of(&self, key: JobKey) -> Option<&CommandPlan> {
         match &self.step_of(key).kind {
             StepKind::Command(plan) => Some(plan),
-            StepKind::Wait | StepKind::Group => None,
+            StepKind::Wait | StepKind::Group | StepKind::Block(_) => None,
         }
     }
 

@@ -17,8 +17,10 @@ use crate::now::Now;
 impl ListView {
     /// What the faults that are set do to the list of a queue.
     pub fn under(faults: &mut Faults, now: Now, queue: &str, out: &mut Effects) -> Self {
-        let mut view = Self::default();
-        view.paused = Self::is_paused(faults, now, queue, out);
+        let mut view = Self {
+            paused: Self::is_paused(faults, now, queue, out),
+            ..Self::default()
+        };
         if faults.any("list.") {
             let subject =
                 BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);

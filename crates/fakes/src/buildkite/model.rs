@@ -76,6 +76,8 @@ pub struct Model {
     pub(super) builds: Vec<Build>,
     pub(super) builds_by_uuid: BTreeMap<Uuid, BuildKey>,
     pub(super) steps: Vec<Step>,
+    /// Block and input steps by the UUID of their jobs.
+    pub(super) blocks: BTreeMap<Uuid, StepKey>,
     pub(super) jobs: Vec<Job>,
     pub(super) jobs_by_uuid: BTreeMap<Uuid, JobKey>,
     pub(super) agents: Vec<Agent>,
@@ -139,6 +141,7 @@ impl Model {
             builds: Vec::new(),
             builds_by_uuid: BTreeMap::new(),
             steps: Vec::new(),
+            blocks: BTreeMap::new(),
             jobs: Vec::new(),
             jobs_by_uuid: BTreeMap::new(),
             agents: Vec::new(),

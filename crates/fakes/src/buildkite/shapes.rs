@@ -121,7 +121,7 @@ impl Model {
             "web_url": self.build_url(build),
             "number": build.number,
             "state": self.shown_state(build),
-            "blocked": false,
+            "blocked": self.is_blocked(key).is_some(),
             "cancel_reason": null,
             "message": null,
             "commit": "HEAD",
@@ -141,11 +141,12 @@ impl Model {
             "pipeline": self.rest_pipeline(&build.pipeline),
         });
         if with_jobs {
+            let blocks = build.order.iter().filter(|step| self.block(**step).is_some());
             let jobs = self
                 .jobs_of_build(key)
                 .into_iter()
                 .map(|job| self.rest_job(now, job));
-            shown["jobs"] = jobs.collect();
+            shown["jobs"] = jobs.chain(blocks.map(|step| self.rest_block(*step))).collect();
         }
         shown
     }

@@ -16,6 +16,13 @@ impl Model {
         if build.state != BuildState::Running {
             return build.state.name();
         }
+        // A build that only a person can carry on is `blocked`, unless its steps say that it goes on `running`.
+        match self.is_blocked(super::ids::BuildKey(build.number as usize - 1)) {
+            None => {}
+            Some("running") => return "running",
+            Some("failed") => return "failed",
+            Some(_) => return "blocked",
+        }
         let mut steps = build.order.iter().map(|step| self.steps[step.0].state);
         if steps.any(|state| matches!(state, StepState::Failed | StepState::NotRun)) {
             return "failing";

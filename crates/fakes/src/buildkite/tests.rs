@@ -1,12 +1,14 @@
 //! Tests of the model: no wire, no runtime, time as a value.
 
 mod agents;
+mod blocks;
 mod graphql;
 mod invariants;
 mod jobs;
 mod pages;
 mod stacks;
 mod steps;
+mod webhooks;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::ids::{AgentKey, BuildKey, JobKey, Refusal};
+use super::ids::{AgentKey, BuildKey, JobKey, Refusal, StepKey};
 use super::job::State;
 use super::model::Model;
 use crate::event::Effects;
@@ -204,6 +204,20 @@ impl Model {
             json!({
                 "event": event,
                 "job": model.rest_job(now, key),
+                "build": model.rest_build(now, build, false),
+                "pipeline": model.rest_pipeline(&model.builds[build.0].pipeline),
+            })
+        });
+    }
+
+    /// A block step was unblocked.
+    pub(super) fn tell_activated(&mut self, now: Now, key: StepKey, out: &mut Effects) {
+        let build = self.steps[key.0].build;
+        let job = self.block(key).map(|block| block.job);
+        self.tell("job.activated", job, out, |model| {
+            json!({
+                "event": "job.activated",
+                "job": model.rest_block(key),
                 "build": model.rest_build(now, build, false),
                 "pipeline": model.rest_pipeline(&model.builds[build.0].pipeline),
             })

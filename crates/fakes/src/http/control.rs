@@ -74,6 +74,15 @@ fn answer(
                 &json!({"uuid": new.to_string(), "job": shown}),
             ))
         }
+        ("POST", ["jobs", job, "unblock"]) => {
+            let fields = match request.body.is_empty() {
+                true => Value::Null,
+                false => body(request)?["fields"].clone(),
+            };
+            let fields = fields.as_object().cloned().unwrap_or_default();
+            world.buildkite.unblock(now, job_uuid(job)?, &fields, out)?;
+            Ok(Response::json(200, &json!({ "uuid": job })))
+        }
         ("PUT", ["jobs", job, "priority"]) => {
             let priority = priority(request)?;
             world.buildkite.reprioritize(now, job_uuid(job)?, priority, out)?;

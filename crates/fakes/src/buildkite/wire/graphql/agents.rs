@@ -43,7 +43,9 @@ impl Site<'_> {
 
     pub(super) fn agent(&self, key: AgentKey, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
         if field == "jobs" {
-            return self.jobs(args, |_, job| job.agent == Some(key)).map(Some);
+            return self
+                .jobs(args, |_, job| job.agent == Some(key), |_, _| false)
+                .map(Some);
         }
         let model = self.model.borrow();
         let agent = &model.agents[key.0];

@@ -48,7 +48,11 @@ impl Site<'_> {
 
     pub(super) fn build(&self, key: BuildKey, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
         match field {
-            "jobs" => return self.jobs(args, |_, job| job.build == key).map(Some),
+            "jobs" => {
+                return self
+                    .jobs(args, |_, job| job.build == key, |_, build| build == key)
+                    .map(Some);
+            }
             "annotations" => return self.annotations(key, None, args).map(Some),
             _ => {}
         }
@@ -154,7 +158,11 @@ fn leaf(model: &Model, build: &Build, field: &str) -> Option<Value> {
         "number" => json!(build.number),
         "branch" => json!(build.branch),
         "commit" => json!("HEAD"),
-        "blockedState" | "cancelReason" | "message" => Value::Null,
+        "blockedState" => {
+            let key = BuildKey(build.number as usize - 1);
+            json!(model.is_blocked(key).map(str::to_uppercase))
+        }
+        "cancelReason" | "message" => Value::Null,
         "failingAt" => time(build.failing_at),
         "canceledAt" => time(build.canceled_at),
         "createdAt" | "scheduledAt" => time(Some(build.created_at)),

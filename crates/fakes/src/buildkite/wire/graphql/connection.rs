@@ -133,3 +133,95 @@ fn cursor(args: Args<'_>, name: &str) -> Result<Option<u128>, Refusal> {
             .ok_or_else(|| Refusal::bad(format!("`{name}` is not a cursor of this list"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Names of the items on a page, and its `PageInfo`.
+    fn read(out: Out) -> (Vec<u64>, Value) {
+        let Out::One(Thing::Record(_, fields)) = out else {
+            panic!("a connection")
+        };
+        let field = |fields: &[(&'static str, Out)], name: &str| {
+            fields
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, out)| out.clone())
+                .unwrap()
+        };
+        let Out::Many(edges) = field(&fields, "edges") else {
+            panic!("edges")
+        };
+        let Out::One(Thing::Record(_, info)) = field(&fields, "pageInfo") else {
+            panic!("info")
+        };
+        let named = edges.into_iter().map(|edge| match edge {
+            Thing::Record(_, fields) => match field(&fields, "node") {
+                Out::One(Thing::Cluster(at)) => at as u64,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        });
+        let info: serde_json::Map<String, Value> = info
+            .into_iter()
+            .map(|(name, out)| match out {
+                Out::Leaf(value) => (name.to_owned(), value),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        (named.collect(), info.into())
+    }
+
+    fn page(places: &[u16], newest_first: bool, arguments: Value) -> (Vec<u64>, Value) {
+        let list = if newest_first {
+            List::newest_first(
+                JOBS,
+                places
+                    .iter()
+                    .map(|at| (u128::from(*at), Thing::Cluster((*at).into()))),
+            )
+        } else {
+            List::in_order(JOBS, places.iter().map(|at| Thing::Cluster((*at).into())))
+        };
+        read(
+            list.page(Args(&serde_json::from_value(arguments).unwrap()))
+                .unwrap(),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn pages_put_together_are_the_list(
+            places in proptest::collection::btree_set(0u16..1000, 0..60),
+            size in 1usize..9,
+            newest_first: bool,
+            backwards: bool,
+        ) {
+            let places: Vec<u16> = places.into_iter().collect();
+            let (whole, _) = page(&places, newest_first, json!({}));
+            prop_assert_eq!(whole.len(), places.len());
+            let (count, from, more, cursor) = match backwards {
+                false => ("first", "after", "hasNextPage", "endCursor"),
+                true => ("last", "before", "hasPreviousPage", "startCursor"),
+            };
+            let (mut seen, mut at) = (Vec::new(), Value::Null);
+            loop {
+                let (items, info) = page(&places, newest_first, json!({count: size, from: at}));
+                prop_assert!(items.len() <= size);
+                match backwards {
+                    false => seen.extend(items),
+                    true => seen = [items, seen].concat(),
+                }
+                if info[more] == false {
+                    break;
+                }
+                at = info[cursor].clone();
+            }
+            prop_assert_eq!(seen, whole);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::connection::{self, List};
 use super::thing::{Answer, Args, Out, Site, Thing, read_id};
-use crate::buildkite::ids::{JobKey, QueueKey, Refusal, StepKey};
+use crate::buildkite::ids::{BuildKey, JobKey, QueueKey, Refusal, StepKey};
 use crate::buildkite::job::{Job, State};
 use crate::buildkite::model::Model;
 use crate::stamp::{parse_rfc3339, rfc3339};
@@ -24,6 +24,7 @@ const SIGNAL_REASONS: [&str; 7] = [
 #[derive(Default)]
 struct Filter<'a> {
     command: bool,
+    block: bool,
     states: Option<Vec<&'a str>>,
     rules: Vec<&'a str>,
     queues: Option<Vec<QueueKey>>,
@@ -49,8 +50,8 @@ impl<'a> Filter<'a> {
         let priority = args.object("priority");
         let alone = args.integer("priority").map(|number| vec![number]);
         Ok(Self {
-            // Only command steps have jobs in this fake's lists.
-            command: types.is_none_or(|types| types.contains(&"COMMAND")),
+            command: types.as_ref().is_none_or(|types| types.contains(&"COMMAND")),
+            block: types.as_ref().is_none_or(|types| types.contains(&"BLOCK")),
             states: args.texts("state"),
             rules: args.texts("agentQueryRules").unwrap_or_default(),
             queues: args
@@ -69,6 +70,20 @@ impl<'a> Filter<'a> {
                 .map(|text| text.chars().take(10).collect()),
             clustered: args.flag("clustered").unwrap_or(true),
         })
+    }
+
+    /// Whether it asks for nothing that only command jobs have.
+    fn takes_blocks(&self) -> bool {
+        self.block
+            && self.rules.is_empty()
+            && self.queues.is_none()
+            && self.cluster.is_none()
+            && self.priorities.is_none()
+            && self.groups.is_none()
+            && self.steps.is_none()
+            && self.passed.is_none()
+            && self.created == (None, None)
+            && self.finished.is_none()
     }
 
     fn meets(&self, model: &Model, key: JobKey) -> bool {
@@ -115,6 +130,29 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// The block steps that meet a filter. They have no rules, queue, priority or end.
+fn blocks(
+    model: &Model,
+    filter: &Filter<'_>,
+    within: impl Fn(&Model, BuildKey) -> bool,
+) -> Vec<(u128, Thing)> {
+    if !filter.takes_blocks() {
+        return Vec::new();
+    }
+    let meets = |step: &StepKey| {
+        let (build, state) = (model.steps[step.0].build, model.block_state(*step));
+        let states = filter.states.as_ref();
+        within(model, build)
+            && states.is_none_or(|states| states.iter().any(|is| is.eq_ignore_ascii_case(state)))
+    };
+    let place = |step: StepKey| {
+        let behind = model.block(step).map_or(0, |block| block.behind);
+        (behind as u128) << 32 | (step.0 as u128 + 1)
+    };
+    let found = model.blocks.values().filter(|step| meets(step));
+    found.map(|step| (place(*step), Thing::Block(*step))).collect()
+}
+
 /// A queue by its id.
 pub(super) fn queue(model: &Model, id: &str) -> Option<QueueKey> {
     let (kind, uuid) = read_id(id)?;
@@ -140,8 +178,14 @@ pub(super) fn signal_reason(reason: Option<&str>) -> Value {
 }
 
 impl Site<'_> {
-    /// The page of jobs that the arguments ask for, of those that `of` lets through.
-    pub(super) fn jobs(&self, args: Args<'_>, of: impl Fn(&Model, &Job) -> bool) -> Answer {
+    /// The page of jobs that the arguments ask for, of those that `of` lets through, and of the block steps of
+    /// builds that `within` lets through.
+    pub(super) fn jobs(
+        &self,
+        args: Args<'_>,
+        of: impl Fn(&Model, &Job) -> bool,
+        within: impl Fn(&Model, BuildKey) -> bool,
+    ) -> Answer {
         let model = self.model.borrow();
         let filter = Filter::read(&model, args)?;
         let scheduled = filter
@@ -164,13 +208,15 @@ impl Site<'_> {
             } else {
                 0
             };
-            (at.max(0) as u128) << 32 | key.0 as u128
+            // Block steps stand between the jobs made before and behind them.
+            (at.max(0) as u128) << 64 | (key.0 as u128 + 1) << 32
         };
-        let found = candidates
+        let commands = candidates
             .into_iter()
             .filter(|key| of(&model, &model.jobs[key.0]) && filter.meets(&model, *key))
             .map(|key| (place(key), Thing::Job(key)));
-        List::newest_first(connection::JOBS, found).page(args)
+        let blocks = blocks(&model, &filter, within);
+        List::newest_first(connection::JOBS, commands.chain(blocks)).page(args)
     }
 
     pub(super) fn job(&self, key: JobKey, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
@@ -185,6 +231,25 @@ impl Site<'_> {
         }
         let model = self.model.borrow();
         Ok(links(&model, key, field).or_else(|| leaf(&model, key, field).map(Out::Leaf)))
+    }
+
+    pub(super) fn block(&self, key: StepKey, field: &str) -> Option<Out> {
+        let model = self.model.borrow();
+        let (step, block) = (&model.steps[key.0], model.block(key)?);
+        Some(match field {
+            "id" => Out::id("Job", block.job),
+            "uuid" => Out::leaf(block.job.to_string()),
+            "build" => Out::One(Thing::Build(step.build)),
+            "step" => Out::One(Thing::Step(key)),
+            "label" => Out::leaf(step.label.clone()),
+            "state" => Out::leaf(model.block_state(key).to_uppercase()),
+            "isUnblockable" => Out::leaf(model.block_state(key) == "blocked"),
+            "unblockedAt" => Out::time(block.unblocked_at),
+            "unblockedBy" => Out::maybe(block.unblocked_at.map(|_| Thing::User)),
+            "retried" => Out::leaf(false),
+            "retriedBy" | "retrySource" | "retryType" | "retriesCount" => Out::null(),
+            _ => return None,
+        })
     }
 
     pub(super) fn step(&self, key: StepKey, field: &str) -> Option<Out> {

@@ -1,11 +1,16 @@
 //! Mutations: what people do to jobs, builds, queues and agents.
 
+use serde_json::Value;
+
 use super::connection::edge;
 use super::root::node;
 use super::thing::{Args, Out, Site, Thing, node_id};
 use crate::buildkite::extras::NewAnnotation;
-use crate::buildkite::ids::{AgentKey, BuildKey, JobKey, QueueKey, Refusal};
+use crate::buildkite::ids::{AgentKey, BuildKey, JobKey, QueueKey, Refusal, StepKey};
 use crate::buildkite::model::Pause;
+
+/// The fields of a payload.
+type Fields = Vec<(&'static str, Out)>;
 
 impl Site<'_> {
     pub(super) fn mutation(&self, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
@@ -35,6 +40,14 @@ impl Site<'_> {
                     ("retriedInJobTypeCommand", Out::One(Thing::Job(new))),
                 ];
                 ("JobTypeCommandRetryPayload", fields)
+            }
+            "jobTypeBlockUnblock" => {
+                let Some(Thing::Block(step)) = self.node(input, "id") else {
+                    return Err(Refusal::not_found("block job"));
+                };
+                self.unblock(step, input)?;
+                let fields = vec![("jobTypeBlock", Out::One(Thing::Block(step)))];
+                ("JobTypeBlockUnblockPayload", fields)
             }
             "buildCancel" => {
                 let build = self.build_of(input, "id")?;
@@ -98,11 +111,24 @@ impl Site<'_> {
         Ok(Some(Out::One(Thing::Record(payload, fields))))
     }
 
-    fn act_on_agent(
-        &self,
-        act: &str,
-        input: Args<'_>,
-    ) -> Result<(&'static str, Vec<(&'static str, Out)>), Refusal> {
+    fn unblock(&self, step: StepKey, input: Args<'_>) -> Result<(), Refusal> {
+        let fields = input
+            .0
+            .get("fields")
+            .map(serde_json::to_value)
+            .and_then(Result::ok);
+        // Clients send the fields as an object, or as one written as text.
+        let fields = match fields {
+            Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),
+            fields => fields.unwrap_or_default(),
+        };
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        let mut model = self.model.borrow_mut();
+        let job = model.block(step).map(|block| block.job).unwrap_or_default();
+        model.unblock(self.now, job, &fields, &mut self.out.borrow_mut())
+    }
+
+    fn act_on_agent(&self, act: &str, input: Args<'_>) -> Result<(&'static str, Fields), Refusal> {
         let Some(Thing::Agent(agent)) = self.node(input, "id") else {
             return Err(Refusal::not_found("agent"));
         };
@@ -129,12 +155,7 @@ impl Site<'_> {
         Ok((payload, vec![("agent", Out::One(Thing::Agent(agent)))]))
     }
 
-    fn annotate(
-        &self,
-        build: BuildKey,
-        job: Option<JobKey>,
-        input: Args<'_>,
-    ) -> Result<Vec<(&'static str, Out)>, Refusal> {
+    fn annotate(&self, build: BuildKey, job: Option<JobKey>, input: Args<'_>) -> Result<Fields, Refusal> {
         let style = input.text("style").map(str::to_lowercase);
         let new = NewAnnotation {
             body: input.text("body").map(str::to_owned),

@@ -28,7 +28,8 @@ impl Site<'_> {
             "node" => Out::maybe(args.text("id").and_then(|id| node(&model, id))),
             "job" => {
                 let job = uuid("uuid").and_then(|uuid| model.jobs_by_uuid.get(&uuid));
-                Out::maybe(job.copied().map(Thing::Job))
+                let block = || uuid("uuid").and_then(|uuid| model.blocks.get(&uuid).copied());
+                Out::maybe(job.copied().map(Thing::Job).or_else(|| block().map(Thing::Block)))
             }
             "build" => {
                 let by_uuid = uuid("uuid")
@@ -106,7 +107,7 @@ impl Site<'_> {
             "pipelines" => pipelines(&model, args)?,
             "jobs" => {
                 drop(model);
-                self.jobs(args, |_, _| true)?
+                self.jobs(args, |_, _| true, |_, _| true)?
             }
             "agents" => {
                 drop(model);
@@ -186,7 +187,8 @@ impl Site<'_> {
             "jobs" => {
                 let slug = slug.clone();
                 drop(model);
-                self.jobs(args, |model, job| model.builds[job.build.0].pipeline == slug)?
+                let of = |model: &Model, build: BuildKey| model.builds[build.0].pipeline == slug;
+                self.jobs(args, |model, job| of(model, job.build), of)?
             }
             "builds" => {
                 let slug = slug.clone();
@@ -239,7 +241,10 @@ fn build_of_slug(model: &Model, slug: &str) -> Option<BuildKey> {
 pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
     let (kind, uuid) = read_id(id)?;
     Some(match kind.as_str() {
-        "Job" => Thing::Job(*model.jobs_by_uuid.get(&uuid)?),
+        "Job" => match model.blocks.get(&uuid) {
+            Some(block) => Thing::Block(*block),
+            None => Thing::Job(*model.jobs_by_uuid.get(&uuid)?),
+        },
         "Build" => Thing::Build(*model.builds_by_uuid.get(&uuid)?),
         "Organization" if uuid == model.organization => Thing::Organization,
         "Cluster" => Thing::Cluster(jobs::cluster(model, id)?),

@@ -32,6 +32,8 @@ pub(super) enum Thing {
     Build(BuildKey),
     Job(JobKey),
     Step(StepKey),
+    /// The job of a block or input step.
+    Block(StepKey),
     Agent(AgentKey),
     Annotation(BuildKey, Uuid),
     /// An entry of a job's timeline.
@@ -171,7 +173,9 @@ impl ObjectValue for Resolver<'_> {
             Thing::Pipeline(_) => "Pipeline",
             Thing::Build(_) => "Build",
             Thing::Job(_) => "JobTypeCommand",
+            Thing::Step(step) if self.site.model.borrow().block(*step).is_some() => "StepInput",
             Thing::Step(_) => "StepCommand",
+            Thing::Block(_) => "JobTypeBlock",
             Thing::Agent(_) => "Agent",
             Thing::Annotation(..) => "Annotation",
             Thing::Event(job, index) => super::events::type_name(&self.site.model.borrow(), *job, *index),
@@ -228,6 +232,7 @@ impl Site<'_> {
             Thing::Build(build) => self.build(*build, field, args),
             Thing::Job(job) => self.job(*job, field, args),
             Thing::Step(step) => Ok(self.step(*step, field)),
+            Thing::Block(step) => Ok(self.block(*step, field)),
             Thing::Agent(agent) => self.agent(*agent, field, args),
             Thing::Annotation(build, uuid) => Ok(self.annotation(*build, *uuid, field)),
             Thing::Event(job, index) => Ok(self.event(*job, *index, field)),

@@ -36,10 +36,25 @@ pub(super) fn show(model: &Model, now: Now, key: BuildKey) -> Response {
         main.push_str(&annotation(note));
     }
     main.push_str("<h2>Jobs</h2>\n");
-    for step in &build.order {
-        let step = &model.steps[step.0];
-        if matches!(step.kind, StepKind::Wait) {
-            main.push_str("<p class=\"wait\">wait</p>\n");
+    for at in &build.order {
+        let step = &model.steps[at.0];
+        match &step.kind {
+            StepKind::Wait => main.push_str("<p class=\"wait\">wait</p>\n"),
+            StepKind::Block(block) => {
+                let kind = if block.plan.input { "input" } else { "block" };
+                let (label, state) = (
+                    step.label.as_deref().unwrap_or(kind),
+                    badge(model.block_state(*at)),
+                );
+                // Writing to a string cannot fail.
+                let _ = writeln!(
+                    main,
+                    "<p class=\"wait\" id=\"{}\">{} {state}</p>",
+                    block.job,
+                    escape(label)
+                );
+            }
+            StepKind::Command(_) | StepKind::Group => {}
         }
         for current in &step.jobs {
             let mut chain: Vec<JobKey> =

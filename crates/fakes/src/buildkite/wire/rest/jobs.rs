@@ -2,10 +2,11 @@
 //!
 //! A job that is not over is refused with 400, one of a canceled build with 422, and each can be retried once.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::{Context, builds};
-use crate::buildkite::ids::{JobKey, Refusal};
+use crate::buildkite::ids::{JobKey, Refusal, StepKey};
 use crate::buildkite::wire::{json as body, uuid};
 use crate::wire::Response;
 
@@ -73,6 +74,10 @@ pub(super) fn answer(
     call: JobCall<'_>,
 ) -> Result<Response, Refusal> {
     context.told.insert("job".into(), job.into());
+    let uuid = uuid(job, "job")?;
+    if let Some(step) = context.model.blocks.get(&uuid).copied() {
+        return answer_block(context, build, (uuid, step), call);
+    }
     let key = find(context, build, job)?;
     let of = context.model.jobs[key.0].build;
     match call {
@@ -89,7 +94,7 @@ pub(super) fn answer(
         }
         JobCall::Reprioritize => {
             let posted = body::object(&context.request.body)?;
-            let priority = posted.get("priority").and_then(serde_json::Value::as_i64);
+            let priority = posted.get("priority").and_then(Value::as_i64);
             let priority = priority.ok_or_else(|| Refusal::bad("Priority must be an integer"))?;
             let uuid = context.model.jobs[key.0].uuid;
             context
@@ -112,13 +117,41 @@ pub(super) fn answer(
         }),
         JobCall::Annotate => builds::write_annotation(context, of, Some(key)),
         JobCall::DeleteAnnotation(note) => {
-            let note = uuid(note, "annotation")?;
+            let note = Uuid::parse_str(note).map_err(|_| Refusal::not_found("annotation"))?;
             context
                 .model
                 .delete_annotation(of, note, Some(key), context.out)?;
             Ok(Response::empty(204))
         }
     }
+}
+
+/// The job of a block step: it can be looked at and unblocked.
+fn answer_block(
+    context: &mut Context<'_>,
+    build: Option<(&str, &str)>,
+    (job, step): (Uuid, StepKey),
+    call: JobCall<'_>,
+) -> Result<Response, Refusal> {
+    if let Some((pipeline, number)) = build
+        && builds::find(context, pipeline, number)? != context.model.steps[step.0].build
+    {
+        return Err(Refusal::not_found("job"));
+    }
+    match call {
+        JobCall::Get => {}
+        JobCall::Unblock => {
+            let posted = body::optional_object(&context.request.body)?;
+            let fields = match posted.get("fields") {
+                None | Some(Value::Null) => Map::new(),
+                Some(Value::Object(fields)) => fields.clone(),
+                Some(_) => return Err(Refusal::bad("fields must be an object")),
+            };
+            context.model.unblock(context.now, job, &fields, context.out)?;
+        }
+        _ => return Err(Refusal::bad("This job type has no such thing")),
+    }
+    Ok(Response::json(200, &context.model.rest_block(step)))
 }
 
 fn find(context: &Context<'_>, build: Option<(&str, &str)>, job: &str) -> Result<JobKey, Refusal> {
