@@ -1,5 +1,7 @@
 //! GraphQL over real HTTP, with queries as people write them for the real service.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod wire;
 
 use gust_fakes::config::Settings;
@@ -370,4 +372,46 @@ async fn a_block_step_is_a_job_that_can_be_unblocked() {
         done.text
     );
     assert_eq!(nodes().await[0]["state"], "SCHEDULED");
+}
+
+#[tokio::test]
+async fn lists_lag_and_shift_under_faults() {
+    let fakes = Fakes::start().await;
+    let build = fakes.build(THREE).await;
+    let fault = async |kind: &str, more: Value| {
+        let mut aim = json!({"method": "graphql.*"});
+        aim.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let reply = fakes
+            .control(
+                "POST",
+                "/faults",
+                &json!({"kind": kind, "match": aim}).to_string(),
+            )
+            .await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        reply.body["id"].as_str().unwrap().to_owned()
+    };
+    let shift = fault("list.shift", json!({"size": 1, "skip": 1})).await;
+    let first = fakes.graphql(SCHEDULED, json!({"org": "gust-demo"})).await.body;
+    assert_eq!(keys(&first), ["c"]);
+    let after = &first["data"]["organization"]["jobs"]["pageInfo"]["endCursor"];
+    let second = fakes
+        .graphql(SCHEDULED, json!({"org": "gust-demo", "after": after}))
+        .await
+        .body;
+    assert_eq!(keys(&second), ["a"], "b slipped to the page before");
+    fakes.control("DELETE", &format!("/faults/{shift}"), "").await;
+
+    let lag = fault("list.lag", json!({"lag_s": 300})).await;
+    let past = fakes.graphql(SCHEDULED, json!({"org": "gust-demo"})).await.body;
+    assert!(keys(&past).is_empty(), "five minutes ago there was nothing");
+    fakes.control("DELETE", &format!("/faults/{lag}"), "").await;
+    let cancel = format!("/jobs/{}/cancel", build["jobs"][0]["uuid"].as_str().unwrap());
+    fakes.control("POST", &cancel, "").await;
+    assert_eq!(
+        keys(&fakes.graphql(SCHEDULED, json!({"org": "gust-demo"})).await.body),
+        ["c", "b"]
+    );
 }

@@ -54,6 +54,17 @@ impl Job {
 }
 
 impl Model {
+    /// The state that the job had at a wall time; none if there was no such job yet.
+    pub(super) fn state_at(&self, key: JobKey, unix_ns: i128) -> Option<State> {
+        let moments = self.jobs[key.0].timeline.iter().rev();
+        moments
+            .filter(|moment| moment.at <= unix_ns)
+            .find_map(|moment| match moment.what {
+                What::State { to, .. } => Some(to),
+                _ => None,
+            })
+    }
+
     /// When the job came into a state for the last time.
     pub(super) fn entered_at(&self, key: JobKey, state: State) -> Option<i128> {
         let moments = self.jobs[key.0].timeline.iter().rev();

@@ -129,6 +129,7 @@ fn run(context: &mut Context<'_>, user: usize) -> Response {
         let words = format!("Query has depth of {depth}, which exceeds max depth of {deepest}");
         return refused(context, vec![json!({ "message": words })]);
     }
+    let method = name_of(context.request);
     let root = match operation.operation_type {
         OperationType::Mutation => Thing::Mutation,
         _ => Thing::Query,
@@ -139,6 +140,7 @@ fn run(context: &mut Context<'_>, user: usize) -> Response {
         out: RefCell::new(&mut *context.out),
         now: context.now,
         points: Cell::new(0),
+        method,
         user,
     };
     let executed = Execution::new(schema, &document)

@@ -15,6 +15,8 @@ pub(super) struct List {
     /// Place and item.
     items: Vec<(u128, Thing)>,
     newest_first: bool,
+    /// By a fault: a page has at most so many items, and so many slip by behind a cursor.
+    shift: Option<(usize, usize)>,
 }
 
 /// Type names of a connection and of its edges.
@@ -39,6 +41,7 @@ impl List {
             names,
             items: items.map(|(place, item)| (place as u128, item)).collect(),
             newest_first: false,
+            shift: None,
         }
     }
 
@@ -50,7 +53,13 @@ impl List {
             names,
             items,
             newest_first: true,
+            shift: None,
         }
+    }
+
+    /// The same list with pages that a fault shifts.
+    pub(super) fn shifted(self, shift: Option<(usize, usize)>) -> Self {
+        Self { shift, ..self }
     }
 
     /// The page that the arguments `first`, `last`, `after` and `before` ask for.
@@ -84,6 +93,14 @@ impl List {
             (Some(first), _) => to = to.min(from + first),
             (None, Some(last)) => from = from.max(to.saturating_sub(last)),
             (None, None) => to = to.min(from + DEFAULT_PAGE as usize),
+        }
+        if let Some((size, skip)) = self.shift {
+            from = if after.is_some() {
+                (from + skip).min(to)
+            } else {
+                from
+            };
+            to = to.min(from + size.max(1));
         }
         let edges: Vec<Thing> = self.items[from..to]
             .iter()

@@ -7,6 +7,7 @@ use super::thing::{Answer, Args, Out, Site, Thing, read_id};
 use crate::buildkite::ids::{BuildKey, JobKey, QueueKey, Refusal, StepKey};
 use crate::buildkite::job::{Job, State};
 use crate::buildkite::model::Model;
+use crate::buildkite::stacks::ListView;
 use crate::stamp::{parse_rfc3339, rfc3339};
 
 /// `JobEventSignalReason` of the schema.
@@ -36,6 +37,8 @@ struct Filter<'a> {
     created: (Option<i128>, Option<i128>),
     finished: Option<String>,
     clustered: bool,
+    /// By a fault, the list is that of this wall time.
+    as_of: Option<i128>,
 }
 
 impl<'a> Filter<'a> {
@@ -69,6 +72,7 @@ impl<'a> Filter<'a> {
                 .text("finishedAt")
                 .map(|text| text.chars().take(10).collect()),
             clustered: args.flag("clustered").unwrap_or(true),
+            as_of: None,
         })
     }
 
@@ -94,11 +98,18 @@ impl<'a> Filter<'a> {
         };
         let group = model.group_of(job.step).map(|(_, group)| group);
         let day = |at: i128| rfc3339(at)[..10].to_owned();
+        let state = match self.as_of {
+            None => job.state,
+            Some(at) => match model.state_at(key, at) {
+                None => return false,
+                Some(state) => state,
+            },
+        };
         // Every job here belongs to a queue of a cluster.
         self.command
             && self.clustered
             && self.states.as_ref().is_none_or(|states| {
-                let is = job.state.name();
+                let is = state.name();
                 states.iter().any(|state| state.eq_ignore_ascii_case(is))
             })
             && self
@@ -187,11 +198,14 @@ impl Site<'_> {
         within: impl Fn(&Model, BuildKey) -> bool,
     ) -> Answer {
         let model = self.model.borrow();
-        let filter = Filter::read(&model, args)?;
-        let scheduled = filter
-            .states
-            .as_ref()
-            .is_some_and(|states| states.iter().all(|is| *is == "SCHEDULED"));
+        let mut filter = Filter::read(&model, args)?;
+        let view = self.view_of(&model, &filter);
+        filter.as_of = (!view.lag.is_zero()).then(|| self.now.unix_ns - view.lag.as_nanos() as i128);
+        let scheduled = filter.as_of.is_none()
+            && filter
+                .states
+                .as_ref()
+                .is_some_and(|states| states.iter().all(|is| *is == "SCHEDULED"));
         let candidates: Vec<JobKey> = if scheduled {
             model
                 .queues
@@ -216,7 +230,19 @@ impl Site<'_> {
             .filter(|key| of(&model, &model.jobs[key.0]) && filter.meets(&model, *key))
             .map(|key| (place(key), Thing::Job(key)));
         let blocks = blocks(&model, &filter, within);
-        List::newest_first(connection::JOBS, commands.chain(blocks)).page(args)
+        List::newest_first(connection::JOBS, commands.chain(blocks))
+            .shifted(view.shift)
+            .page(args)
+    }
+
+    /// What faults do to a list of jobs.
+    fn view_of(&self, model: &Model, filter: &Filter<'_>) -> ListView {
+        let queue = match filter.queues.as_deref() {
+            Some([queue]) => model.queues[queue.0].key.as_str(),
+            _ => "",
+        };
+        let (mut faults, mut out) = (self.faults.borrow_mut(), self.out.borrow_mut());
+        ListView::of_list(&mut faults, self.now, &self.method, queue, &mut out)
     }
 
     pub(super) fn job(&self, key: JobKey, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {

@@ -100,6 +100,8 @@ pub(super) struct Site<'a> {
     pub(super) now: Now,
     /// Objects returned so far: the actual complexity.
     pub(super) points: Cell<u64>,
+    /// The name of the operation, as faults know it.
+    pub(super) method: String,
     /// The place of the caller's token among the API tokens.
     pub(super) user: usize,
 }

@@ -23,6 +23,7 @@ pub(in crate::buildkite) fn walk(model: &mut Model, now: Now, job: &str) -> BTre
         out: RefCell::new(&mut out),
         now,
         points: Cell::new(0),
+        method: "graphql.whole".into(),
         user: 0,
     };
     let organization = json!({"slug": "gust-demo", "uuid": job});
