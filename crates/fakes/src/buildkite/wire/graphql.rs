@@ -12,6 +12,7 @@ mod connection;
 mod cost;
 pub(in crate::buildkite) mod document;
 mod events;
+mod filter;
 mod jobs;
 mod mutations;
 mod root;

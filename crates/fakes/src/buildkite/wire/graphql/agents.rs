@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::connection::{self, List};
-use super::jobs;
+use super::filter;
 use super::thing::{Answer, Args, Out, Site, Thing};
 use crate::buildkite::agents::{Agent, AgentState};
 use crate::buildkite::ids::{AgentKey, Refusal};
@@ -13,10 +13,13 @@ impl Site<'_> {
     /// The agents that are connected, newest first.
     pub(super) fn agents(&self, args: Args<'_>) -> Answer {
         let model = self.model.borrow();
-        let cluster = args.text("cluster").map(|id| jobs::cluster(&model, id));
+        let cluster = args.text("cluster").map(|id| filter::cluster(&model, id));
         let queues = args.texts("clusterQueue");
-        let queues: Option<Vec<_>> =
-            queues.map(|ids| ids.into_iter().filter_map(|id| jobs::queue(&model, id)).collect());
+        let queues: Option<Vec<_>> = queues.map(|ids| {
+            ids.into_iter()
+                .filter_map(|id| filter::queue(&model, id))
+                .collect()
+        });
         let (running, paused) = (args.flag("isRunningJob"), args.flag("paused"));
         let search = args.text("search").unwrap_or_default();
         let tags = args.texts("metaData").unwrap_or_default();

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use uuid::Uuid;
 
 use super::connection::{self, List};
-use super::jobs;
+use super::filter;
 use super::thing::{Answer, Args, Out, Site, Thing, read_id};
 use crate::buildkite::ids::{AgentKey, BuildKey, QueueKey, Refusal};
 use crate::buildkite::model::Model;
@@ -93,7 +93,7 @@ impl Site<'_> {
             "slug" | "name" => Out::leaf(model.config.organization.clone()),
             "public" => Out::leaf(false),
             "cluster" => {
-                let cluster = args.text("id").and_then(|id| jobs::cluster(&model, id));
+                let cluster = args.text("id").and_then(|id| filter::cluster(&model, id));
                 Out::maybe(cluster.map(Thing::Cluster))
             }
             "clusters" => {
@@ -247,8 +247,8 @@ pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
         },
         "Build" => Thing::Build(*model.builds_by_uuid.get(&uuid)?),
         "Organization" if uuid == model.organization => Thing::Organization,
-        "Cluster" => Thing::Cluster(jobs::cluster(model, id)?),
-        "ClusterQueue" => Thing::Queue(jobs::queue(model, id)?),
+        "Cluster" => Thing::Cluster(filter::cluster(model, id)?),
+        "ClusterQueue" => Thing::Queue(filter::queue(model, id)?),
         "Pipeline" => Thing::Pipeline(model.pipelines.values().position(|known| *known == uuid)?),
         "Agent" => Thing::Agent(AgentKey(
             model.agents.iter().position(|agent| agent.uuid == uuid)?,
