@@ -9,6 +9,8 @@
 
 mod agents;
 mod auth;
+mod block;
+mod budget;
 mod build;
 mod builds;
 mod config;
@@ -24,9 +26,12 @@ mod notify;
 mod pipeline;
 mod rate;
 mod running;
+mod shapes;
 mod show;
 mod stacks;
 mod steps;
+mod timeline;
+mod webhooks;
 pub mod wire;
 
 pub use agents::{Agent, AgentState, Registered, Registration, TokenKind};
@@ -43,6 +48,7 @@ pub use stacks::{
     IssuedToken, JobDetail, ListView, ListedJob, Page, Reserved, StackFinish, StackInfo, StackRegistration,
     Tokens,
 };
+pub use webhooks::{Delivery, EVENTS as WEBHOOK_EVENTS, Scheme, Webhook};
 
 #[cfg(test)]
 mod tests;

@@ -103,6 +103,71 @@ pub struct Buildkite {
     pub log_max_bytes: usize,
     /// Most bytes of an annotation body.
     pub annotation_max_bytes: usize,
+    /// What the GraphQL API enforces.
+    #[serde(default)]
+    pub graphql: GraphQl,
+    /// What the REST API enforces.
+    #[serde(default)]
+    pub rest: Rest,
+    /// How webhooks are sent.
+    #[serde(default)]
+    pub webhooks: Webhooks,
+}
+
+/// Limits of the REST API, in requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// Of the organization within a window.
+    pub organization_requests: u64,
+    /// Of one user within a window.
+    pub user_requests: u64,
+    /// Length of the window, seconds.
+    pub window_s: u32,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Limits::standard().buildkite.rest
+    }
+}
+
+/// How webhooks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// How often a delivery is tried that is not answered with 2xx.
+    pub attempts: u32,
+    /// How long an answer may take.
+    pub timeout_s: u32,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Limits::standard().buildkite.webhooks
+    }
+}
+
+/// Limits of the GraphQL API, in points: one for each object that a query returns or could return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphQl {
+    /// Most points that one query can ask for.
+    pub query_complexity: u64,
+    /// Deepest query, in fields.
+    pub query_depth: usize,
+    /// Points that all queries of the organization can return within a window.
+    pub organization_complexity: u64,
+    /// Points that the queries of one user can return within a window.
+    pub user_complexity: u64,
+    /// Length of the window, seconds.
+    pub window_s: u32,
+}
+
+impl Default for GraphQl {
+    fn default() -> Self {
+        Limits::standard().buildkite.graphql
+    }
 }
 
 /// A range in seconds, written `[from, to]`; a value is drawn from it.

@@ -445,7 +445,7 @@ async fn artifacts_and_uploads_work_as_the_agent_drives_them() {
 async fn what_is_not_built_answers_501_and_unknown_paths_404() {
     let fakes = Fakes::start().await;
     for (path, status) in [
-        ("/v1", 501),
+        ("/v1", 401),
         ("/v2/organizations", 501),
         ("/v3/nothing", 404),
         ("/agentedge.v1.AgentEdgeService/StreamPings", 404),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::extras::Annotation;
 use super::ids::{BuildKey, JobKey, StepKey};
-use super::pipeline::CommandPlan;
+use super::pipeline::{BlockPlan, CommandPlan};
 
 /// How a build stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub struct Build {
     pub(super) pipeline_uuid: Uuid,
     pub(super) cluster: usize,
     pub(super) created_at: i128,
+    pub(super) started_at: Option<i128>,
+    pub(super) finished_at: Option<i128>,
+    pub(super) canceled_at: Option<i128>,
+    pub(super) failing_at: Option<i128>,
     /// Priority of jobs whose step has none.
     pub(super) priority: i64,
     pub(super) env: IndexMap<String, String>,
@@ -95,6 +99,31 @@ pub(super) enum StepKind {
     Wait,
     /// Passes when its children did.
     Group,
+    /// Passes when a person lets it.
+    Block(Box<Block>),
+}
+
+impl StepKind {
+    /// Whether the steps behind it wait for all before it.
+    pub(super) fn is_barrier(&self) -> bool {
+        match self {
+            Self::Wait => true,
+            Self::Block(block) => !block.plan.input,
+            Self::Command(_) | Self::Group => false,
+        }
+    }
+}
+
+/// A block or input step. Buildkite shows it as a job of its own, of type `manual`.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) plan: BlockPlan,
+    /// UUID of that job.
+    pub(super) job: Uuid,
+    /// How many jobs there were before it: its place in lists of jobs.
+    pub(super) behind: usize,
+    /// When a person let it pass, wall time.
+    pub(super) unblocked_at: Option<i128>,
 }
 
 /// A step waits for another.

@@ -93,6 +93,10 @@ impl Model {
             pipeline_uuid,
             cluster,
             created_at: now.unix_ns,
+            started_at: None,
+            finished_at: None,
+            canceled_at: None,
+            failing_at: None,
             priority: new.priority,
             env: pipeline.env,
             order: Vec::new(),
@@ -112,6 +116,7 @@ impl Model {
         let (number, uuid) = (build.number, build.uuid);
         self.builds_by_uuid.insert(uuid, key);
         self.builds.push(build);
+        self.tell_build(now, key, "build.scheduled", out);
         let jobs = self.add_steps(now, key, None, pipeline.steps, out);
         self.end_build_if_done(now, key, out);
         let jobs = jobs
@@ -224,6 +229,7 @@ impl Model {
         }
         let key = BuildKey(number as usize - 1);
         self.builds[key.0].state = BuildState::Canceling;
+        self.builds[key.0].canceled_at = Some(now.unix_ns);
         let mut jobs: Vec<JobKey> = self.builds[key.0]
             .order
             .iter()
@@ -236,6 +242,7 @@ impl Model {
                 self.stop_job(now, job, "build canceled", out);
             }
         }
+        self.close_blocks(now, key, out);
         self.end_build_if_done(now, key, out);
         Ok(())
     }
@@ -267,6 +274,7 @@ impl Model {
         };
         let build = &mut self.builds[key.0];
         build.state = state;
+        build.finished_at = Some(now.unix_ns);
         out.push(
             Event::new(Host::Buildkite, "build.finished")
                 .with("build", build.number)
@@ -274,6 +282,7 @@ impl Model {
                 .with("state", state.name())
                 .with("took_s", (now.unix_ns - build.created_at) as f64 / 1e9),
         );
+        self.tell_build(now, key, "build.finished", out);
     }
 }
 
@@ -281,7 +290,7 @@ fn heads(steps: &[StepPlan]) -> Vec<&pipeline::Head> {
     steps
         .iter()
         .flat_map(|step| match step {
-            StepPlan::Command(head, _) | StepPlan::Wait(head, _) => vec![head],
+            StepPlan::Command(head, _) | StepPlan::Wait(head, _) | StepPlan::Block(head, _) => vec![head],
             StepPlan::Group(head, children) => std::iter::once(head).chain(heads(children)).collect(),
         })
         .collect()
@@ -292,7 +301,7 @@ fn commands(steps: &[StepPlan]) -> Vec<&pipeline::CommandPlan> {
         .iter()
         .flat_map(|step| match step {
             StepPlan::Command(_, plan) => vec![plan.as_ref()],
-            StepPlan::Wait(..) => Vec::new(),
+            StepPlan::Wait(..) | StepPlan::Block(..) => Vec::new(),
             StepPlan::Group(_, children) => commands(children),
         })
         .collect()

@@ -9,6 +9,7 @@ use super::ids::{JobKey, Refusal};
 use super::job::State;
 use super::model::Model;
 use super::pipeline::{CommandPlan, Ended};
+use super::timeline::What;
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
 
@@ -59,10 +60,18 @@ impl Model {
         if let Some(agent) = agent {
             self.agents[agent.0].job = None;
         }
+        if let (Some(detail), "stack") = (&end.detail, end.by) {
+            self.jobs[key.0].remember(now, What::StackEnded(detail.as_str().into()));
+        }
         self.set_state(now, key, end.state, &end.cause, out);
         self.tell_end(key, end.by, end.detail, out);
         let (step, build) = (self.jobs[key.0].step, self.jobs[key.0].build);
         if !self.retry_by_rule(now, key, out) {
+            let failed =
+                matches!(self.jobs[key.0].state, State::Finished | State::TimedOut) && !self.is_green(key);
+            if failed && self.begins_to_fail(now, build) {
+                self.tell_build(now, build, "build.failing", out);
+            }
             self.steps[step.0].open_jobs -= 1;
             if self.steps[step.0].open_jobs == 0 && !self.steps[step.0].state.is_done() {
                 self.close_step(step);
@@ -112,7 +121,7 @@ impl Model {
     pub(super) fn plan_of(&self, key: JobKey) -> Option<&CommandPlan> {
         match &self.step_of(key).kind {
             StepKind::Command(plan) => Some(plan),
-            StepKind::Wait | StepKind::Group => None,
+            StepKind::Wait | StepKind::Group | StepKind::Block(_) => None,
         }
     }
 
@@ -130,7 +139,10 @@ impl Model {
         job.priority = priority;
         job.retries = retries;
         job.rule_uses = rule_uses;
-        self.jobs[key.0].retried_in = Some(new);
+        let old = &mut self.jobs[key.0];
+        old.retried_in = Some(new);
+        old.retry_kind = Some(kind);
+        old.remember(now, What::Retried(new));
         if let Some(place) = self.steps[step.0].jobs.iter_mut().find(|job| **job == key) {
             *place = new;
         }
@@ -170,6 +182,7 @@ impl Model {
         }
         let step = self.jobs[key.0].step;
         self.builds[build.0].state = BuildState::Running;
+        self.builds[build.0].finished_at = None;
         if self.steps[step.0].state.is_done() {
             self.reopen_step(now, step, out);
         }
@@ -188,6 +201,7 @@ impl Model {
                 state.name()
             )));
         }
+        self.jobs[key.0].remember(now, What::CancelAsked);
         self.stop_job(now, key, "canceled", out);
         Ok(())
     }
@@ -229,7 +243,13 @@ impl Model {
     }
 
     /// Changes a job's priority: `PUT /jobs/{uuid}/priority` of the control surface.
-    pub fn reprioritize(&mut self, job: Uuid, priority: i64, out: &mut Effects) -> Result<(), Refusal> {
+    pub fn reprioritize(
+        &mut self,
+        now: Now,
+        job: Uuid,
+        priority: i64,
+        out: &mut Effects,
+    ) -> Result<(), Refusal> {
         let key = self.job_key(job)?;
         let job = &mut self.jobs[key.0];
         if job.state.is_terminal() || job.state.is_with_agent() {
@@ -239,6 +259,7 @@ impl Model {
             )));
         }
         let from = std::mem::replace(&mut job.priority, priority);
+        job.remember(now, What::Reprioritized(from, priority));
         out.push(
             Event::new(Host::Buildkite, "job.reprioritized")
                 .with("job", job.uuid.to_string())

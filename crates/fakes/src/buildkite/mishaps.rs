@@ -17,14 +17,24 @@ use crate::now::Now;
 impl ListView {
     /// What the faults that are set do to the list of a queue.
     pub fn under(faults: &mut Faults, now: Now, queue: &str, out: &mut Effects) -> Self {
-        let mut view = Self::default();
-        if faults.any("buildkite.pause") {
-            let subject = BTreeMap::from([("queue", queue)]);
-            view.paused = faults.standing(now, "buildkite.pause", &subject, out).is_some();
+        let paused = Self::is_paused(faults, now, queue, out);
+        Self {
+            paused,
+            ..Self::of_list(faults, now, "stacks.list", queue, out)
         }
+    }
+
+    /// What the faults that are set do to a list that a method gives, of one queue or (empty) of several.
+    pub(super) fn of_list(
+        faults: &mut Faults,
+        now: Now,
+        method: &str,
+        queue: &str,
+        out: &mut Effects,
+    ) -> Self {
+        let mut view = Self::default();
         if faults.any("list.") {
-            let subject =
-                BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
+            let subject = BTreeMap::from([("host", "buildkite"), ("method", method), ("queue", queue)]);
             if let Some(fault) = faults.standing(now, "list.lag", &subject, out) {
                 let lag = fault.number("lag_s").unwrap_or(5.0);
                 view.lag = Duration::try_from_secs_f64(lag).unwrap_or_default();
@@ -36,6 +46,12 @@ impl ListView {
             }
         }
         view
+    }
+
+    /// Whether a fault pauses the queue.
+    pub(super) fn is_paused(faults: &mut Faults, now: Now, queue: &str, out: &mut Effects) -> bool {
+        let subject = BTreeMap::from([("queue", queue)]);
+        faults.any("buildkite.pause") && faults.standing(now, "buildkite.pause", &subject, out).is_some()
     }
 }
 

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
 
 use super::agents::{AcquisitionToken, Agent};
+use super::budget::Budget;
 use super::build::{Build, Step};
 use super::config::{Config, DEFAULT_QUEUE};
 use super::due::Due;
@@ -16,6 +17,8 @@ use super::extras::{Artifact, Upload};
 use super::ids::{self, AgentKey, BuildKey, JobKey, QueueKey, Refusal, StepKey};
 use super::job::{Job, State};
 use super::stacks::Stack;
+use super::timeline::What;
+use super::webhooks::Webhooks;
 use crate::event::{Effects, Event, Host};
 use crate::limits;
 use crate::now::Now;
@@ -31,6 +34,16 @@ pub(super) struct Queue {
     /// Jobs that left the list lately: when, and when they had entered. Lagging lists still show them.
     pub(super) left: VecDeque<(Duration, Duration, JobKey)>,
     pub(super) last_polled: Option<i128>,
+    /// Dispatch is paused by a person: since when, and why.
+    pub(super) paused: Option<Pause>,
+}
+
+/// Dispatch of a queue, or an agent, is paused.
+#[derive(Clone, Debug)]
+pub(super) struct Pause {
+    /// Wall time, nanoseconds since the epoch.
+    pub(super) at: i128,
+    pub(super) note: Option<String>,
 }
 
 /// A cluster.
@@ -63,6 +76,8 @@ pub struct Model {
     pub(super) builds: Vec<Build>,
     pub(super) builds_by_uuid: BTreeMap<Uuid, BuildKey>,
     pub(super) steps: Vec<Step>,
+    /// Block and input steps by the UUID of their jobs.
+    pub(super) blocks: BTreeMap<Uuid, StepKey>,
     pub(super) jobs: Vec<Job>,
     pub(super) jobs_by_uuid: BTreeMap<Uuid, JobKey>,
     pub(super) agents: Vec<Agent>,
@@ -75,6 +90,11 @@ pub struct Model {
     pub(super) artifacts: IndexMap<Uuid, Artifact>,
     pub(super) uploads: BTreeMap<(JobKey, Uuid), Upload>,
     pub(super) due: BTreeSet<(Duration, Due)>,
+    /// Of the organization, and of each user (by the place of the API token).
+    pub(super) graphql_budgets: BTreeMap<Option<usize>, Budget>,
+    /// As those of GraphQL.
+    pub(super) rest_budgets: BTreeMap<Option<usize>, Budget>,
+    pub(super) webhooks: Webhooks,
 }
 
 impl Model {
@@ -94,6 +114,7 @@ impl Model {
                     scheduled: BTreeSet::new(),
                     left: VecDeque::new(),
                     last_polled: None,
+                    paused: None,
                 });
             }
             clusters.push(ClusterState {
@@ -107,6 +128,7 @@ impl Model {
                     .collect(),
             });
         }
+        let webhooks = Webhooks::configured(&config.webhooks);
         Self {
             config,
             limits,
@@ -119,6 +141,7 @@ impl Model {
             builds: Vec::new(),
             builds_by_uuid: BTreeMap::new(),
             steps: Vec::new(),
+            blocks: BTreeMap::new(),
             jobs: Vec::new(),
             jobs_by_uuid: BTreeMap::new(),
             agents: Vec::new(),
@@ -130,6 +153,9 @@ impl Model {
             artifacts: IndexMap::new(),
             uploads: BTreeMap::new(),
             due: BTreeSet::new(),
+            graphql_budgets: BTreeMap::new(),
+            rest_budgets: BTreeMap::new(),
+            webhooks,
         }
     }
 
@@ -192,6 +218,14 @@ impl Model {
         }
         job.state = to;
         job.introduced = true;
+        job.remember(
+            now,
+            What::State {
+                from: known.then_some(from),
+                to,
+                cause: cause.into(),
+            },
+        );
         let queue = &mut self.queues[job.queue.0];
         if known && from == State::Scheduled {
             queue.scheduled.remove(&(job.scheduled_at, key));
@@ -219,6 +253,7 @@ impl Model {
         if from.is_active() && !to.is_active() {
             self.leave_group(key);
         }
+        self.tell_job(now, key, known.then_some(from), out);
     }
 
     /// The concurrency group of a job: limit and name.

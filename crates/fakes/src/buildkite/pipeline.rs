@@ -1,14 +1,16 @@
 //! Pipeline files: YAML (a build) or JSON (an upload) into plans of steps.
 //!
-//! Refuses what the fake does not build (block, input, trigger, `if`, matrix) rather than ignoring it.
+//! Refuses what the fake does not build (trigger, `if`, `branches`, matrix) rather than ignoring it.
 //! Takes steps as they are: interpolation is the agent's, at `pipeline upload`.
 
+mod block;
 mod command;
 mod retry;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+pub(super) use block::BlockPlan;
 pub(super) use command::CommandPlan;
 pub(super) use retry::Ended;
 
@@ -27,6 +29,7 @@ pub(super) enum StepPlan {
     Command(Head, Box<CommandPlan>),
     Wait(Head, bool),
     Group(Head, Vec<Self>),
+    Block(Head, BlockPlan),
 }
 
 /// What all kinds of steps have.
@@ -154,10 +157,8 @@ fn step_plan(step: &Value, agents: Option<&[String]>) -> Result<StepPlan, Refusa
         _ => return Err(Refusal::unprocessable("A step must be a map or \"wait\"")),
     };
     let of_type = step.get("type").and_then(Value::as_str);
-    for kind in ["block", "input", "trigger", "manual"] {
-        if step.contains_key(kind) || of_type == Some(kind) {
-            return Err(Refusal::unprocessable(format!("A {kind} step is not supported")));
-        }
+    if step.contains_key("trigger") || of_type == Some("trigger") {
+        return Err(Refusal::unprocessable("A trigger step is not supported"));
     }
     for attribute in ["if", "if_changed", "branches", "matrix"] {
         if step.get(attribute).is_some_and(|value| !value.is_null()) {
@@ -165,6 +166,14 @@ fn step_plan(step: &Value, agents: Option<&[String]>) -> Result<StepPlan, Refusa
                 "The attribute `{attribute}` is not supported"
             )));
         }
+    }
+    if let Some(input) = block::is_input(step) {
+        known(step, if input { "input" } else { "block" }, block::ATTRIBUTES)?;
+        let mut head = head(step)?;
+        head.label = first(step, &["block", "input", "manual"])
+            .and_then(text)
+            .or(head.label);
+        return Ok(StepPlan::Block(head, block::read(step, input)?));
     }
     if step.contains_key("wait") || step.contains_key("waiter") || matches!(of_type, Some("wait" | "waiter"))
     {

@@ -90,6 +90,17 @@ impl Model {
                         group,
                     });
                 }
+                StepPlan::Block(head, plan) => {
+                    let depends_on = head.depends_on.clone();
+                    let wait = (!plan.input).then_some(false);
+                    let key = self.push_block(build, head, plan);
+                    planned.push(Planned {
+                        key,
+                        depends_on,
+                        wait,
+                        group,
+                    });
+                }
                 StepPlan::Group(head, children) => {
                     let depends_on = head.depends_on.clone();
                     let key = self.push_step(build, head, StepKind::Group);
@@ -106,7 +117,7 @@ impl Model {
         }
     }
 
-    fn push_step(&mut self, build: BuildKey, head: Head, kind: StepKind) -> StepKey {
+    pub(super) fn push_step(&mut self, build: BuildKey, head: Head, kind: StepKind) -> StepKey {
         let key = StepKey(self.steps.len());
         if let Some(name) = &head.key {
             self.builds[build.0].keys.insert(name.clone(), key);
@@ -136,7 +147,7 @@ impl Model {
         let before = order.iter().position(|other| *other == step.key).unwrap_or(0);
         let previous_wait = order[..before]
             .iter()
-            .rposition(|other| matches!(self.steps[other.0].kind, StepKind::Wait));
+            .rposition(|other| self.steps[other.0].kind.is_barrier());
         let on: Vec<(StepKey, bool)> = match (&step.depends_on, step.wait) {
             (Some(names), None) => self.resolve(build, names),
             (None, None) => previous_wait.map(|at| (order[at], false)).into_iter().collect(),
@@ -165,7 +176,7 @@ impl Model {
     fn link_uploaded(&mut self, build: BuildKey, uploader: StepKey, behind: usize, planned: &[Planned]) {
         let next_wait = self.builds[build.0].order[behind..]
             .iter()
-            .find(|step| matches!(self.steps[step.0].kind, StepKind::Wait))
+            .find(|step| self.steps[step.0].kind.is_barrier())
             .copied();
         let mut waiting = self.steps[uploader.0].dependents.clone();
         waiting.extend(next_wait);
@@ -269,7 +280,9 @@ impl Model {
             retry_of,
             retries: 0,
             rule_uses: std::collections::BTreeMap::new(),
+            retry_kind: None,
             notifications: Vec::new(),
+            timeline: Vec::new(),
             log: Log::default(),
         };
         let mut event = Event::new(Host::Buildkite, "job.created")
@@ -312,7 +325,7 @@ impl Model {
         })
     }
 
-    fn do_not_run(&mut self, now: Now, step: StepKey, out: &mut Effects) {
+    pub(super) fn do_not_run(&mut self, now: Now, step: StepKey, out: &mut Effects) {
         self.steps[step.0].state = StepState::NotRun;
         self.builds[self.steps[step.0].build.0].open_steps -= 1;
         for job in self.steps[step.0].jobs.clone() {
@@ -338,6 +351,10 @@ impl Model {
             } else {
                 self.enlist(now, job, "ready", out);
             }
+        }
+        if matches!(self.steps[step.0].kind, StepKind::Block(_)) {
+            self.tell_block(step, "step.blocked", out);
+            return false;
         }
         if self.steps[step.0].open_jobs > 0 {
             return false;
@@ -380,7 +397,7 @@ impl Model {
             State::Finished if status == Some("0") => true,
             State::Finished | State::TimedOut => match &step.kind {
                 StepKind::Command(plan) => plan.soft_fail.covers(status.unwrap_or("-1")),
-                StepKind::Wait | StepKind::Group => false,
+                StepKind::Wait | StepKind::Group | StepKind::Block(_) => false,
             },
             _ => false,
         }

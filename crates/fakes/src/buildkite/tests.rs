@@ -1,10 +1,14 @@
 //! Tests of the model: no wire, no runtime, time as a value.
 
 mod agents;
+mod blocks;
+mod graphql;
 mod invariants;
 mod jobs;
+mod pages;
 mod stacks;
 mod steps;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -136,7 +140,7 @@ impl Bench {
         let agent = self
             .act(|model, now, out| model.register_agent(now, token, new, out))
             .unwrap();
-        self.act(|model, now, _| model.connect(now, &agent.access_token))
+        self.act(|model, now, out| model.connect(now, &agent.access_token, out))
             .unwrap();
         agent.access_token
     }

@@ -83,6 +83,8 @@ impl Model {
             }
             StepKind::Wait => "wait",
             StepKind::Group => "group",
+            StepKind::Block(block) if block.plan.input => "input",
+            StepKind::Block(_) => "block",
         };
         all.insert("type".into(), kind.into());
         all.extend(

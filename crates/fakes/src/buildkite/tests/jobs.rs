@@ -145,7 +145,8 @@ fn job_calls_take_the_token_of_that_job_only() {
     for wrong in [token.as_str(), "bkct_fake", "bkaj_none"] {
         let refusal = bench.finish(two, wrong, "0").unwrap_err();
         assert_eq!(refusal.status, 401);
-        let annotated = bench.act(|model, _, out| model.annotate(wrong, two, NewAnnotation::default(), out));
+        let annotated =
+            bench.act(|model, now, out| model.annotate(now, wrong, two, NewAnnotation::default(), out));
         assert_eq!(annotated.unwrap_err().status, 401);
     }
 }
@@ -163,7 +164,7 @@ fn annotations_append_by_context_and_show_on_the_job() {
             append,
             ..NewAnnotation::default()
         };
-        bench.act(|model, _, out| model.annotate(&token, job, new, out))
+        bench.act(|model, now, out| model.annotate(now, &token, job, new, out))
     };
     annotate(&mut bench, "one", false, Some("info")).unwrap();
     annotate(&mut bench, " two", true, None).unwrap();
@@ -266,7 +267,7 @@ fn an_upload_that_cannot_be_applied_is_rejected_with_the_reason() {
     let mut bench = Bench::new();
     let job = bench.build(ONE).jobs[0].uuid;
     let token = bench.run(job);
-    let what = (json!({"steps": [{"block": "stop"}]}), false);
+    let what = (json!({"steps": [{"trigger": "stop"}]}), false);
     bench
         .act(|model, now, _| model.upload_pipeline(now, &token, job, Uuid::from_u128(2), what))
         .unwrap();
@@ -274,7 +275,7 @@ fn an_upload_that_cannot_be_applied_is_rejected_with_the_reason() {
     let state = bench.model.upload_state(&token, job, Uuid::from_u128(2)).unwrap();
     assert_eq!(
         state,
-        UploadState::Rejected("A block step is not supported".into())
+        UploadState::Rejected("A trigger step is not supported".into())
     );
 }
 

@@ -194,7 +194,7 @@ fn what_the_fake_does_not_build_is_refused_by_name() {
     let mut bench = Bench::new();
     let mut all: Vec<String> = Vec::new();
     for yaml in [
-        "steps:\n- {block: stop}",
+        "steps:\n- {block: stop, blocked_state: open}",
         "steps:\n- {trigger: other}",
         "steps:\n- {command: a, if: build.branch == 'x'}",
         "steps:\n- {command: a, comand: b}",

@@ -1,6 +1,6 @@
 //! Paths and the calls behind them, with the names that `api.call` and faults use.
 
-use super::rest::{self, RestCall, RestJob};
+use super::rest::{self, RestCall};
 
 /// A call of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub(super) enum Call<'a> {
     Step(&'a str, StepCall),
     /// Where artifacts are stored: no authorization.
     Store(StoreCall<'a>),
-    /// The REST API.
-    Rest(RestJob<'a>, RestCall),
+    /// The GraphQL API; what is meant is in the body.
+    GraphQl,
+    /// The REST API, and the organization in the path.
+    Rest(Option<&'a str>, RestCall<'a>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,10 +159,8 @@ impl Call<'_> {
                 StepCall::Update => "step.update",
                 StepCall::Cancel => "step.cancel",
             },
-            Self::Rest(_, call) => match call {
-                RestCall::GetJob => "rest.get-job",
-                RestCall::RetryJob => "rest.retry-job",
-            },
+            Self::GraphQl => "graphql",
+            Self::Rest(_, call) => call.name(),
             Self::Store(call) => match call {
                 StoreCall::Form => "artifact.upload-form",
                 StoreCall::Part(..) => "artifact.upload-part",
@@ -199,10 +199,11 @@ pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<Call<'a>> 
         ("POST", ["uploads", "form"]) => Call::Store(StoreCall::Form),
         ("PUT", ["uploads", artifact, part]) => Call::Store(StoreCall::Part(artifact, part)),
         ("GET", ["artifacts", artifact]) => Call::Store(StoreCall::Download(artifact)),
+        ("POST", ["v1"]) => Call::GraphQl,
         (method, ["v3", rest @ ..]) => route_v3(method, rest)?,
         (method, ["v2", rest @ ..]) => {
-            let (job, call) = rest::route(method, rest)?;
-            Call::Rest(job, call)
+            let (organization, call) = rest::route(method, rest)?;
+            Call::Rest(organization, call)
         }
         _ => return None,
     })
