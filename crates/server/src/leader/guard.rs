@@ -44,6 +44,10 @@ impl Source for Guarded {
         self.held.within(self.source.notify(notes)).await
     }
 
+    async fn issues_tokens(&self) -> Result<bool, SourceError> {
+        self.held.within(self.source.issues_tokens()).await
+    }
+
     async fn acquisition_tokens(&self, jobs: &[JobId], lifetime: Duration) -> Result<Tokens, SourceError> {
         self.held
             .within(self.source.acquisition_tokens(jobs, lifetime))

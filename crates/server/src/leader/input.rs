@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gust_core::{
     claim::{Proof, Refusal},
     ids::{JobId, JobRef, MachineName, QueueKey, ReplicaId, SourceName},
-    ports::{Event, FinishOutcome, JobState, ListedJob, Reserved, Retried, Roster, SourceError},
+    ports::{Event, FinishOutcome, Hint, JobState, ListedJob, Reserved, Retried, Roster, SourceError},
     records::KeyHash,
     secret::Secret,
     time::Timestamp,
@@ -123,6 +123,10 @@ pub(super) enum Input {
         key: KeyHash,
         reply: oneshot::Sender<()>,
     },
+    /// Somebody says that there is something to look at.
+    Hint(Hint),
+    /// A source was asked whether it issues tokens for single jobs.
+    Probed { source: SourceName, tokens: bool },
     /// A token could not be had: the job's state must be looked at again.
     TokenRefused { job: JobRef },
 }
@@ -197,6 +201,16 @@ impl Handle {
         {
             let _ = answer.await;
         }
+    }
+
+    /// Passes on a hint, and waits for nothing: one that finds no room is lost, as any hint may be. False if this replica
+    /// does not lead.
+    pub fn hint(&self, hint: Hint) -> bool {
+        let Ok(inputs) = self.inputs() else {
+            return false;
+        };
+        let _ = inputs.try_send(Input::Hint(hint));
+        true
     }
 
     /// Presents a claim whose signatures were checked.
