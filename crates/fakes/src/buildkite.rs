@@ -9,6 +9,7 @@
 
 mod agents;
 mod auth;
+mod budget;
 mod build;
 mod builds;
 mod config;
@@ -27,6 +28,7 @@ mod running;
 mod show;
 mod stacks;
 mod steps;
+mod timeline;
 pub mod wire;
 
 pub use agents::{Agent, AgentState, Registered, Registration, TokenKind};

@@ -103,6 +103,31 @@ pub struct Buildkite {
     pub log_max_bytes: usize,
     /// Most bytes of an annotation body.
     pub annotation_max_bytes: usize,
+    /// What the GraphQL API enforces.
+    #[serde(default)]
+    pub graphql: GraphQl,
+}
+
+/// Limits of the GraphQL API, in points: one for each object that a query returns or could return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphQl {
+    /// Most points that one query can ask for.
+    pub query_complexity: u64,
+    /// Deepest query, in fields.
+    pub query_depth: usize,
+    /// Points that all queries of the organization can return within a window.
+    pub organization_complexity: u64,
+    /// Points that the queries of one user can return within a window.
+    pub user_complexity: u64,
+    /// Length of the window, seconds.
+    pub window_s: u32,
+}
+
+impl Default for GraphQl {
+    fn default() -> Self {
+        Limits::standard().buildkite.graphql
+    }
 }
 
 /// A range in seconds, written `[from, to]`; a value is drawn from it.

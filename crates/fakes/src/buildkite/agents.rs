@@ -8,7 +8,7 @@ use super::due::Due;
 use super::end::End;
 use super::ids::{self, AgentKey, JobKey, QueueKey, Refusal};
 use super::job::{Acquired, State};
-use super::model::Model;
+use super::model::{Model, Pause};
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
 use crate::stamp::rfc3339;
@@ -74,9 +74,16 @@ pub struct Agent {
     pub(super) cluster: usize,
     pub(super) queue: QueueKey,
     pub(super) version: String,
+    pub(super) hostname: String,
+    /// Wall times, nanoseconds since the epoch: `register`, the last heartbeat, disconnected or lost.
+    pub(super) registered_at: i128,
+    pub(super) heartbeat_at: i128,
+    pub(super) ended_at: Option<i128>,
     pub(super) last_heartbeat: Duration,
     pub(super) job: Option<JobKey>,
     pub(super) paused_until: Option<Duration>,
+    /// The last pause and its length in minutes.
+    pub(super) pause: Option<(Pause, u32)>,
     pub(super) stopping: bool,
 }
 
@@ -119,7 +126,7 @@ impl Model {
         let queue = self.queue_of_rules(cluster, &new.tags)?;
         let key = AgentKey(self.agents.len());
         let name = match (new.name.is_empty(), new.hostname.is_empty()) {
-            (false, _) => new.name,
+            (false, _) => new.name.clone(),
             (true, false) => format!("{}-{}", new.hostname, key.0 + 1),
             (true, true) => format!("agent-{}", key.0 + 1),
         };
@@ -156,6 +163,11 @@ impl Model {
             last_heartbeat: now.since_start,
             job: None,
             paused_until: None,
+            pause: None,
+            hostname: new.hostname,
+            registered_at: now.unix_ns,
+            heartbeat_at: now.unix_ns,
+            ended_at: None,
             stopping: false,
         });
         self.watch_agent(now, key);
@@ -206,6 +218,7 @@ impl Model {
         let key = self.live_agent(session)?;
         self.agents[key.0].state = AgentState::Connected;
         self.agents[key.0].last_heartbeat = now.since_start;
+        self.agents[key.0].heartbeat_at = now.unix_ns;
         Ok(())
     }
 
@@ -213,6 +226,7 @@ impl Model {
     pub fn heartbeat(&mut self, now: Now, session: &str) -> Result<(), Refusal> {
         let key = self.live_agent(session)?;
         self.agents[key.0].last_heartbeat = now.since_start;
+        self.agents[key.0].heartbeat_at = now.unix_ns;
         Ok(())
     }
 
@@ -257,28 +271,61 @@ impl Model {
         out: &mut Effects,
     ) -> Result<(), Refusal> {
         let key = self.agent_of_any(token)?;
+        self.stop_agent_by_key(now, key, force, out);
+        Ok(())
+    }
+
+    pub(super) fn stop_agent_by_key(&mut self, now: Now, key: AgentKey, force: bool, out: &mut Effects) {
         self.agents[key.0].stopping = true;
         if let Some(job) = self.agents[key.0].job
             && force
         {
             self.stop_job(now, job, "agent stopped", out);
         }
-        Ok(())
     }
 
     /// `pause`: until resumed, or for so many minutes (5 where the request says nothing).
     pub fn pause_agent(&mut self, now: Now, token: &str, minutes: Option<u32>) -> Result<(), Refusal> {
         let key = self.agent_of_any(token)?;
-        let length = Duration::from_secs(u64::from(minutes.unwrap_or(5)) * 60);
-        self.agents[key.0].paused_until = Some(now.since_start + length);
+        self.pause_agent_by_key(now, key, minutes, None);
         Ok(())
+    }
+
+    pub(super) fn pause_agent_by_key(
+        &mut self,
+        now: Now,
+        key: AgentKey,
+        minutes: Option<u32>,
+        note: Option<String>,
+    ) {
+        let minutes = minutes.unwrap_or(5);
+        let agent = &mut self.agents[key.0];
+        agent.paused_until = Some(now.since_start + Duration::from_secs(u64::from(minutes) * 60));
+        agent.pause = Some((
+            Pause {
+                at: now.unix_ns,
+                note,
+            },
+            minutes,
+        ));
+    }
+
+    /// The pause of an agent and its length in minutes, while it lasts.
+    pub(super) fn agent_pause(&self, now: Now, key: AgentKey) -> Option<&(Pause, u32)> {
+        let agent = &self.agents[key.0];
+        let lasts = agent.paused_until.is_some_and(|until| until > now.since_start);
+        agent.pause.as_ref().filter(|_| lasts)
     }
 
     /// `resume`.
     pub fn resume_agent(&mut self, token: &str) -> Result<(), Refusal> {
         let key = self.agent_of_any(token)?;
-        self.agents[key.0].paused_until = None;
+        self.resume_agent_by_key(key);
         Ok(())
+    }
+
+    pub(super) fn resume_agent_by_key(&mut self, key: AgentKey) {
+        self.agents[key.0].paused_until = None;
     }
 
     /// The agent says goodbye. A repeat changes nothing.
@@ -289,6 +336,7 @@ impl Model {
             return Ok(());
         }
         agent.state = AgentState::Disconnected;
+        agent.ended_at = Some(now.unix_ns);
         out.push(
             Event::new(Host::Buildkite, "agent.disconnected")
                 .with("agent", agent.uuid.to_string())
@@ -403,6 +451,7 @@ impl Model {
     pub(super) fn lose_agent(&mut self, now: Now, key: AgentKey, out: &mut Effects) {
         let agent = &mut self.agents[key.0];
         agent.state = AgentState::Lost;
+        agent.ended_at = Some(now.unix_ns);
         let job = agent.job;
         let mut event = Event::new(Host::Buildkite, "agent.lost")
             .with("agent", agent.uuid.to_string())

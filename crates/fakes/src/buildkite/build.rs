@@ -53,6 +53,9 @@ pub struct Build {
     pub(super) pipeline_uuid: Uuid,
     pub(super) cluster: usize,
     pub(super) created_at: i128,
+    pub(super) started_at: Option<i128>,
+    pub(super) finished_at: Option<i128>,
+    pub(super) canceled_at: Option<i128>,
     /// Priority of jobs whose step has none.
     pub(super) priority: i64,
     pub(super) env: IndexMap<String, String>,

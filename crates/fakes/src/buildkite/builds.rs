@@ -93,6 +93,9 @@ impl Model {
             pipeline_uuid,
             cluster,
             created_at: now.unix_ns,
+            started_at: None,
+            finished_at: None,
+            canceled_at: None,
             priority: new.priority,
             env: pipeline.env,
             order: Vec::new(),
@@ -224,6 +227,7 @@ impl Model {
         }
         let key = BuildKey(number as usize - 1);
         self.builds[key.0].state = BuildState::Canceling;
+        self.builds[key.0].canceled_at = Some(now.unix_ns);
         let mut jobs: Vec<JobKey> = self.builds[key.0]
             .order
             .iter()
@@ -267,6 +271,7 @@ impl Model {
         };
         let build = &mut self.builds[key.0];
         build.state = state;
+        build.finished_at = Some(now.unix_ns);
         out.push(
             Event::new(Host::Buildkite, "build.finished")
                 .with("build", build.number)

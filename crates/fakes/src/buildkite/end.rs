@@ -9,6 +9,7 @@ use super::ids::{JobKey, Refusal};
 use super::job::State;
 use super::model::Model;
 use super::pipeline::{CommandPlan, Ended};
+use super::timeline::What;
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
 
@@ -58,6 +59,9 @@ impl Model {
         let agent = job.agent;
         if let Some(agent) = agent {
             self.agents[agent.0].job = None;
+        }
+        if let (Some(detail), "stack") = (&end.detail, end.by) {
+            self.jobs[key.0].remember(now, What::StackEnded(detail.as_str().into()));
         }
         self.set_state(now, key, end.state, &end.cause, out);
         self.tell_end(key, end.by, end.detail, out);
@@ -130,7 +134,10 @@ impl Model {
         job.priority = priority;
         job.retries = retries;
         job.rule_uses = rule_uses;
-        self.jobs[key.0].retried_in = Some(new);
+        let old = &mut self.jobs[key.0];
+        old.retried_in = Some(new);
+        old.retry_kind = Some(kind);
+        old.remember(now, What::Retried(new));
         if let Some(place) = self.steps[step.0].jobs.iter_mut().find(|job| **job == key) {
             *place = new;
         }
@@ -170,6 +177,7 @@ impl Model {
         }
         let step = self.jobs[key.0].step;
         self.builds[build.0].state = BuildState::Running;
+        self.builds[build.0].finished_at = None;
         if self.steps[step.0].state.is_done() {
             self.reopen_step(now, step, out);
         }
@@ -188,6 +196,7 @@ impl Model {
                 state.name()
             )));
         }
+        self.jobs[key.0].remember(now, What::CancelAsked);
         self.stop_job(now, key, "canceled", out);
         Ok(())
     }
@@ -229,7 +238,13 @@ impl Model {
     }
 
     /// Changes a job's priority: `PUT /jobs/{uuid}/priority` of the control surface.
-    pub fn reprioritize(&mut self, job: Uuid, priority: i64, out: &mut Effects) -> Result<(), Refusal> {
+    pub fn reprioritize(
+        &mut self,
+        now: Now,
+        job: Uuid,
+        priority: i64,
+        out: &mut Effects,
+    ) -> Result<(), Refusal> {
         let key = self.job_key(job)?;
         let job = &mut self.jobs[key.0];
         if job.state.is_terminal() || job.state.is_with_agent() {
@@ -239,6 +254,7 @@ impl Model {
             )));
         }
         let from = std::mem::replace(&mut job.priority, priority);
+        job.remember(now, What::Reprioritized(from, priority));
         out.push(
             Event::new(Host::Buildkite, "job.reprioritized")
                 .with("job", job.uuid.to_string())

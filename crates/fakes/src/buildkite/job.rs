@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::ids::{AgentKey, BuildKey, JobKey, QueueKey, StepKey};
 use super::notify::Notification;
+use super::timeline::Moment;
 
 /// States a job can be in, by the names that the Stacks API uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,7 +161,10 @@ pub struct Job {
     pub(super) retries: u32,
     /// How often each automatic retry rule was used along the chain of retries.
     pub(super) rule_uses: BTreeMap<usize, u32>,
+    /// How it was run again, `automatic` or `manual`.
+    pub(super) retry_kind: Option<&'static str>,
     pub(super) notifications: Vec<Notification>,
+    pub(super) timeline: Vec<Moment>,
     pub(super) log: Log,
 }
 

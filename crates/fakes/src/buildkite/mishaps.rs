@@ -18,10 +18,7 @@ impl ListView {
     /// What the faults that are set do to the list of a queue.
     pub fn under(faults: &mut Faults, now: Now, queue: &str, out: &mut Effects) -> Self {
         let mut view = Self::default();
-        if faults.any("buildkite.pause") {
-            let subject = BTreeMap::from([("queue", queue)]);
-            view.paused = faults.standing(now, "buildkite.pause", &subject, out).is_some();
-        }
+        view.paused = Self::is_paused(faults, now, queue, out);
         if faults.any("list.") {
             let subject =
                 BTreeMap::from([("host", "buildkite"), ("method", "stacks.list"), ("queue", queue)]);
@@ -36,6 +33,12 @@ impl ListView {
             }
         }
         view
+    }
+
+    /// Whether a fault pauses the queue.
+    pub(super) fn is_paused(faults: &mut Faults, now: Now, queue: &str, out: &mut Effects) -> bool {
+        let subject = BTreeMap::from([("queue", queue)]);
+        faults.any("buildkite.pause") && faults.standing(now, "buildkite.pause", &subject, out).is_some()
     }
 }
 

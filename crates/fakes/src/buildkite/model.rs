@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
 
 use super::agents::{AcquisitionToken, Agent};
+use super::budget::Budget;
 use super::build::{Build, Step};
 use super::config::{Config, DEFAULT_QUEUE};
 use super::due::Due;
@@ -16,6 +17,7 @@ use super::extras::{Artifact, Upload};
 use super::ids::{self, AgentKey, BuildKey, JobKey, QueueKey, Refusal, StepKey};
 use super::job::{Job, State};
 use super::stacks::Stack;
+use super::timeline::What;
 use crate::event::{Effects, Event, Host};
 use crate::limits;
 use crate::now::Now;
@@ -31,6 +33,16 @@ pub(super) struct Queue {
     /// Jobs that left the list lately: when, and when they had entered. Lagging lists still show them.
     pub(super) left: VecDeque<(Duration, Duration, JobKey)>,
     pub(super) last_polled: Option<i128>,
+    /// Dispatch is paused by a person: since when, and why.
+    pub(super) paused: Option<Pause>,
+}
+
+/// Dispatch of a queue, or an agent, is paused.
+#[derive(Clone, Debug)]
+pub(super) struct Pause {
+    /// Wall time, nanoseconds since the epoch.
+    pub(super) at: i128,
+    pub(super) note: Option<String>,
 }
 
 /// A cluster.
@@ -75,6 +87,8 @@ pub struct Model {
     pub(super) artifacts: IndexMap<Uuid, Artifact>,
     pub(super) uploads: BTreeMap<(JobKey, Uuid), Upload>,
     pub(super) due: BTreeSet<(Duration, Due)>,
+    /// Of the organization, and of each user (by the place of the API token).
+    pub(super) graphql_budgets: BTreeMap<Option<usize>, Budget>,
 }
 
 impl Model {
@@ -94,6 +108,7 @@ impl Model {
                     scheduled: BTreeSet::new(),
                     left: VecDeque::new(),
                     last_polled: None,
+                    paused: None,
                 });
             }
             clusters.push(ClusterState {
@@ -130,6 +145,7 @@ impl Model {
             artifacts: IndexMap::new(),
             uploads: BTreeMap::new(),
             due: BTreeSet::new(),
+            graphql_budgets: BTreeMap::new(),
         }
     }
 
@@ -192,6 +208,14 @@ impl Model {
         }
         job.state = to;
         job.introduced = true;
+        job.remember(
+            now,
+            What::State {
+                from: known.then_some(from),
+                to,
+                cause: cause.into(),
+            },
+        );
         let queue = &mut self.queues[job.queue.0];
         if known && from == State::Scheduled {
             queue.scheduled.remove(&(job.scheduled_at, key));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ids::Refusal;
 use super::model::Model;
+use super::timeline::{Moment, What};
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
 use crate::stamp::{parse_rfc3339, rfc3339};
@@ -112,7 +113,12 @@ impl Model {
             detail: notification.detail.clone(),
             timestamp: Some(timestamp),
         };
-        self.jobs[key.0].notifications.push(kept);
+        let job = &mut self.jobs[key.0];
+        job.timeline.push(Moment {
+            at,
+            what: What::Notified(job.notifications.len()),
+        });
+        job.notifications.push(kept);
         Ok(())
     }
 }

@@ -50,6 +50,8 @@ impl Model {
                 )));
             }
         }
+        let build = self.jobs[key.0].build;
+        self.builds[build.0].started_at.get_or_insert(now.unix_ns);
         let job = &mut self.jobs[key.0];
         job.started_at = Some(now.unix_ns);
         job.accepted_until = None;

@@ -3,12 +3,36 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::build::{Build, BuildState, StepState};
 use super::ids::{JobKey, Refusal};
 use super::model::Model;
 use crate::now::Now;
 use crate::stamp::rfc3339;
 
 impl Model {
+    /// The state of a build as the APIs show it: `scheduled` until its first job runs, `failing` when one has
+    /// failed while others go on.
+    pub(super) fn shown_state(&self, build: &Build) -> &'static str {
+        if build.state != BuildState::Running {
+            return build.state.name();
+        }
+        let mut steps = build.order.iter().map(|step| self.steps[step.0].state);
+        if steps.any(|state| matches!(state, StepState::Failed | StepState::NotRun)) {
+            return "failing";
+        }
+        if build.started_at.is_none() {
+            "scheduled"
+        } else {
+            "running"
+        }
+    }
+
+    /// The page of a build.
+    pub(super) fn build_url(&self, build: &Build) -> String {
+        let (base, organization) = (&self.config.base_url, &self.config.organization);
+        format!("{base}/{organization}/{}/builds/{}", build.pipeline, build.number)
+    }
+
     /// `GET /jobs/{uuid}` of the control surface.
     pub fn show_job(&self, job: Uuid) -> Result<Value, Refusal> {
         let key = self.job_key(job)?;

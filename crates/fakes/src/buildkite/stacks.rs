@@ -300,7 +300,7 @@ impl Model {
             has_next_page,
             end_cursor,
             queue: self.queues[key.0].uuid,
-            paused: view.paused,
+            paused: view.paused || self.queues[key.0].paused.is_some(),
         })
     }
 

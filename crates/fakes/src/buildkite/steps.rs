@@ -269,7 +269,9 @@ impl Model {
             retry_of,
             retries: 0,
             rule_uses: std::collections::BTreeMap::new(),
+            retry_kind: None,
             notifications: Vec::new(),
+            timeline: Vec::new(),
             log: Log::default(),
         };
         let mut event = Event::new(Host::Buildkite, "job.created")

@@ -1,6 +1,7 @@
 //! Tests of the model: no wire, no runtime, time as a value.
 
 mod agents;
+mod graphql;
 mod invariants;
 mod jobs;
 mod stacks;

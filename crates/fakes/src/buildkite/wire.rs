@@ -6,7 +6,9 @@
 mod agent;
 mod artifacts;
 mod calls;
+pub(super) mod graphql;
 mod json;
+mod markdown;
 mod page;
 mod rest;
 mod route;
@@ -38,7 +40,11 @@ struct Context<'a> {
 pub fn method_of(request: &Request) -> String {
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    route::route(&request.method, &segments).map_or_else(String::new, |call| call.name().to_owned())
+    match route::route(&request.method, &segments) {
+        None => String::new(),
+        Some(Call::GraphQl) => graphql::name_of(request),
+        Some(call) => call.name().to_owned(),
+    }
 }
 
 /// One request.
@@ -68,12 +74,18 @@ pub fn handle(
     };
     let response = answer(&mut context, &call);
     let told = context.told;
-    let mut event = Event::new(Host::Buildkite, "api.call").with("method", call.name());
+    let mut event = Event::new(Host::Buildkite, "api.call").with("method", method_of(request));
     event.fields.extend(told);
     event = event.with("status", response.status);
     if response.status >= 400 {
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-        event = event.with("reason", body["message"].clone());
+        let message = &body["message"];
+        let message = if message.is_null() {
+            &body["errors"][0]["message"]
+        } else {
+            message
+        };
+        event = event.with("reason", message.clone());
     }
     out.push(event);
     for event in inner.take() {
@@ -93,6 +105,7 @@ fn answer(context: &mut Context<'_>, call: &Call<'_>) -> Response {
         Call::Build(build, call) => settle(calls::answer_build(context, build, call)),
         Call::Step(step, call) => settle(calls::answer_step(context, step, call)),
         Call::Store(call) => settle(artifacts::answer(context, call)),
+        Call::GraphQl => graphql::answer(context),
         Call::Rest(job, call) => {
             context.told.insert("job".into(), job.job.into());
             settle(rest::answer(context, *job, *call))
@@ -107,7 +120,6 @@ fn settle(answer: Result<Response, Refusal>) -> Response {
 
 fn not_an_api(segments: &[&str]) -> Response {
     match segments.first() {
-        Some(&"v1") => Response::message(501, "GraphQL is not built in this fake yet"),
         Some(&"v2") => Response::message(501, "This call of the REST API is not built in this fake yet"),
         _ => Response::message(404, "Not Found"),
     }

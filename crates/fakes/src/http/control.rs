@@ -62,7 +62,7 @@ fn answer(
         }
         ("PUT", ["jobs", job, "priority"]) => {
             let priority = priority(request)?;
-            world.buildkite.reprioritize(job_uuid(job)?, priority, out)?;
+            world.buildkite.reprioritize(now, job_uuid(job)?, priority, out)?;
             Ok(Response::json(200, &world.buildkite.show_job(job_uuid(job)?)?))
         }
         ("GET", ["events"]) => events(world, request),

@@ -109,6 +109,28 @@ impl Fakes {
         Self::read(request).await.unwrap()
     }
 
+    /// One request on Buildkite with an API token and more headers.
+    pub async fn api(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let url = format!("{}{path}", self.handle.addresses.buildkite);
+        let mut request = self.client.request(method.parse::<Method>().unwrap(), url);
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", "Bearer bkua_fake");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        Self::read(request).await.unwrap()
+    }
+
+    /// A GraphQL query with variables.
+    pub async fn graphql(&self, query: &str, variables: Value) -> Reply {
+        let body = json!({"query": query, "variables": variables});
+        self.api("POST", "/v1", &[], &body).await
+    }
+
     /// `GET` on Buildkite.
     pub async fn get(&self, path: &str, token: &str) -> Reply {
         self.call(Method::GET, path, token, None).await

@@ -84,7 +84,7 @@ impl Injector {
                 priority,
             } => self.latest(steps, step, *index).and_then(|job| {
                 world
-                    .call(|world, _, out| world.buildkite.reprioritize(job, *priority, out))
+                    .call(|world, now, out| world.buildkite.reprioritize(now, job, *priority, out))
                     .err()
             }),
         };

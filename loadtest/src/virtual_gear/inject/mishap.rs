@@ -113,7 +113,7 @@ impl Injector {
             match what {
                 What::JobCancel { .. } => model.cancel_job(now, job, out),
                 What::JobRetry { .. } => model.retry_job(now, job, out).map(|_| ()),
-                What::JobReprioritize { priority, .. } => model.reprioritize(job, *priority, out),
+                What::JobReprioritize { priority, .. } => model.reprioritize(now, job, *priority, out),
                 What::ReservationLapse { .. } => model.lapse_reservation(now, job, out),
                 _ => model.give_up_agent_of(now, job, out),
             }

@@ -145,7 +145,8 @@ fn job_calls_take_the_token_of_that_job_only() {
     for wrong in [token.as_str(), "bkct_fake", "bkaj_none"] {
         let refusal = bench.finish(two, wrong, "0").unwrap_err();
         assert_eq!(refusal.status, 401);
-        let annotated = bench.act(|model, _, out| model.annotate(wrong, two, NewAnnotation::default(), out));
+        let annotated =
+            bench.act(|model, now, out| model.annotate(now, wrong, two, NewAnnotation::default(), out));
         assert_eq!(annotated.unwrap_err().status, 401);
     }
 }
@@ -163,7 +164,7 @@ fn annotations_append_by_context_and_show_on_the_job() {
             append,
             ..NewAnnotation::default()
         };
-        bench.act(|model, _, out| model.annotate(&token, job, new, out))
+        bench.act(|model, now, out| model.annotate(now, &token, job, new, out))
     };
     annotate(&mut bench, "one", false, Some("info")).unwrap();
     annotate(&mut bench, " two", true, None).unwrap();

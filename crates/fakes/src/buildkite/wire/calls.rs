@@ -213,7 +213,9 @@ fn annotate(context: &mut Context<'_>, token: &str, job: Uuid) -> Result<Respons
         priority: json::integer(&body, "priority")?,
         scope: json::text(&body, "scope")?,
     };
-    context.model.annotate(token, job, new, context.out)?;
+    context
+        .model
+        .annotate(context.now, token, job, new, context.out)?;
     Ok(Response::json(201, &json!({})))
 }
 

@@ -93,24 +93,24 @@ pub(super) fn answer(
     }
 }
 
-/// Whether `Authorization: Bearer …` holds a token with the scope.
-fn permitted(context: &Context<'_>, scope: &str) -> Result<(), Refusal> {
+/// The place of the token in `Authorization: Bearer …` among the known ones, if it has the scope.
+pub(super) fn permitted(context: &Context<'_>, scope: &str) -> Result<usize, Refusal> {
     let header = context.request.header("authorization").unwrap_or_default();
     let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
     let config = &context.model.config;
-    let known = config.api_tokens.iter().any(|known| known == token.trim());
-    if !scheme.eq_ignore_ascii_case("bearer") || !known {
+    let known = config.api_tokens.iter().position(|known| known == token.trim());
+    let Some(user) = known.filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
         return Err(Refusal::new(
             401,
             "Authentication required. Please supply a valid API Access Token",
         ));
-    }
+    };
     let scopes = config.api_scopes.get(token.trim());
     if scopes.is_some_and(|scopes| !scopes.iter().any(|known| known == scope)) {
         let words = format!("Your API Access Token lacks the scope `{scope}`");
         return Err(Refusal::new(403, words));
     }
-    Ok(())
+    Ok(user)
 }
 
 impl Model {

@@ -17,6 +17,8 @@ pub(super) enum Call<'a> {
     Step(&'a str, StepCall),
     /// Where artifacts are stored: no authorization.
     Store(StoreCall<'a>),
+    /// The GraphQL API; what is meant is in the body.
+    GraphQl,
     /// The REST API.
     Rest(RestJob<'a>, RestCall),
 }
@@ -157,6 +159,7 @@ impl Call<'_> {
                 StepCall::Update => "step.update",
                 StepCall::Cancel => "step.cancel",
             },
+            Self::GraphQl => "graphql",
             Self::Rest(_, call) => match call {
                 RestCall::GetJob => "rest.get-job",
                 RestCall::RetryJob => "rest.retry-job",
@@ -199,6 +202,7 @@ pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<Call<'a>> 
         ("POST", ["uploads", "form"]) => Call::Store(StoreCall::Form),
         ("PUT", ["uploads", artifact, part]) => Call::Store(StoreCall::Part(artifact, part)),
         ("GET", ["artifacts", artifact]) => Call::Store(StoreCall::Download(artifact)),
+        ("POST", ["v1"]) => Call::GraphQl,
         (method, ["v3", rest @ ..]) => route_v3(method, rest)?,
         (method, ["v2", rest @ ..]) => {
             let (job, call) = rest::route(method, rest)?;
