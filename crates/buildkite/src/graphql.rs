@@ -4,6 +4,7 @@
 //! What is different there, and what becomes of it:
 //! - There are no reservations. A job that is still scheduled counts as reserved by us: gust's own records say which jobs
 //!   it takes care of, and whoever else runs agents for the same queue may take one before our machine does.
+//! - The jobs of a queue are those of the cluster queue with that key, if there is one; else those whose tags name it.
 //! - There is no order but newest first, so all pages are read each time.
 //! - Progress is one annotation a job, replaced each time, since there are no notifications.
 //! - A job that cannot run is canceled, with an annotation that says why: it cannot be finished.
@@ -42,7 +43,7 @@ use crate::{
 /// Where Buildkite serves its GraphQL API.
 pub const DEFAULT_GRAPHQL_ENDPOINT: &str = "https://graphql.buildkite.com/v1";
 /// So long after a job was listed it counts as scheduled without asking again.
-const FRESH: Duration = Duration::from_secs(30);
+const FRESH: Duration = Duration::from_secs(10);
 /// Calls wait longer than those of the Stacks API, since the pace is kept over minutes.
 const PATIENCE: Patience = Patience {
     reads: Duration::from_secs(120),
@@ -69,6 +70,8 @@ struct Seen {
     facts: BTreeMap<JobId, JobFacts>,
     /// When jobs were last listed.
     listed: BTreeMap<JobId, Instant>,
+    /// GraphQL ids of the cluster queues with these keys, once that is known.
+    queues: Option<BTreeMap<QueueKey, Vec<String>>>,
 }
 
 /// How an annotation looks.
@@ -121,19 +124,52 @@ impl GraphqlSource {
         self.graphql.send(call, deadline, answer::read).await.result
     }
 
-    /// Fields of several jobs, at most `most` in a query.
+    /// What is asked of several jobs, in as many queries as it takes.
     async fn of_jobs<T: DeserializeOwned>(
         &self,
         scope: Scope,
         jobs: &[JobId],
-        (fields, most): (&str, usize),
+        question: &query::Question,
     ) -> Result<BTreeMap<JobId, T>, Error> {
         let mut all = BTreeMap::new();
-        for jobs in jobs.chunks(most) {
-            let data = self.ask(scope, &query::of_jobs(jobs, fields), json!({})).await?;
+        for jobs in jobs.chunks(question.most) {
+            let data = self
+                .ask(scope, &query::of_jobs(jobs, question), json!({}))
+                .await?;
             all.extend(query::by_job(jobs, data));
         }
         Ok(all)
+    }
+
+    /// Learns which queues clusters have.
+    async fn learn_queues(&self) -> Result<(), SourceError> {
+        let variables = json!({ "org": self.organization });
+        let asked = self.ask::<query::WithOrganization<query::Clusters>>(
+            Scope::GraphqlJobs,
+            query::QUEUES,
+            variables,
+        );
+        let Some(clusters) = asked.await?.organization else {
+            return Err(SourceError {
+                remedy: CoreRemedy::Gone,
+                ..refused(
+                    "find organization",
+                    format!("the API token sees no organization `{}`", self.organization),
+                )
+            });
+        };
+        self.seen().queues = Some(clusters.queues(self.cluster.as_deref()));
+        Ok(())
+    }
+
+    /// The cluster queues that are meant by a key, or none if its jobs name it by a tag.
+    async fn queues(&self, queue: &QueueKey) -> Result<Vec<String>, SourceError> {
+        if self.seen().queues.is_none() {
+            self.learn_queues().await?;
+        }
+        let seen = self.seen();
+        let known = seen.queues.as_ref().and_then(|queues| queues.get(queue));
+        Ok(known.cloned().unwrap_or_default())
     }
 
     /// Learns what gust plans by of those among the jobs of which that is not known.
@@ -143,8 +179,7 @@ impl GraphqlSource {
             let known = |job: &JobId| seen.facts.get(job).is_some_and(|facts| facts.queue == *queue);
             jobs.iter().copied().filter(|job| !known(job)).collect()
         };
-        let details = (query::FACTS, query::DETAILS);
-        let found = self.of_jobs::<query::Facts>(Scope::GraphqlJobs, &unknown, details);
+        let found = self.of_jobs::<query::Facts>(Scope::GraphqlJobs, &unknown, &query::FACTS);
         let found = found
             .await?
             .into_iter()
@@ -155,7 +190,7 @@ impl GraphqlSource {
 
     async fn state(&self, job: JobId) -> Result<Option<query::State>, Error> {
         let jobs = [job];
-        let states = self.of_jobs(Scope::GraphqlStates, &jobs, (query::STATE, 1));
+        let states = self.of_jobs(Scope::GraphqlStates, &jobs, &query::STATES);
         Ok(states.await?.remove(&job))
     }
 
@@ -237,29 +272,20 @@ fn refused(call: &'static str, message: String) -> SourceError {
 #[async_trait]
 impl Source for GraphqlSource {
     async fn register(&self) -> Result<(), SourceError> {
-        let variables = json!({ "org": self.organization });
-        let asked = self.ask::<query::WithOrganization<query::Id>>(
-            Scope::GraphqlJobs,
-            query::ORGANIZATION,
-            variables,
-        );
-        if asked.await?.organization.is_some() {
-            return Ok(());
-        }
-        Err(SourceError {
-            remedy: CoreRemedy::Gone,
-            ..refused(
-                "find organization",
-                format!("the API token sees no organization `{}`", self.organization),
-            )
-        })
+        // Whether the organization is there, and anew what there is in it.
+        self.learn_queues().await
     }
 
     async fn list(&self, queue: &QueueKey, cursor: Option<&str>) -> Result<Listing, SourceError> {
+        let queues = self.queues(queue).await?;
+        let (rules, queues) = match queues.is_empty() {
+            true => (json!([format!("queue={queue}")]), Value::Null),
+            false => (Value::Null, json!(queues)),
+        };
         let variables = json!({
             "org": self.organization,
-            "rules": [format!("queue={queue}")],
-            "cluster": self.cluster,
+            "rules": rules,
+            "queues": queues,
             "first": query::PAGE,
             "after": cursor,
         });
@@ -284,7 +310,7 @@ impl Source for GraphqlSource {
             seen.listed.insert(*id, now);
         }
         let Seen { facts, listed } = &mut *seen;
-        listed.retain(|_, at| now.saturating_duration_since(*at) < FRESH * 10);
+        listed.retain(|_, at| now.saturating_duration_since(*at) < FRESH * 30);
         facts.retain(|id, _| listed.contains_key(id));
         // Oldest first, as elsewhere. One that went away before its details could be read has none.
         let jobs = ids.iter().rev().filter_map(|id| {
@@ -320,8 +346,7 @@ impl Source for GraphqlSource {
     }
 
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
-        let asked = (query::STATE, query::STATES);
-        let states = self.of_jobs::<query::State>(Scope::GraphqlStates, jobs, asked);
+        let states = self.of_jobs::<query::State>(Scope::GraphqlStates, jobs, &query::STATES);
         let states = states.await?.into_iter();
         Ok(states
             .filter_map(|(job, state)| Some((job, parse(&state.state?))))

@@ -17,23 +17,24 @@ use crate::wire::{moment, or_empty};
 
 /// Jobs on one page: the most a connection gives.
 pub(super) const PAGE: usize = 500;
-/// Jobs whose states are asked in one query; a point each, and a query may cost 50,000.
-pub(super) const STATES: usize = 250;
-/// Jobs whose details are asked in one query; some seven points each.
-pub(super) const DETAILS: usize = 100;
 
-/// Makes sure that the organization is there.
-pub(super) const ORGANIZATION: &str = "query($org: ID!) { organization(slug: $org) { id } }";
+/// The queues of the organization's clusters. Platform limit: 50 queues a cluster (`…/docs/platform/limits`).
+pub(super) const QUEUES: &str = "\
+query Queues($org: ID!) {
+  organization(slug: $org) {
+    clusters(first: 100) { edges { node { id queues(first: 50) { edges { node { id key } } } } } }
+  }
+}";
 
 /// Ids of scheduled jobs, newest first: there is no other order that is of use. `head` tells of the queue they are in.
 pub(super) const SCHEDULED: &str = "\
-query($org: ID!, $rules: [String!], $cluster: ID, $first: Int!, $after: String) {
+query ScheduledJobs($org: ID!, $rules: [String!], $queues: [ID!], $first: Int!, $after: String) {
   organization(slug: $org) {
-    jobs(first: $first, after: $after, type: [COMMAND], state: [SCHEDULED], agentQueryRules: $rules, cluster: $cluster, order: RECENTLY_CREATED) {
+    jobs(first: $first, after: $after, type: [COMMAND], state: [SCHEDULED], agentQueryRules: $rules, clusterQueue: $queues, order: RECENTLY_CREATED) {
       pageInfo { hasNextPage endCursor }
       edges { node { ... on JobTypeCommand { uuid } } }
     }
-    head: jobs(first: 1, type: [COMMAND], state: [SCHEDULED], agentQueryRules: $rules, cluster: $cluster, order: RECENTLY_CREATED) {
+    head: jobs(first: 1, type: [COMMAND], state: [SCHEDULED], agentQueryRules: $rules, clusterQueue: $queues, order: RECENTLY_CREATED) {
       edges { node { ... on JobTypeCommand { clusterQueue { dispatchPaused } } } }
     }
   }
@@ -41,18 +42,36 @@ query($org: ID!, $rules: [String!], $cluster: ID, $first: Int!, $after: String) 
 
 /// Cancels a job, by its GraphQL id.
 pub(super) const CANCEL: &str = "\
-mutation($id: ID!) { jobTypeCommandCancel(input: { id: $id }) { jobTypeCommand { state } } }";
+mutation CancelJob($id: ID!) { jobTypeCommandCancel(input: { id: $id }) { jobTypeCommand { state } } }";
 
-/// Fields of a job that say where it stands.
-pub(super) const STATE: &str = "id state";
-/// Fields of a job that gust plans by.
-pub(super) const FACTS: &str = "agentQueryRules priority { number } scheduledAt runnableAt \
-     build { number branch } pipeline { slug } step { key }";
+/// What is asked of several jobs in one query.
+pub(super) struct Question {
+    name: &'static str,
+    fields: &'static str,
+    /// Jobs in one query at most.
+    pub most: usize,
+}
 
-/// A query for these fields of several jobs: `j0`, `j1`, and so on.
-pub(super) fn of_jobs(jobs: &[JobId], fields: &str) -> String {
-    let mut query = String::with_capacity(jobs.len() * (fields.len() + 80) + 2);
-    query.push('{');
+/// Where jobs stand: a point each, and a query may cost 50,000.
+pub(super) const STATES: Question = Question {
+    name: "JobStates",
+    fields: "id state",
+    most: 250,
+};
+/// What gust plans by: some seven points each.
+pub(super) const FACTS: Question = Question {
+    name: "JobFacts",
+    fields: "agentQueryRules priority { number } scheduledAt runnableAt build { number branch } \
+             pipeline { slug } step { key }",
+    most: 100,
+};
+
+/// A query for that of several jobs: `j0`, `j1`, and so on.
+pub(super) fn of_jobs(jobs: &[JobId], Question { name, fields, .. }: &Question) -> String {
+    let mut query = String::with_capacity(jobs.len() * (fields.len() + 80) + 40);
+    query.push_str("query ");
+    query.push_str(name);
+    query.push_str(" {");
     for (index, job) in jobs.iter().enumerate() {
         // A UUID has no characters that would need an escape.
         let _ = write!(
@@ -88,9 +107,38 @@ pub(super) struct WithOrganization<T> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Id {
-    #[allow(dead_code, reason = "that it is there is all that matters")]
-    pub id: String,
+pub(super) struct Clusters {
+    #[serde(default, deserialize_with = "or_empty")]
+    clusters: Connection<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    id: String,
+    #[serde(default, deserialize_with = "or_empty")]
+    queues: Connection<Queue>,
+}
+
+#[derive(Deserialize)]
+struct Queue {
+    id: String,
+    key: String,
+}
+
+impl Clusters {
+    /// GraphQL ids of queues, by their keys: of this cluster, or of all.
+    pub fn queues(self, cluster: Option<&str>) -> BTreeMap<QueueKey, Vec<String>> {
+        let mut queues: BTreeMap<QueueKey, Vec<String>> = BTreeMap::new();
+        let clusters = self.clusters.nodes();
+        let meant = clusters.filter(|found| cluster.is_none_or(|cluster| cluster == found.id));
+        for queue in meant.flat_map(|cluster| cluster.queues.nodes()) {
+            queues
+                .entry(QueueKey::from(queue.key.as_str()))
+                .or_default()
+                .push(queue.id);
+        }
+        queues
+    }
 }
 
 #[derive(Deserialize)]
@@ -115,6 +163,12 @@ impl<T> Default for Connection<T> {
             page_info: PageInfo::default(),
             edges: Vec::new(),
         }
+    }
+}
+
+impl<T> Connection<T> {
+    fn nodes(self) -> impl Iterator<Item = T> {
+        self.edges.into_iter().flatten().filter_map(|edge| edge.node)
     }
 }
 

@@ -259,8 +259,36 @@ impl Handle {
 }
 
 #[cfg(test)]
+impl Handle {
+    /// The way to a leader that does nothing, and what hints have come to it since one looked last.
+    pub(crate) fn hinted() -> (Self, impl FnMut() -> Vec<Hint>) {
+        let handle = Self::default();
+        let (_, mut inputs) = handle.open();
+        let hints = move || {
+            let inputs = std::iter::from_fn(|| inputs.try_recv().ok());
+            let hint = |input| match input {
+                Input::Hint(hint) => Some(hint),
+                _ => None,
+            };
+            inputs.filter_map(hint).collect()
+        };
+        (handle, hints)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_never_wait_and_those_without_room_are_lost() {
+        let (handle, mut hints) = Handle::hinted();
+        for _ in 0..2 * DEPTH {
+            assert!(handle.hint(Hint::Scheduled(None)));
+        }
+        assert_eq!(hints().len(), DEPTH);
+        assert!(!Handle::default().hint(Hint::Ended(None)), "nobody leads");
+    }
 
     #[test]
     fn the_door_of_a_leader_that_is_dropped_half_way_is_closed() {

@@ -21,6 +21,8 @@ use crate::{
 
 /// Most pages of one list; the rest comes when reserved jobs have left the head.
 const PAGES: usize = 10;
+/// So soon after a list a hint is followed at the latest, however seldom lists are wanted.
+const HINTED: Duration = Duration::from_secs(1);
 /// How often waiting jobs' states are read, and after how many such turns those of running jobs too.
 const STATES_TURN: Duration = Duration::from_millis(1000);
 const RUNNING_EVERY: u32 = 5;
@@ -185,7 +187,7 @@ async fn list(part: SourcePart, queue: QueueKey, wake: Arc<Notify>, inputs: mpsc
                     () = wake.notified() => {
                         // The list may show it a moment later: it is read often for a while.
                         gap = shortest;
-                        tokio::time::sleep_until(begun + shortest).await;
+                        tokio::time::sleep_until(begun + shortest.min(HINTED)).await;
                     }
                     () = tokio::time::sleep(gap) => {}
                 }

@@ -110,25 +110,4 @@ pub(super) fn read_hint(request: HintRequest) -> Option<Hint> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hints_are_the_same_on_the_other_side() {
-        let job = JobId(uuid::Uuid::from_u128(7));
-        let hints = [
-            Hint::Scheduled(None),
-            Hint::Scheduled(Some(QueueKey::from("gust"))),
-            Hint::Ended(None),
-            Hint::Ended(Some(job)),
-        ];
-        for hint in hints {
-            assert_eq!(read_hint(write_hint(hint.clone())), Some(hint));
-        }
-        let odd = HintRequest {
-            hint: Some(Said::EndedJob("x".to_owned())),
-        };
-        assert_eq!(read_hint(odd), None);
-        assert_eq!(read_hint(HintRequest { hint: None }), None);
-    }
-}
+mod tests;
