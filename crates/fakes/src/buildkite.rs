@@ -25,10 +25,12 @@ mod notify;
 mod pipeline;
 mod rate;
 mod running;
+mod shapes;
 mod show;
 mod stacks;
 mod steps;
 mod timeline;
+mod webhooks;
 pub mod wire;
 
 pub use agents::{Agent, AgentState, Registered, Registration, TokenKind};
@@ -45,6 +47,7 @@ pub use stacks::{
     IssuedToken, JobDetail, ListView, ListedJob, Page, Reserved, StackFinish, StackInfo, StackRegistration,
     Tokens,
 };
+pub use webhooks::{Delivery, EVENTS as WEBHOOK_EVENTS, Scheme, Webhook};
 
 #[cfg(test)]
 mod tests;

@@ -137,7 +137,7 @@ fn one_build(model: &mut Model, log: &mut EventLog, now: Now) -> Result<usize, E
     let tokens = model.issue_acquisition_tokens(now, 0, "ceiling", &jobs, None, &mut out)?;
     for token in &tokens.issued {
         let agent = model.register_agent(now, &token.token, Registration::default(), &mut out)?;
-        model.connect(now, &agent.access_token)?;
+        model.connect(now, &agent.access_token, &mut out)?;
         let acquired = model.acquire(now, &agent.access_token, token.job, &mut out)?;
         model.start(now, &acquired.token, token.job, &mut out)?;
         let end = JobEnd {

@@ -117,6 +117,14 @@ impl File {
                 "buildkite.clusters: at least one cluster, each with a queue, is needed".into(),
             ));
         }
+        if let Some(problem) = self
+            .buildkite
+            .webhooks
+            .iter()
+            .find_map(buildkite::Webhook::problem)
+        {
+            return Err(Error::Invalid(format!("buildkite.webhooks: {problem}")));
+        }
         let limits = self
             .limits
             .as_deref()

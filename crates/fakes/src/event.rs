@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::buildkite::Delivery;
 use crate::now::Now;
 
 /// Which fake an event belongs to.
@@ -118,6 +119,7 @@ impl Event {
 #[derive(Debug, Default)]
 pub struct Effects {
     events: Vec<Event>,
+    deliveries: Vec<Delivery>,
 }
 
 impl Effects {
@@ -144,6 +146,22 @@ impl Effects {
     /// Whether nothing was pushed.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
+    }
+
+    /// Adds a webhook delivery. It is no event: `World::post` takes it on its way.
+    pub fn deliver(&mut self, delivery: Delivery) {
+        self.deliveries.push(delivery);
+    }
+
+    /// Takes the webhook deliveries.
+    pub fn take_deliveries(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
+    }
+
+    /// Adds all that another call caused, behind what is here.
+    pub fn adopt(&mut self, mut other: Self) {
+        self.events.append(&mut other.events);
+        self.deliveries.append(&mut other.deliveries);
     }
 
     /// Takes all events, for appending to the log.

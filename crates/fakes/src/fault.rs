@@ -29,6 +29,7 @@ const fn kind(name: &'static str, aims: &'static [&'static str], params: &'stati
 }
 
 const REPLY: &[&str] = &["host", "method", "path", "caller"];
+const WEBHOOK: &[&str] = &["webhook", "event", "url", "job"];
 const PLACE: &[&str] = &[
     "project",
     "region",
@@ -84,6 +85,10 @@ const KINDS: &[Kind] = &[
         &["host", "method", "queue", "project", "region", "zone"],
         &["size", "skip"],
     ),
+    kind("webhook.lost", WEBHOOK, &[]),
+    kind("webhook.doubled", WEBHOOK, &["copies"]),
+    kind("webhook.reordered", WEBHOOK, &[]),
+    kind("webhook.late", WEBHOOK, &["delay_s", "stale_s"]),
     kind("buildkite.pause", &["queue"], &[]),
     kind(
         "buildkite.agent-lost",

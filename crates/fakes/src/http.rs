@@ -7,6 +7,7 @@ mod body;
 mod clock;
 mod connection;
 mod control;
+mod postman;
 mod reply;
 mod serve;
 mod shared;

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod machines;
 pub mod metadata;
 pub mod now;
+pub mod outbox;
 pub mod stamp;
 pub mod standin;
 pub mod wire;

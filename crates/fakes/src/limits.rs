@@ -106,6 +106,46 @@ pub struct Buildkite {
     /// What the GraphQL API enforces.
     #[serde(default)]
     pub graphql: GraphQl,
+    /// What the REST API enforces.
+    #[serde(default)]
+    pub rest: Rest,
+    /// How webhooks are sent.
+    #[serde(default)]
+    pub webhooks: Webhooks,
+}
+
+/// Limits of the REST API, in requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// Of the organization within a window.
+    pub organization_requests: u64,
+    /// Of one user within a window.
+    pub user_requests: u64,
+    /// Length of the window, seconds.
+    pub window_s: u32,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Limits::standard().buildkite.rest
+    }
+}
+
+/// How webhooks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// How often a delivery is tried that is not answered with 2xx.
+    pub attempts: u32,
+    /// How long an answer may take.
+    pub timeout_s: u32,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Limits::standard().buildkite.webhooks
+    }
 }
 
 /// Limits of the GraphQL API, in points: one for each object that a query returns or could return.

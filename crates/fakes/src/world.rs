@@ -14,6 +14,7 @@ use crate::gce;
 use crate::limits::{self, Limits};
 use crate::metadata;
 use crate::now::Now;
+use crate::outbox::Outbox;
 
 /// The state of all fakes.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct World {
     pub log: EventLog,
     /// The faults that are set.
     pub faults: Faults,
+    /// Webhook deliveries on their way.
+    pub outbox: Outbox,
     limits: Limits,
     machines: Machines,
     /// Buildkite.
@@ -46,6 +49,7 @@ impl World {
             ),
             gce: gce::Model::new(settings.seed, &limits, &settings.projects),
             metadata: metadata::Model::new(),
+            outbox: Outbox::default(),
             machines: settings.machines,
             limits,
         }
@@ -103,6 +107,14 @@ impl World {
             })
             .collect();
         claims.into_iter().for_each(|claim| out.push(claim));
+    }
+
+    /// Puts the webhook deliveries of an act on their way, under the faults that are set.
+    pub fn post(&mut self, now: Now, out: &mut Effects) {
+        let deliveries = out.take_deliveries();
+        if !deliveries.is_empty() {
+            self.outbox.take_in(now, deliveries, &mut self.faults, out);
+        }
     }
 
     /// The limits in force.

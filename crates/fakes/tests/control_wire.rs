@@ -35,7 +35,7 @@ async fn control_calls_answer_with_the_statuses_of_the_contract() {
         ("POST", "/builds/9/cancel".to_owned(), ""),
         ("POST", "/builds".to_owned(), "steps: 1"),
         ("DELETE", "/faults/f9".to_owned(), ""),
-        ("POST", "/faults".to_owned(), r#"{"kind":"webhook.lost"}"#),
+        ("POST", "/faults".to_owned(), r#"{"kind":"gce.earthquake"}"#),
         ("POST", "/faults".to_owned(), r#"{"kind":"no.such"}"#),
         (
             "POST",

@@ -214,11 +214,15 @@ impl Model {
     }
 
     /// The agent is ready.
-    pub fn connect(&mut self, now: Now, session: &str) -> Result<(), Refusal> {
+    pub fn connect(&mut self, now: Now, session: &str, out: &mut Effects) -> Result<(), Refusal> {
         let key = self.live_agent(session)?;
+        let first = self.agents[key.0].state == AgentState::Registered;
         self.agents[key.0].state = AgentState::Connected;
         self.agents[key.0].last_heartbeat = now.since_start;
         self.agents[key.0].heartbeat_at = now.unix_ns;
+        if first {
+            self.tell_agent(now, key, "agent.connected", out);
+        }
         Ok(())
     }
 
@@ -276,7 +280,10 @@ impl Model {
     }
 
     pub(super) fn stop_agent_by_key(&mut self, now: Now, key: AgentKey, force: bool, out: &mut Effects) {
-        self.agents[key.0].stopping = true;
+        let first = !std::mem::replace(&mut self.agents[key.0].stopping, true);
+        if first {
+            self.tell_agent(now, key, "agent.stopping", out);
+        }
         if let Some(job) = self.agents[key.0].job
             && force
         {
@@ -342,8 +349,13 @@ impl Model {
                 .with("agent", agent.uuid.to_string())
                 .with("agent_name", agent.name.clone()),
         );
+        let job = agent.job;
+        if agent.stopping {
+            self.tell_agent(now, key, "agent.stopped", out);
+        }
+        self.tell_agent(now, key, "agent.disconnected", out);
         // A job that was accepted and never started waits for its own deadline.
-        if let Some(job) = agent.job
+        if let Some(job) = job
             && self.jobs[job.0].state != State::Accepted
         {
             self.abandon_job(now, job, "the agent disconnected", out);
@@ -460,6 +472,7 @@ impl Model {
             event = event.with("job", self.jobs[job.0].uuid.to_string());
         }
         out.push(event);
+        self.tell_agent(now, key, "agent.lost", out);
         if let Some(job) = job {
             self.abandon_job(now, job, "agent lost", out);
         }

@@ -56,6 +56,7 @@ pub struct Build {
     pub(super) started_at: Option<i128>,
     pub(super) finished_at: Option<i128>,
     pub(super) canceled_at: Option<i128>,
+    pub(super) failing_at: Option<i128>,
     /// Priority of jobs whose step has none.
     pub(super) priority: i64,
     pub(super) env: IndexMap<String, String>,

@@ -96,6 +96,7 @@ impl Model {
             started_at: None,
             finished_at: None,
             canceled_at: None,
+            failing_at: None,
             priority: new.priority,
             env: pipeline.env,
             order: Vec::new(),
@@ -115,6 +116,7 @@ impl Model {
         let (number, uuid) = (build.number, build.uuid);
         self.builds_by_uuid.insert(uuid, key);
         self.builds.push(build);
+        self.tell_build(now, key, "build.scheduled", out);
         let jobs = self.add_steps(now, key, None, pipeline.steps, out);
         self.end_build_if_done(now, key, out);
         let jobs = jobs
@@ -279,6 +281,7 @@ impl Model {
                 .with("state", state.name())
                 .with("took_s", (now.unix_ns - build.created_at) as f64 / 1e9),
         );
+        self.tell_build(now, key, "build.finished", out);
     }
 }
 

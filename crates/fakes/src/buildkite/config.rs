@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::webhooks::Webhook;
+
 /// The organization as it starts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +18,8 @@ pub struct Config {
     pub api_tokens: Vec<String>,
     /// Scopes of API access tokens (`read_builds`, `write_builds`); those that are not in here have all.
     pub api_scopes: BTreeMap<String, Vec<String>>,
+    /// Who is told of what happens.
+    pub webhooks: Vec<Webhook>,
     /// Secrets of every cluster, for `GET /jobs/:id/secrets`.
     pub secrets: BTreeMap<String, String>,
     /// Whether agents check code out. Off: every job has `BUILDKITE_SKIP_CHECKOUT=true`.
@@ -51,6 +55,7 @@ impl Default for Config {
             }],
             api_tokens: vec!["bkua_fake".into()],
             api_scopes: BTreeMap::new(),
+            webhooks: Vec::new(),
             secrets: BTreeMap::new(),
             checkout: false,
             repository: "https://git.invalid/gust-demo.git".into(),

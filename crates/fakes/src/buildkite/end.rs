@@ -67,6 +67,11 @@ impl Model {
         self.tell_end(key, end.by, end.detail, out);
         let (step, build) = (self.jobs[key.0].step, self.jobs[key.0].build);
         if !self.retry_by_rule(now, key, out) {
+            let failed =
+                matches!(self.jobs[key.0].state, State::Finished | State::TimedOut) && !self.is_green(key);
+            if failed && self.begins_to_fail(now, build) {
+                self.tell_build(now, build, "build.failing", out);
+            }
             self.steps[step.0].open_jobs -= 1;
             if self.steps[step.0].open_jobs == 0 && !self.steps[step.0].state.is_done() {
                 self.close_step(step);

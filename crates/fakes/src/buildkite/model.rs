@@ -18,6 +18,7 @@ use super::ids::{self, AgentKey, BuildKey, JobKey, QueueKey, Refusal, StepKey};
 use super::job::{Job, State};
 use super::stacks::Stack;
 use super::timeline::What;
+use super::webhooks::Webhooks;
 use crate::event::{Effects, Event, Host};
 use crate::limits;
 use crate::now::Now;
@@ -89,6 +90,9 @@ pub struct Model {
     pub(super) due: BTreeSet<(Duration, Due)>,
     /// Of the organization, and of each user (by the place of the API token).
     pub(super) graphql_budgets: BTreeMap<Option<usize>, Budget>,
+    /// As those of GraphQL.
+    pub(super) rest_budgets: BTreeMap<Option<usize>, Budget>,
+    pub(super) webhooks: Webhooks,
 }
 
 impl Model {
@@ -122,6 +126,7 @@ impl Model {
                     .collect(),
             });
         }
+        let webhooks = Webhooks::configured(&config.webhooks);
         Self {
             config,
             limits,
@@ -146,6 +151,8 @@ impl Model {
             uploads: BTreeMap::new(),
             due: BTreeSet::new(),
             graphql_budgets: BTreeMap::new(),
+            rest_budgets: BTreeMap::new(),
+            webhooks,
         }
     }
 
@@ -243,6 +250,7 @@ impl Model {
         if from.is_active() && !to.is_active() {
             self.leave_group(key);
         }
+        self.tell_job(now, key, known.then_some(from), out);
     }
 
     /// The concurrency group of a job: limit and name.

@@ -51,7 +51,10 @@ impl Model {
             }
         }
         let build = self.jobs[key.0].build;
-        self.builds[build.0].started_at.get_or_insert(now.unix_ns);
+        if self.builds[build.0].started_at.is_none() {
+            self.builds[build.0].started_at = Some(now.unix_ns);
+            self.tell_build(now, build, "build.running", out);
+        }
         let job = &mut self.jobs[key.0];
         job.started_at = Some(now.unix_ns);
         job.accepted_until = None;

@@ -4,6 +4,7 @@ mod agents;
 mod graphql;
 mod invariants;
 mod jobs;
+mod pages;
 mod stacks;
 mod steps;
 
@@ -137,7 +138,7 @@ impl Bench {
         let agent = self
             .act(|model, now, out| model.register_agent(now, token, new, out))
             .unwrap();
-        self.act(|model, now, _| model.connect(now, &agent.access_token))
+        self.act(|model, now, out| model.connect(now, &agent.access_token, out))
             .unwrap();
         agent.access_token
     }

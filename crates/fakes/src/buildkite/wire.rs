@@ -8,7 +8,7 @@ mod artifacts;
 mod calls;
 pub(super) mod graphql;
 mod json;
-mod markdown;
+pub(super) mod markdown;
 mod page;
 mod rest;
 mod route;
@@ -57,7 +57,7 @@ pub fn handle(
 ) -> Outcome {
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if let Some(page) = page::page(model, request, &segments) {
+    if let Some(page) = page::page(model, now, request, &segments) {
         return Outcome::Now(page);
     }
     let Some(call) = route::route(&request.method, &segments) else {
@@ -88,9 +88,7 @@ pub fn handle(
         event = event.with("reason", message.clone());
     }
     out.push(event);
-    for event in inner.take() {
-        out.push(event);
-    }
+    out.adopt(inner);
     Outcome::Now(response)
 }
 
@@ -106,10 +104,7 @@ fn answer(context: &mut Context<'_>, call: &Call<'_>) -> Response {
         Call::Step(step, call) => settle(calls::answer_step(context, step, call)),
         Call::Store(call) => settle(artifacts::answer(context, call)),
         Call::GraphQl => graphql::answer(context),
-        Call::Rest(job, call) => {
-            context.told.insert("job".into(), job.job.into());
-            settle(rest::answer(context, *job, *call))
-        }
+        Call::Rest(organization, call) => rest::answer(context, *organization, call),
     }
 }
 

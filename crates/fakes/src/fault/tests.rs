@@ -43,7 +43,7 @@ fn a_fault_applies_within_its_window_and_count_only() {
 fn what_is_not_built_or_not_understood_is_refused() {
     let mut faults = Faults::new(1);
     let mut refused = |body: Value| faults.add(at(0), order(body)).unwrap_err().to_string();
-    insta::assert_snapshot!(refused(json!({"kind":"webhook.lost"})), @"fault webhook.lost is not built");
+    insta::assert_snapshot!(refused(json!({"kind":"gce.earthquake"})), @"fault gce.earthquake is not built");
     insta::assert_snapshot!(refused(json!({"kind":"reply.lost","match":{"host":"run"}})), @"fault reply.lost on host run is not built");
     insta::assert_snapshot!(refused(json!({"kind":"buildkite.pause","match":{"que":"x"}})), @r#"fault buildkite.pause: unknown match key "que"; it takes queue"#);
     insta::assert_snapshot!(refused(json!({"kind":"reply.lost","probability":2})), @"fault reply.lost: probability 2 is not between 0 and 1");

@@ -47,6 +47,20 @@ fn answer(
             world.buildkite.cancel_build(now, number, out)?;
             Ok(Response::json(200, &json!({"build": {"number": number}})))
         }
+        ("POST", ["webhooks"]) => {
+            let webhook = serde_json::from_value(body(request)?)
+                .map_err(|error| Refusal::new(422, format!("The webhook is malformed: {error}")))?;
+            let id = world.buildkite.add_webhook(webhook, out)?;
+            Ok(Response::json(201, &json!({ "id": id })))
+        }
+        ("GET", ["webhooks"]) => Ok(Response::json(200, &world.buildkite.webhooks_json())),
+        ("DELETE", ["webhooks", id]) => {
+            if !world.buildkite.remove_webhook(id) {
+                return Err(Refusal::new(404, "No webhook found"));
+            }
+            world.outbox.forget(id);
+            Ok(Response::json(200, &json!({ "id": id })))
+        }
         ("GET", ["jobs", job]) => Ok(Response::json(200, &world.buildkite.show_job(job_uuid(job)?)?)),
         ("POST", ["jobs", job, "cancel"]) => {
             world.buildkite.cancel_job(now, job_uuid(job)?, out)?;

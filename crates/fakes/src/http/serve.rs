@@ -14,6 +14,7 @@ use crate::event::Host;
 use crate::http::clock::Clock;
 use crate::http::connection::listen;
 use crate::http::control::Control;
+use crate::http::postman;
 use crate::http::shared::Shared;
 use crate::http::site::Site;
 use crate::http::sites::{Buildkite, Gce, Jwks, Unbuilt};
@@ -119,7 +120,10 @@ pub async fn serve(settings: Settings) -> Result<Handle, ServeError> {
     world.buildkite.set_base_url(addresses.buildkite.clone());
     let shared = Shared::new(world, clock);
     let cancel = CancellationToken::new();
-    let mut tasks = vec![task::spawn("ticks", shared.clone().run_ticks(cancel.clone()))];
+    let mut tasks = vec![
+        task::spawn("ticks", shared.clone().run_ticks(cancel.clone())),
+        task::spawn("webhooks", postman::run(shared.clone(), cancel.clone())),
+    ];
     let sites: [(TcpListener, Arc<dyn Site>); 5] = [
         (control, Arc::new(Control)),
         (buildkite, Arc::new(Buildkite)),

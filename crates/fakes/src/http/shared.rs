@@ -22,6 +22,7 @@ struct Inner {
     clock: Clock,
     grown: watch::Sender<u64>,
     stirred: Notify,
+    posted: watch::Sender<()>,
 }
 
 impl Shared {
@@ -33,6 +34,7 @@ impl Shared {
             clock,
             grown,
             stirred: Notify::new(),
+            posted: watch::Sender::new(()),
         }))
     }
 
@@ -49,11 +51,14 @@ impl Shared {
         let now = self.0.clock.now();
         let mut out = Effects::default();
         let due = world.next_due();
+        let parcel = world.outbox.next_due();
         if due.is_some_and(|due| due <= now.since_start) {
             world.tick(now, &mut out);
+            world.post(now, &mut out);
             world.log.append(now, &mut out);
         }
         let value = act(&mut world, now, &mut out);
+        world.post(now, &mut out);
         if let Some(caller) = caller {
             out.stamp_caller(caller);
         }
@@ -64,7 +69,11 @@ impl Shared {
             (None, Some(_)) => true,
             (Some(before), Some(after)) => after < before,
         };
+        let posts = world.outbox.next_due() != parcel;
         drop(world);
+        if posts {
+            self.0.posted.send_modify(|()| {});
+        }
         self.0.grown.send_if_modified(|seen| {
             let grew = *seen < length;
             *seen = length;
@@ -79,6 +88,11 @@ impl Shared {
     /// Changes whenever the log grew; the value is its length.
     pub fn grown(&self) -> watch::Receiver<u64> {
         self.0.grown.subscribe()
+    }
+
+    /// Changes whenever other webhook deliveries are due next.
+    pub(crate) fn posted(&self) -> watch::Receiver<()> {
+        self.0.posted.subscribe()
     }
 
     /// Does what is due when it is due, until cancelled.

@@ -35,7 +35,7 @@ impl Guest {
         let Ok(agent) = registered else { return };
         let session = agent.access_token;
         let acquired = self.world.call(|world, now, out| {
-            world.buildkite.connect(now, &session)?;
+            world.buildkite.connect(now, &session, out)?;
             world.buildkite.acquire(now, &session, job, out)
         });
         if let Ok(acquired) = acquired {

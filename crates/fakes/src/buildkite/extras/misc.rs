@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::buildkite::ids::{self, Refusal};
 use crate::buildkite::job::State;
 use crate::buildkite::model::Model;
+use crate::event::Effects;
 use crate::now::Now;
 
 impl Model {
@@ -61,9 +62,17 @@ impl Model {
     }
 
     /// The job promises to fail.
-    pub fn promise_failure(&mut self, token: &str, job: Uuid, promise: Value) -> Result<(), Refusal> {
+    pub fn promise_failure(
+        &mut self,
+        now: Now,
+        token: &str,
+        job: Uuid,
+        promise: Value,
+        out: &mut Effects,
+    ) -> Result<(), Refusal> {
         let key = self.job_of_token(token, job)?;
         self.jobs[key.0].promised_failure = Some(promise);
+        self.tell_about_job(now, key, "job.promised_exit_status", out);
         Ok(())
     }
 

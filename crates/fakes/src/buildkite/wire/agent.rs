@@ -20,7 +20,7 @@ pub(super) fn answer(context: &mut Context<'_>, call: &AgentCall) -> Result<Resp
         AgentCall::Metrics => Ok(Response::json(200, &context.model.metrics(&token)?)),
         AgentCall::Register => register(context, &token),
         AgentCall::Connect => {
-            context.model.connect(now, &token)?;
+            context.model.connect(now, &token, context.out)?;
             Ok(Response::json(200, &empty))
         }
         AgentCall::Heartbeat => heartbeat(context, &token),

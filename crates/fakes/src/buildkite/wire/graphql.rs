@@ -28,6 +28,7 @@ use apollo_compiler::resolvers::Execution;
 use apollo_compiler::response::{ExecutionResponse, JsonMap, JsonValue};
 use serde_json::{Value, json};
 
+pub(in crate::buildkite) use self::thing::node_id;
 use self::thing::{Resolver, Site, Thing};
 use super::{Context, rest};
 use crate::buildkite::budget::Standing;

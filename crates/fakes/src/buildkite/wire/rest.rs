@@ -1,99 +1,313 @@
-//! The REST API: one job, and running it again.
+//! The REST API: `/v2`.
 //!
-//! Facts (docs: `apis/rest_api/jobs`): both calls exist below the organization and below the build; reading needs
-//! `read_builds`, retrying `write_builds`; a job that is not over is refused with 400, one of a canceled build with 422, and
-//! each job can be retried once. Unverified: the words for a job that was retried already, and 403 for a lacking scope.
+//! Facts (docs: `apis/rest_api` and its pages): tokens have scopes; each answer tells two budgets, of the organization
+//! and of the user, and over either it is 429; lists have pages with a `Link` header, the jobs of a build a cursor.
+//! What is not built answers 501. Unverified: 403 and its words for a lacking scope, and the words for a job that was
+//! retried already.
+
+mod agents;
+mod builds;
+mod clusters;
+mod jobs;
+mod pages;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::{Context, uuid};
-use crate::{
-    buildkite::{
-        ids::{JobKey, Refusal},
-        job::State,
-        model::Model,
-    },
-    stamp::rfc3339,
-    wire::Response,
-};
+use self::jobs::JobCall;
+use super::{Context, settle};
+use crate::buildkite::budget::Standing;
+use crate::buildkite::ids::Refusal;
+use crate::wire::Response;
 
-/// A call of the REST API.
+/// A call of the REST API. Pipelines by slug, builds by number, all else by UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RestCall {
-    GetJob,
-    RetryJob,
+pub(super) enum RestCall<'a> {
+    AccessToken,
+    Organization,
+    Pipelines,
+    Pipeline(&'a str),
+    /// Builds; of a pipeline where there is one.
+    Builds(Option<&'a str>),
+    Build(&'a str, &'a str),
+    CancelBuild(&'a str, &'a str),
+    Jobs(&'a str, &'a str),
+    /// Annotations of a build.
+    Annotations(&'a str, &'a str),
+    Annotate(&'a str, &'a str),
+    DeleteAnnotation(&'a str, &'a str, &'a str),
+    /// A job; with pipeline and number where the path has them.
+    Job(Option<(&'a str, &'a str)>, &'a str, JobCall<'a>),
+    Agents,
+    Agent(&'a str),
+    StopAgent(&'a str),
+    PauseAgent(&'a str),
+    ResumeAgent(&'a str),
+    Clusters,
+    Cluster(&'a str),
+    Queues(&'a str),
+    Queue(&'a str, &'a str),
+    PauseQueue(&'a str, &'a str),
+    ResumeQueue(&'a str, &'a str),
 }
 
-/// Whose job is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RestJob<'a> {
-    pub(super) organization: &'a str,
-    /// Pipeline and number, where the path has them.
-    pub(super) build: Option<(&'a str, &'a str)>,
-    pub(super) job: &'a str,
+impl RestCall<'_> {
+    /// The name in `api.call` and for the `method` of faults.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::AccessToken => "rest.access-token",
+            Self::Organization => "rest.get-organization",
+            Self::Pipelines => "rest.list-pipelines",
+            Self::Pipeline(_) => "rest.get-pipeline",
+            Self::Builds(_) => "rest.list-builds",
+            Self::Build(..) => "rest.get-build",
+            Self::CancelBuild(..) => "rest.cancel-build",
+            Self::Jobs(..) => "rest.list-jobs",
+            Self::Annotations(..) => "rest.list-annotations",
+            Self::Annotate(..) => "rest.annotate",
+            Self::DeleteAnnotation(..) => "rest.delete-annotation",
+            Self::Job(.., call) => call.name(),
+            Self::Agents => "rest.list-agents",
+            Self::Agent(_) => "rest.get-agent",
+            Self::StopAgent(_) => "rest.stop-agent",
+            Self::PauseAgent(_) => "rest.pause-agent",
+            Self::ResumeAgent(_) => "rest.resume-agent",
+            Self::Clusters => "rest.list-clusters",
+            Self::Cluster(_) => "rest.get-cluster",
+            Self::Queues(_) => "rest.list-queues",
+            Self::Queue(..) => "rest.get-queue",
+            Self::PauseQueue(..) => "rest.pause-dispatch",
+            Self::ResumeQueue(..) => "rest.resume-dispatch",
+        }
+    }
+
+    /// The scope it takes; `None` where any token will do.
+    fn scope(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::AccessToken => return None,
+            Self::Organization => "read_organizations",
+            Self::Pipelines | Self::Pipeline(_) => "read_pipelines",
+            Self::Builds(_) | Self::Build(..) | Self::Jobs(..) | Self::Annotations(..) => "read_builds",
+            Self::CancelBuild(..) | Self::Annotate(..) | Self::DeleteAnnotation(..) => "write_builds",
+            Self::Job(.., call) => call.scope(),
+            Self::Agents | Self::Agent(_) => "read_agents",
+            Self::StopAgent(_) | Self::PauseAgent(_) | Self::ResumeAgent(_) => "write_agents",
+            Self::Clusters | Self::Cluster(_) | Self::Queues(_) | Self::Queue(..) => "read_clusters",
+            Self::PauseQueue(..) | Self::ResumeQueue(..) => "write_clusters",
+        })
+    }
 }
 
-/// The call of `/v2/…`.
-pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<(RestJob<'a>, RestCall)> {
-    let ["organizations", organization, rest @ ..] = segments else {
-        return None;
-    };
-    let (build, job) = match rest {
-        ["jobs", job @ ..] => (None, job),
-        ["pipelines", pipeline, "builds", number, "jobs", job @ ..] => (Some((*pipeline, *number)), job),
+/// The call of `/v2/…`, and the organization in the path, if one is.
+pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<(Option<&'a str>, RestCall<'a>)> {
+    let (organization, rest) = match segments {
+        ["access-token"] if method == "GET" => return Some((None, RestCall::AccessToken)),
+        ["builds"] if method == "GET" => return Some((None, RestCall::Builds(None))),
+        ["organizations", organization, rest @ ..] => (*organization, rest),
         _ => return None,
     };
-    let (job, call) = match (method, job) {
-        ("GET", [job]) => (job, RestCall::GetJob),
-        ("PUT", [job, "retry"]) => (job, RestCall::RetryJob),
+    let call = match (method, rest) {
+        ("GET", []) => RestCall::Organization,
+        ("GET", ["pipelines"]) => RestCall::Pipelines,
+        ("GET", ["builds"]) => RestCall::Builds(None),
+        ("GET", ["agents"]) => RestCall::Agents,
+        ("GET", ["agents", agent]) => RestCall::Agent(agent),
+        ("PUT", ["agents", agent, "stop"]) => RestCall::StopAgent(agent),
+        ("PUT", ["agents", agent, "pause"]) => RestCall::PauseAgent(agent),
+        ("PUT", ["agents", agent, "resume"]) => RestCall::ResumeAgent(agent),
+        ("GET", ["clusters"]) => RestCall::Clusters,
+        ("GET", ["clusters", cluster]) => RestCall::Cluster(cluster),
+        ("GET", ["clusters", cluster, "queues"]) => RestCall::Queues(cluster),
+        ("GET", ["clusters", cluster, "queues", queue]) => RestCall::Queue(cluster, queue),
+        ("POST", ["clusters", cluster, "queues", queue, "pause_dispatch"]) => {
+            RestCall::PauseQueue(cluster, queue)
+        }
+        ("POST", ["clusters", cluster, "queues", queue, "resume_dispatch"]) => {
+            RestCall::ResumeQueue(cluster, queue)
+        }
+        (method, ["jobs", job, rest @ ..]) => RestCall::Job(None, job, JobCall::read(method, rest)?),
+        (method, ["pipelines", pipeline, rest @ ..]) => below_pipeline(method, pipeline, rest)?,
         _ => return None,
     };
-    let job = RestJob {
-        organization,
-        build,
-        job,
-    };
-    Some((job, call))
+    Some((Some(organization), call))
 }
 
-pub(super) fn answer(
+fn below_pipeline<'a>(method: &str, pipeline: &'a str, rest: &[&'a str]) -> Option<RestCall<'a>> {
+    Some(match (method, rest) {
+        ("GET", []) => RestCall::Pipeline(pipeline),
+        ("GET", ["builds"]) => RestCall::Builds(Some(pipeline)),
+        ("GET", ["builds", number]) => RestCall::Build(pipeline, number),
+        ("PUT", ["builds", number, "cancel"]) => RestCall::CancelBuild(pipeline, number),
+        ("GET", ["builds", number, "jobs"]) => RestCall::Jobs(pipeline, number),
+        ("GET", ["builds", number, "annotations"]) => RestCall::Annotations(pipeline, number),
+        ("POST", ["builds", number, "annotations"]) => RestCall::Annotate(pipeline, number),
+        ("DELETE", ["builds", number, "annotations", note]) => {
+            RestCall::DeleteAnnotation(pipeline, number, note)
+        }
+        (method, ["builds", number, "jobs", job, rest @ ..]) => {
+            RestCall::Job(Some((pipeline, *number)), job, JobCall::read(method, rest)?)
+        }
+        _ => return None,
+    })
+}
+
+pub(super) fn answer(context: &mut Context<'_>, organization: Option<&str>, call: &RestCall<'_>) -> Response {
+    let user = match permitted(context, call.scope().unwrap_or_default()) {
+        Ok(user) => user,
+        Err(refusal) => return settle(Err(refusal)),
+    };
+    let (mut whole, mut own) = standings(context, user);
+    let over = [("rest", &whole), ("rest_user", &own)]
+        .into_iter()
+        .find(|(_, standing)| standing.remaining == 0);
+    let response = match over {
+        Some((scope, standing)) => exceeded(scope, standing),
+        None => {
+            for key in [None, Some(user)] {
+                context.model.rest_budgets.entry(key).or_default().take(1);
+            }
+            (whole, own) = standings(context, user);
+            settle(perform(context, organization, call, user))
+        }
+    };
+    let warn = |response: Response, name: &str, standing: &Standing| match standing.remaining {
+        0 => response.with(name, "You have exceeded your API rate limit."),
+        _ => response,
+    };
+    let response = warn(
+        warn(response, "RateLimit-Warning", &whole),
+        "RateLimit-User-Warning",
+        &own,
+    );
+    response
+        .with("RateLimit-Scope", "rest")
+        .with("RateLimit-Limit", whole.limit.to_string())
+        .with("RateLimit-Remaining", whole.remaining.to_string())
+        .with("RateLimit-Reset", whole.reset.to_string())
+        .with("RateLimit-User-Scope", "rest_user")
+        .with("RateLimit-User-Limit", own.limit.to_string())
+        .with("RateLimit-User-Remaining", own.remaining.to_string())
+        .with("RateLimit-User-Reset", own.reset.to_string())
+}
+
+fn exceeded(scope: &str, standing: &Standing) -> Response {
+    let (limit, reset) = (standing.limit, standing.reset);
+    let words = format!(
+        "You have exceeded your API rate limit. Please wait {reset} seconds before making more requests."
+    );
+    let body =
+        json!({"message": words, "scope": scope, "limit": limit, "current": limit + 1, "reset": reset});
+    Response::json(429, &body)
+}
+
+/// How the budgets stand: that of the organization, and that of the caller.
+fn standings(context: &mut Context<'_>, user: usize) -> (Standing, Standing) {
+    let (now, model) = (context.now.since_start, &mut *context.model);
+    let limits = model.limits.rest;
+    let window = Duration::from_secs(limits.window_s.into());
+    let budgets = &mut model.rest_budgets;
+    let mut standing =
+        |key: Option<usize>, limit| budgets.entry(key).or_default().standing(now, window, limit);
+    (
+        standing(None, limits.organization_requests),
+        standing(Some(user), limits.user_requests),
+    )
+}
+
+fn perform(
     context: &mut Context<'_>,
-    wanted: RestJob<'_>,
-    call: RestCall,
+    organization: Option<&str>,
+    call: &RestCall<'_>,
+    user: usize,
 ) -> Result<Response, Refusal> {
-    let scope = match call {
-        RestCall::GetJob => "read_builds",
-        RestCall::RetryJob => "write_builds",
-    };
-    permitted(context, scope)?;
-    let model = &mut *context.model;
-    if wanted.organization != model.config.organization {
+    if organization.is_some_and(|organization| organization != context.model.config.organization) {
         return Err(Refusal::new(404, "No organization found"));
     }
-    let job = uuid(wanted.job, "job")?;
-    let key = model.job_key(job)?;
-    if let Some((pipeline, number)) = wanted.build {
-        let build = model.build_of(key);
-        if build.pipeline != pipeline || build.number.to_string() != number {
-            return Err(Refusal::not_found("job"));
+    match *call {
+        RestCall::AccessToken => Ok(access_token(context, user)),
+        RestCall::Organization => Ok(Response::json(200, &self::organization(context))),
+        RestCall::Pipelines => {
+            let slugs: Vec<String> = context.model.pipelines.keys().rev().cloned().collect();
+            pages::page(context, &slugs, |slug| context.model.rest_pipeline(slug))
         }
-    }
-    match call {
-        RestCall::GetJob => Ok(Response::json(200, &model.rest_job(key))),
-        RestCall::RetryJob => {
-            if !model.job(job).is_some_and(|job| job.state.is_terminal()) {
-                let words = "Only failed, timed out or canceled jobs can be retried";
-                return Err(Refusal::new(400, words));
-            }
-            let new = model.retry_job(context.now, job, context.out)?;
-            let key = model.job_key(new)?;
-            Ok(Response::json(200, &model.rest_job(key)))
+        RestCall::Pipeline(slug) => match context.model.pipelines.contains_key(slug) {
+            true => Ok(Response::json(200, &context.model.rest_pipeline(slug))),
+            false => Err(Refusal::not_found("pipeline")),
+        },
+        RestCall::Builds(pipeline) => builds::list(context, pipeline),
+        RestCall::Build(pipeline, number) => builds::get(context, pipeline, number),
+        RestCall::CancelBuild(pipeline, number) => builds::cancel(context, pipeline, number),
+        RestCall::Jobs(pipeline, number) => builds::jobs(context, pipeline, number),
+        RestCall::Annotations(pipeline, number) => builds::annotations(context, pipeline, number),
+        RestCall::Annotate(pipeline, number) => builds::annotate(context, pipeline, number),
+        RestCall::DeleteAnnotation(pipeline, number, note) => {
+            builds::delete_annotation(context, pipeline, number, note)
         }
+        RestCall::Job(build, job, call) => jobs::answer(context, build, job, call),
+        RestCall::Agents => agents::list(context),
+        RestCall::Agent(agent) => agents::get(context, agent),
+        RestCall::StopAgent(agent) => agents::stop(context, agent),
+        RestCall::PauseAgent(agent) => agents::pause(context, agent),
+        RestCall::ResumeAgent(agent) => agents::resume(context, agent),
+        RestCall::Clusters => clusters::list(context),
+        RestCall::Cluster(cluster) => clusters::get(context, cluster),
+        RestCall::Queues(cluster) => clusters::queues(context, cluster),
+        RestCall::Queue(cluster, queue) => clusters::queue(context, cluster, queue),
+        RestCall::PauseQueue(cluster, queue) => clusters::pause(context, cluster, queue),
+        RestCall::ResumeQueue(cluster, queue) => clusters::resume(context, cluster, queue),
     }
 }
 
-/// The place of the token in `Authorization: Bearer …` among the known ones, if it has the scope.
+fn access_token(context: &Context<'_>, user: usize) -> Response {
+    let config = &context.model.config;
+    let shown = context.model.rest_user(user);
+    let all = SCOPES.iter().map(|scope| (*scope).to_owned()).collect();
+    let scopes = config
+        .api_scopes
+        .get(&config.api_tokens[user])
+        .cloned()
+        .unwrap_or(all);
+    let body = json!({
+        "uuid": uuid::Uuid::new_v5(&context.model.organization, format!("token {user}").as_bytes()),
+        "scopes": scopes,
+        "description": null,
+        "user": {"name": shown["name"], "email": shown["email"]},
+    });
+    Response::json(200, &body)
+}
+
+/// The scopes that calls of this fake take.
+const SCOPES: [&str; 11] = [
+    "read_agents",
+    "write_agents",
+    "read_builds",
+    "write_builds",
+    "read_build_logs",
+    "read_job_env",
+    "read_clusters",
+    "write_clusters",
+    "read_organizations",
+    "read_pipelines",
+    "graphql",
+];
+
+fn organization(context: &Context<'_>) -> Value {
+    let model = &context.model;
+    let slug = &model.config.organization;
+    json!({
+        "id": model.organization,
+        "graphql_id": crate::buildkite::wire::graphql::node_id("Organization", model.organization),
+        "url": model.rest_url(""),
+        "web_url": format!("{}/{slug}", model.config.base_url),
+        "name": slug,
+        "slug": slug,
+        "pipelines_url": model.rest_url("/pipelines"),
+        "agents_url": model.rest_url("/agents"),
+    })
+}
+
+/// The place of the token in `Authorization: Bearer …` among the known ones, if it has the scope; no scope is empty.
 pub(super) fn permitted(context: &Context<'_>, scope: &str) -> Result<usize, Refusal> {
     let header = context.request.header("authorization").unwrap_or_default();
     let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
@@ -105,49 +319,10 @@ pub(super) fn permitted(context: &Context<'_>, scope: &str) -> Result<usize, Ref
             "Authentication required. Please supply a valid API Access Token",
         ));
     };
-    let scopes = config.api_scopes.get(token.trim());
+    let scopes = config.api_scopes.get(token.trim()).filter(|_| !scope.is_empty());
     if scopes.is_some_and(|scopes| !scopes.iter().any(|known| known == scope)) {
         let words = format!("Your API Access Token lacks the scope `{scope}`");
         return Err(Refusal::new(403, words));
     }
     Ok(user)
-}
-
-impl Model {
-    /// A job as the REST API shows it.
-    fn rest_job(&self, key: JobKey) -> Value {
-        let (job, build, step) = (&self.jobs[key.0], self.build_of(key), self.step_of(key));
-        let status = job
-            .exit_status
-            .as_deref()
-            .and_then(|text| text.parse::<i64>().ok());
-        let state = match (job.state, status) {
-            (State::Finished, Some(0)) => "passed",
-            (State::Finished, _) => "failed",
-            (state, _) => state.name(),
-        };
-        let uuid_of = |key: Option<JobKey>| key.map(|key: JobKey| -> Uuid { self.jobs[key.0].uuid });
-        let source = job.retry_of.map(|old| json!({ "job_id": self.jobs[old.0].uuid }));
-        json!({
-            "id": job.uuid,
-            "type": "script",
-            "step_key": step.key,
-            "state": state,
-            "agent_query_rules": job.rules,
-            "priority": { "number": job.priority },
-            "exit_status": status,
-            "signal": job.signal,
-            "signal_reason": job.signal_reason,
-            "build_url": format!("{}/v2/organizations/{}/pipelines/{}/builds/{}", self.config.base_url, self.config.organization, build.pipeline, build.number),
-            "created_at": rfc3339(job.created_at),
-            "scheduled_at": rfc3339(job.scheduled_at),
-            "runnable_at": job.runnable_at.map(rfc3339),
-            "started_at": job.started_at.map(rfc3339),
-            "finished_at": job.finished_at.map(rfc3339),
-            "retried": job.retried_in.is_some(),
-            "retried_in_job_id": uuid_of(job.retried_in),
-            "retries_count": job.retries,
-            "retry_source": source,
-        })
-    }
 }

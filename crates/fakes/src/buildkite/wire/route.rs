@@ -1,6 +1,6 @@
 //! Paths and the calls behind them, with the names that `api.call` and faults use.
 
-use super::rest::{self, RestCall, RestJob};
+use super::rest::{self, RestCall};
 
 /// A call of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(super) enum Call<'a> {
     Store(StoreCall<'a>),
     /// The GraphQL API; what is meant is in the body.
     GraphQl,
-    /// The REST API.
-    Rest(RestJob<'a>, RestCall),
+    /// The REST API, and the organization in the path.
+    Rest(Option<&'a str>, RestCall<'a>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,10 +160,7 @@ impl Call<'_> {
                 StepCall::Cancel => "step.cancel",
             },
             Self::GraphQl => "graphql",
-            Self::Rest(_, call) => match call {
-                RestCall::GetJob => "rest.get-job",
-                RestCall::RetryJob => "rest.retry-job",
-            },
+            Self::Rest(_, call) => call.name(),
             Self::Store(call) => match call {
                 StoreCall::Form => "artifact.upload-form",
                 StoreCall::Part(..) => "artifact.upload-part",
@@ -205,8 +202,8 @@ pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<Call<'a>> 
         ("POST", ["v1"]) => Call::GraphQl,
         (method, ["v3", rest @ ..]) => route_v3(method, rest)?,
         (method, ["v2", rest @ ..]) => {
-            let (job, call) = rest::route(method, rest)?;
-            Call::Rest(job, call)
+            let (organization, call) = rest::route(method, rest)?;
+            Call::Rest(organization, call)
         }
         _ => return None,
     })

@@ -65,12 +65,8 @@ impl Site<'_> {
         })
     }
 
-    /// Tokens belong to users: the first token to the first one.
     fn user_uuid(&self) -> Uuid {
-        Uuid::new_v5(
-            &self.model.borrow().organization,
-            format!("user {}", self.user).as_bytes(),
-        )
+        self.model.borrow().user_uuid(self.user)
     }
 
     pub(super) fn user(&self, field: &str) -> Option<Out> {

@@ -76,7 +76,7 @@ impl Out {
 
 /// Ids are Base64 of the kind, three dashes and the UUID: `QWdlbnQtLS0wMThk…` in Buildkite's documentation is
 /// `Agent---018d…`, and all kinds of jobs are `Job`.
-pub(super) fn node_id(kind: &str, uuid: Uuid) -> String {
+pub(in crate::buildkite) fn node_id(kind: &str, uuid: Uuid) -> String {
     STANDARD.encode(format!("{kind}---{uuid}"))
 }
 

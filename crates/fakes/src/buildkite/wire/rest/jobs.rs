@@ -1,0 +1,153 @@
+//! One job, below the organization or its build.
+//!
+//! A job that is not over is refused with 400, one of a canceled build with 422, and each can be retried once.
+
+use serde_json::json;
+
+use super::{Context, builds};
+use crate::buildkite::ids::{JobKey, Refusal};
+use crate::buildkite::wire::{json as body, uuid};
+use crate::wire::Response;
+
+/// A call about a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::buildkite::wire) enum JobCall<'a> {
+    Get,
+    Retry,
+    Reprioritize,
+    Unblock,
+    Env,
+    Log,
+    RawLog,
+    Annotations,
+    Annotate,
+    DeleteAnnotation(&'a str),
+}
+
+impl<'a> JobCall<'a> {
+    /// The call behind the job's id.
+    pub(super) fn read(method: &str, rest: &[&'a str]) -> Option<Self> {
+        Some(match (method, rest) {
+            ("GET", []) => Self::Get,
+            ("PUT", ["retry"]) => Self::Retry,
+            ("PUT", ["reprioritize"]) => Self::Reprioritize,
+            ("PUT", ["unblock"]) => Self::Unblock,
+            ("GET", ["env"]) => Self::Env,
+            ("GET", ["log"]) => Self::Log,
+            ("GET", ["log.txt"]) => Self::RawLog,
+            ("GET", ["annotations"]) => Self::Annotations,
+            ("POST", ["annotations"]) => Self::Annotate,
+            ("DELETE", ["annotations", note]) => Self::DeleteAnnotation(note),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Get => "rest.get-job",
+            Self::Retry => "rest.retry-job",
+            Self::Reprioritize => "rest.reprioritize-job",
+            Self::Unblock => "rest.unblock-job",
+            Self::Env => "rest.get-job-env",
+            Self::Log | Self::RawLog => "rest.get-job-log",
+            Self::Annotations => "rest.list-job-annotations",
+            Self::Annotate => "rest.annotate-job",
+            Self::DeleteAnnotation(_) => "rest.delete-job-annotation",
+        }
+    }
+
+    pub(super) fn scope(&self) -> &'static str {
+        match self {
+            Self::Get | Self::Annotations => "read_builds",
+            Self::Env => "read_job_env",
+            Self::Log | Self::RawLog => "read_build_logs",
+            _ => "write_builds",
+        }
+    }
+}
+
+pub(super) fn answer(
+    context: &mut Context<'_>,
+    build: Option<(&str, &str)>,
+    job: &str,
+    call: JobCall<'_>,
+) -> Result<Response, Refusal> {
+    context.told.insert("job".into(), job.into());
+    let key = find(context, build, job)?;
+    let of = context.model.jobs[key.0].build;
+    match call {
+        JobCall::Get => Ok(show(context, key)),
+        JobCall::Retry => {
+            let job = &context.model.jobs[key.0];
+            if !job.state.is_terminal() {
+                let words = "Only failed, timed out or canceled jobs can be retried";
+                return Err(Refusal::new(400, words));
+            }
+            let new = context.model.retry_job(context.now, job.uuid, context.out)?;
+            let key = context.model.job_key(new)?;
+            Ok(show(context, key))
+        }
+        JobCall::Reprioritize => {
+            let posted = body::object(&context.request.body)?;
+            let priority = posted.get("priority").and_then(serde_json::Value::as_i64);
+            let priority = priority.ok_or_else(|| Refusal::bad("Priority must be an integer"))?;
+            let uuid = context.model.jobs[key.0].uuid;
+            context
+                .model
+                .reprioritize(context.now, uuid, priority, context.out)?;
+            Ok(show(context, key))
+        }
+        JobCall::Unblock => Err(Refusal::bad("This job type cannot be unblocked")),
+        JobCall::Env => Ok(Response::json(200, &json!({"env": context.model.env_of(key)}))),
+        JobCall::Log if wants_text(context) => Ok(raw_log(context, key)),
+        JobCall::Log => {
+            let content = context.model.jobs[key.0].log.text();
+            let url = context.model.rest_job(context.now, key)["log_url"].clone();
+            let body = json!({"url": url, "content": content, "size": content.len(), "header_times": []});
+            Ok(Response::json(200, &body))
+        }
+        JobCall::RawLog => Ok(raw_log(context, key)),
+        JobCall::Annotations => builds::show_annotations(context, of, |note| {
+            note.scope == "job" && note.jobs.contains(&key)
+        }),
+        JobCall::Annotate => builds::write_annotation(context, of, Some(key)),
+        JobCall::DeleteAnnotation(note) => {
+            let note = uuid(note, "annotation")?;
+            context
+                .model
+                .delete_annotation(of, note, Some(key), context.out)?;
+            Ok(Response::empty(204))
+        }
+    }
+}
+
+fn find(context: &Context<'_>, build: Option<(&str, &str)>, job: &str) -> Result<JobKey, Refusal> {
+    let key = context.model.job_key(uuid(job, "job")?)?;
+    match build {
+        Some((pipeline, number))
+            if builds::find(context, pipeline, number)? != context.model.jobs[key.0].build =>
+        {
+            Err(Refusal::not_found("job"))
+        }
+        _ => Ok(key),
+    }
+}
+
+fn show(context: &Context<'_>, key: JobKey) -> Response {
+    Response::json(200, &context.model.rest_job(context.now, key))
+}
+
+fn wants_text(context: &Context<'_>) -> bool {
+    context
+        .request
+        .header("accept")
+        .is_some_and(|accept| accept.starts_with("text/plain"))
+}
+
+fn raw_log(context: &Context<'_>, key: JobKey) -> Response {
+    Response {
+        body: context.model.jobs[key.0].log.text().into(),
+        ..Response::empty(200)
+    }
+    .with("content-type", "text/plain; charset=utf-8")
+}
