@@ -309,7 +309,7 @@ impl Source for GraphqlSource {
         for id in &ids {
             seen.listed.insert(*id, now);
         }
-        let Seen { facts, listed } = &mut *seen;
+        let Seen { facts, listed, .. } = &mut *seen;
         listed.retain(|_, at| now.saturating_duration_since(*at) < FRESH * 30);
         facts.retain(|id, _| listed.contains_key(id));
         // Oldest first, as elsewhere. One that went away before its details could be read has none.

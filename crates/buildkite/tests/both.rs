@@ -6,8 +6,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use gust_core::{
     ids::JobId,
-    ports::{Finish, FinishOutcome, JobState, Remedy, Source},
+    ports::{Finish, FinishOutcome, JobState, Notification, Remedy, Source},
 };
+use gust_fakes::config::Settings;
 use serde_json::json;
 use world::{World, queue};
 
@@ -41,6 +42,8 @@ over_both! {
     a_token_that_is_revoked_meanwhile_is_for_a_person
     whatever_is_wrong_with_a_reply_the_next_good_one_is_used
     a_lost_reply_ends_a_job_once
+    progress_and_the_reason_of_the_end_show_on_the_job
+    a_job_that_nobody_knows_rejects_its_note_and_no_other
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,8 +136,16 @@ async fn a_job_goes_from_the_list_to_its_end(way: Way) {
     assert_eq!(all(&*source).await, jobs[1..]);
 }
 
+/// A world in which no budget for minutes is the limit.
+async fn wealthy() -> World {
+    let mut settings = Settings::default();
+    let graphql = &mut settings.limits.buildkite.graphql;
+    (graphql.organization_complexity, graphql.user_complexity) = (1_000_000, 1_000_000);
+    World::with(settings).await
+}
+
 async fn all_pages_together_hold_each_job_once(way: Way) {
-    let world = World::new().await;
+    let world = wealthy().await;
     let mut jobs = Vec::new();
     for _ in 0..3 {
         jobs.extend(world.build(400).await);
@@ -148,7 +159,7 @@ async fn all_pages_together_hold_each_job_once(way: Way) {
 }
 
 async fn jobs_that_come_while_pages_are_read_are_in_the_next_list(way: Way) {
-    let world = World::new().await;
+    let world = wealthy().await;
     for _ in 0..3 {
         world.build(400).await;
     }
@@ -298,4 +309,49 @@ async fn a_lost_reply_ends_a_job_once(way: Way) {
     assert!(states[&jobs[0]].is_over());
     let outcome = source.finish(jobs[0], &finish()).await.expect("over");
     assert_eq!(outcome, FinishOutcome::AlreadyOver);
+}
+
+/// What people see on a job.
+async fn shown(way: Way, world: &World, job: JobId) -> String {
+    let shown = world.job(job).await;
+    match way {
+        Way::Stacks => shown["notifications"].to_string() + &shown["detail"].to_string(),
+        Way::Graphql => world.annotations(job).await.to_string(),
+    }
+}
+
+fn note(job: JobId, detail: &str) -> Notification {
+    Notification {
+        job,
+        detail: detail.to_owned(),
+        at: None,
+    }
+}
+
+async fn progress_and_the_reason_of_the_end_show_on_the_job(way: Way) {
+    let world = World::new().await;
+    let jobs = world.build(1).await;
+    let source = way.source(&world).await;
+    let placed = note(jobs[0], "placed on n2d-standard-8 spot in us-central1, $0.11/h");
+    assert_eq!(source.notify(&[placed]).await.expect("told"), []);
+    let seen = shown(way, &world, jobs[0]).await;
+    assert!(seen.contains("n2d-standard-8 spot"), "{seen}");
+    source.finish(jobs[0], &finish()).await.expect("finished");
+    let seen = shown(way, &world, jobs[0]).await;
+    assert!(way == Way::Stacks || seen.contains("nearest: cpu=8"), "{seen}");
+}
+
+async fn a_job_that_nobody_knows_rejects_its_note_and_no_other(way: Way) {
+    let world = World::new().await;
+    let jobs = world.build(1).await;
+    let source = way.source(&world).await;
+    let stranger = JobId(uuid::Uuid::from_u128(1));
+    let notes = [
+        note(stranger, "nobody reads it"),
+        note(jobs[0], "machine up after 34 s"),
+    ];
+    let rejected = source.notify(&notes).await.expect("an answer");
+    assert_eq!(rejected.iter().map(|note| note.index).collect::<Vec<_>>(), [0]);
+    let seen = shown(way, &world, jobs[0]).await;
+    assert!(seen.contains("machine up"), "{seen}");
 }

@@ -191,7 +191,7 @@ async fn what_a_job_is_planned_by_is_asked_once_and_one_that_went_away_is_left_o
         );
     }
     let requests = stub.requests();
-    assert_eq!(requests.len(), 3);
+    assert_eq!(requests.len(), 4);
     assert!(
         requests[0]
             .to_lowercase()
@@ -276,7 +276,7 @@ async fn a_job_is_told_why_before_it_is_canceled() {
         path(&told[0]),
         format!("/v3/organizations/acme/jobs/{}/annotations", job(1))
     );
-    insta::assert_snapshot!(body(&told[0]), @r#"{"append":false,"body":"cpu=7 &lt;8>  \nnearest: cpu=8","context":"gust","style":"error"}"#);
+    insta::assert_snapshot!(body(&told[0]), @r#"{"body":"cpu=7 &lt;8>  \nnearest: cpu=8","context":"gust","style":"error","append":false}"#);
     let cancel = body(&graphql.requests()[1]);
     assert_eq!(cancel["variables"]["id"], "Sm9i");
     // What an agent has is not ours to end.

@@ -131,6 +131,15 @@ impl World {
         serde_json::from_str(&reply).expect("JSON")
     }
 
+    /// Annotations of a job, as anybody reads them.
+    pub async fn annotations(&self, job: JobId) -> Value {
+        let host = &self.fakes.addresses.buildkite;
+        let url = format!("{host}/v2/organizations/gust-demo/jobs/{job}/annotations");
+        let reply = self.http.get(url).bearer_auth("bkua_fake").send().await;
+        let text = reply.expect("a reply").text().await.expect("a body");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// How often the fake saw a call.
     pub async fn calls(&self, method: &str) -> usize {
         let url = format!("{}/events?after=0", self.fakes.addresses.control);
