@@ -400,3 +400,37 @@ async fn a_token_that_may_only_read_says_what_it_lacks() {
     assert_eq!(reads.remedy, Remedy::Unauthorized);
     assert!(reads.to_string().contains("write_builds"), "{reads}");
 }
+
+#[tokio::test]
+async fn ten_thousand_jobs_are_all_seen_while_pages_are_reserved_and_more_come_behind_the_cursor() {
+    let world = World::new().await;
+    let mut jobs = BTreeSet::new();
+    for _ in 0..10 {
+        jobs.extend(world.build(1000).await);
+    }
+    let source = world.source();
+    source.register().await.expect("registered");
+    let (mut reserved, mut rounds) = (BTreeSet::new(), 0);
+    // From the head each time, as many pages as there are, and what they hold is reserved at once.
+    while reserved.len() < jobs.len() {
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = source.list(&queue(), cursor.as_deref()).await.expect("a page");
+            let ids: Vec<JobId> = page.jobs.iter().map(|job| job.id).collect();
+            let answer = source.reserve(&ids, Duration::from_secs(600)).await;
+            for job in answer.expect("an answer").reserved {
+                assert!(reserved.insert(job), "a reserved job is not listed again");
+            }
+            if rounds < 2 {
+                jobs.extend(world.build(5).await);
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 30, "{} of {} jobs", reserved.len(), jobs.len());
+    }
+    assert_eq!(reserved, jobs);
+}

@@ -61,7 +61,7 @@ pub enum JobState {
     Canceled,
     /// Over for another reason: timed out, expired, skipped, broken.
     Over(String),
-    /// A state this version does not know. Treated as neither waiting nor over.
+    /// A state this version does not know. The job is held until its state is another: it is neither over nor sure to run.
     Unknown(String),
 }
 

@@ -25,6 +25,10 @@ struct Script {
     /// Answers to lists, the first ones first; then empty ones.
     pages: VecDeque<Result<Listing, SourceError>>,
     tokens: VecDeque<Result<bool, SourceError>>,
+    /// Notes, call by call.
+    notes: Vec<Vec<Notification>>,
+    /// Notes from a later moment are rejected.
+    clock: Option<Timestamp>,
 }
 
 impl Script {
@@ -86,8 +90,21 @@ impl Source for Told {
         Ok(FinishOutcome::Finished)
     }
 
-    async fn notify(&self, _notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError> {
-        Ok(Vec::new())
+    async fn notify(&self, notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError> {
+        let mut script = self.script();
+        script.notes.push(notes.to_vec());
+        let is_ahead = |note: &Notification| {
+            script
+                .clock
+                .is_some_and(|clock| note.at.is_some_and(|at| at > clock))
+        };
+        let rejected = notes.iter().enumerate().filter(|(_, note)| is_ahead(note));
+        Ok(rejected
+            .map(|(index, _)| RejectedNote {
+                index,
+                reason: "timestamp is in the future".to_owned(),
+            })
+            .collect())
     }
 
     async fn issues_tokens(&self) -> Result<bool, SourceError> {
@@ -98,6 +115,18 @@ impl Source for Told {
 
     async fn acquisition_tokens(&self, _jobs: &[JobId], _lifetime: Duration) -> Result<Tokens, SourceError> {
         Ok(Tokens::default())
+    }
+}
+
+fn part(source: Arc<Told>, queues: Vec<QueueKey>) -> SourcePart {
+    SourcePart {
+        name: "s".into(),
+        source,
+        queues,
+        agent_endpoint: String::new(),
+        agent_token: None,
+        poll: (Duration::from_millis(125), Duration::from_secs(5)),
+        retrier: None,
     }
 }
 
@@ -115,15 +144,7 @@ impl World {
         let told = Arc::new(Told(Mutex::new(script)));
         let queues: Vec<QueueKey> = queues.iter().map(|key| QueueKey::from(*key)).collect();
         let wakes = Wakes::of(&queues);
-        let part = SourcePart {
-            name: "s".into(),
-            source: told.clone(),
-            queues,
-            agent_endpoint: String::new(),
-            agent_token: None,
-            poll: (Duration::from_millis(125), Duration::from_secs(5)),
-            retrier: None,
-        };
+        let part = part(told.clone(), queues);
         let (sender, inputs) = mpsc::channel(100_000);
         let (ask, asked) = watch::channel(Ask::default());
         let tasks = Tasks::default();
@@ -326,4 +347,48 @@ async fn whether_tokens_are_issued_is_asked_once_and_until_it_is_known() {
     }
     assert_eq!(probed, [false]);
     world.tasks.stop().await;
+}
+
+fn note(n: u128, at: Timestamp) -> Notification {
+    Notification {
+        job: job(n).id,
+        detail: "placed".to_owned(),
+        at: Some(at),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn notes_that_come_together_share_calls_of_a_thousand() {
+    let told = Arc::new(Told::default());
+    let tasks = Tasks::default();
+    let (sink, notes) = mpsc::unbounded_channel();
+    tasks.spawn("notify", notify(part(told.clone(), Vec::new()), notes));
+    for n in 0..2500 {
+        sink.send(vec![note(n, Timestamp(1))]).expect("it is there");
+    }
+    World::pass(SECOND).await;
+    let calls: Vec<usize> = told.script().notes.iter().map(Vec::len).collect();
+    assert_eq!(calls, [1000, 1000, 500]);
+    tasks.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_our_clock_is_ahead_buildkite_takes_the_note_at_its_own_time() {
+    let ten_minutes = Timestamp(0).after(600 * SECOND);
+    let told = Arc::new(Told(Mutex::new(Script {
+        clock: Some(Timestamp(0)),
+        ..Script::default()
+    })));
+    let tasks = Tasks::default();
+    let (sink, notes) = mpsc::unbounded_channel();
+    tasks.spawn("notify", notify(part(told.clone(), Vec::new()), notes));
+    sink.send(vec![note(1, Timestamp(0)), note(2, ten_minutes)])
+        .expect("it is there");
+    World::pass(SECOND).await;
+    let again = Notification {
+        at: None,
+        ..note(2, ten_minutes)
+    };
+    assert_eq!(told.script().notes[1..], [vec![again]]);
+    tasks.stop().await;
 }
