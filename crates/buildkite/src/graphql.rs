@@ -324,6 +324,11 @@ impl Source for GraphqlSource {
         })
     }
 
+    // Nothing leaves the list before an agent has it, and the oldest jobs are on the last page.
+    fn pages(&self) -> usize {
+        usize::MAX
+    }
+
     async fn reserve(&self, jobs: &[JobId], _lasting: Duration) -> Result<Reserved, SourceError> {
         let now = Instant::now();
         let (mut reserved, stale): (Vec<JobId>, Vec<JobId>) = {

@@ -220,6 +220,11 @@ pub trait Source: Send + Sync {
     /// One page of scheduled jobs of a queue, from the head or from a cursor.
     async fn list(&self, queue: &QueueKey, cursor: Option<&str>) -> Result<Listing, SourceError>;
 
+    /// Most pages of one list that are worth reading. Few where reserved jobs leave the list, since then the rest comes to its head.
+    fn pages(&self) -> usize {
+        10
+    }
+
     /// Reserves jobs, or extends reservations we hold. At most 1,000 a call.
     async fn reserve(&self, jobs: &[JobId], lasting: Duration) -> Result<Reserved, SourceError>;
 

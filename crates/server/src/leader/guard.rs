@@ -28,6 +28,10 @@ impl Source for Guarded {
         self.held.within(self.source.list(queue, cursor)).await
     }
 
+    fn pages(&self) -> usize {
+        self.source.pages()
+    }
+
     async fn reserve(&self, jobs: &[JobId], lasting: Duration) -> Result<Reserved, SourceError> {
         self.held.within(self.source.reserve(jobs, lasting)).await
     }

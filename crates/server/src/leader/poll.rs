@@ -19,8 +19,6 @@ use crate::{
     task::{Backoff, Dice, Tasks},
 };
 
-/// Most pages of one list; the rest comes when reserved jobs have left the head.
-const PAGES: usize = 10;
 /// So soon after a list a hint is followed at the latest, however seldom lists are wanted.
 const HINTED: Duration = Duration::from_secs(1);
 /// How often waiting jobs' states are read, and after how many such turns those of running jobs too.
@@ -208,7 +206,7 @@ async fn pages(part: &SourcePart, queue: &QueueKey) -> Result<Listing, SourceErr
     let mut all = part.source.list(queue, None).await?;
     let mut pages = 1;
     while let Some(cursor) = all.next.take()
-        && pages < PAGES
+        && pages < part.source.pages()
     {
         let page = part.source.list(queue, Some(&cursor)).await?;
         all.jobs.extend(page.jobs);
