@@ -10,6 +10,7 @@
 //! - A job that cannot run is canceled, with an annotation that says why: it cannot be finished.
 //! - There are no job acquisition tokens, so machines get the agent token.
 
+mod annotate;
 mod answer;
 mod query;
 
@@ -33,6 +34,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use self::annotate::{Style, escape};
 use crate::{
     client::{Call, Client},
     error::{Error, Remedy},
@@ -49,9 +51,6 @@ const PATIENCE: Patience = Patience {
     reads: Duration::from_secs(120),
     writes: Duration::from_secs(120),
 };
-/// The context of the annotation that shows a job's progress, among the annotations of that job.
-const CONTEXT: &str = "gust";
-
 /// The scheduled jobs of one organization.
 #[derive(Debug)]
 pub struct GraphqlSource {
@@ -72,13 +71,6 @@ struct Seen {
     listed: BTreeMap<JobId, Instant>,
     /// GraphQL ids of the cluster queues with these keys, once that is known.
     queues: Option<BTreeMap<QueueKey, Vec<String>>>,
-}
-
-/// How an annotation looks.
-#[derive(Clone, Copy)]
-enum Style {
-    Info,
-    Error,
 }
 
 impl GraphqlSource {
@@ -194,50 +186,6 @@ impl GraphqlSource {
         Ok(states.await?.remove(&job))
     }
 
-    /// Shows a text on a job, in place of the one before. Where jobs have no annotations of their own it stands on the build.
-    async fn annotate(&self, job: JobId, style: Style, text: &str) -> Result<(), Error> {
-        let id = job.to_string();
-        let on_job = ["organizations", &*self.organization, "jobs", &*id, "annotations"];
-        let Err(error) = self.annotate_at(&on_job, CONTEXT, style, text).await else {
-            return Ok(());
-        };
-        let facts = self.seen().facts.get(&job).cloned();
-        let Some(facts) = facts.filter(|facts| !facts.pipeline.is_empty() && error.remedy() == Remedy::Gone)
-        else {
-            return Err(error);
-        };
-        let build = facts.build.to_string();
-        let (context, step) = (format!("{CONTEXT}-{job}"), facts.step.as_deref().unwrap_or(&id));
-        let on_build = [
-            "organizations",
-            &*self.organization,
-            "pipelines",
-            &*facts.pipeline,
-            "builds",
-            &*build,
-            "annotations",
-        ];
-        let text = format!("{}: {text}", escape(step));
-        self.annotate_at(&on_build, &context, style, &text).await
-    }
-
-    async fn annotate_at(&self, path: &[&str], context: &str, style: Style, text: &str) -> Result<(), Error> {
-        let style = match style {
-            Style::Info => "info",
-            Style::Error => "error",
-        };
-        let body = json!({ "body": text, "context": context, "style": style, "append": false });
-        let call = Call {
-            scope: Scope::RestAnnotate,
-            method: Method::POST,
-            path,
-            query: &[],
-            body: Some(body.to_string().into_bytes()),
-        };
-        let deadline = Instant::now() + self.patience.writes;
-        self.rest.send(call, deadline, |_| Ok(())).await.result
-    }
-
     /// What becomes of a job that was to be canceled and cannot be, or of which that is not known.
     async fn after_cancel(&self, job: JobId, error: Error) -> Result<FinishOutcome, SourceError> {
         let state = self.state(job).await?;
@@ -251,13 +199,6 @@ impl GraphqlSource {
 /// GraphQL writes Buildkite's own words for states in capitals.
 fn parse(word: &str) -> JobState {
     JobState::parse(&word.to_ascii_lowercase())
-}
-
-/// A text that Markdown shows as it is: with its lines, and not as HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('\n', "  \n")
 }
 
 fn refused(call: &'static str, message: String) -> SourceError {
