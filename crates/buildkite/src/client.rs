@@ -29,6 +29,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait that nobody asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// How a token goes into the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Token …`: Stacks and Agent API.
+    Token,
+    /// `Bearer …`: GraphQL and REST.
+    Bearer,
+}
+
 /// How a client reaches Buildkite.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +45,8 @@ pub struct Config {
     pub endpoint: Url,
     /// The cluster's agent token (`bkct_…`).
     pub token: Secret,
+    /// How it is shown.
+    pub scheme: Scheme,
     /// The stack key that all calls go out under: 1–80 characters of `[A-Za-z0-9_-]`.
     pub stack_key: String,
     /// Names the replica in the User-Agent.
@@ -52,6 +63,7 @@ impl Config {
         Self {
             endpoint,
             token,
+            scheme: Scheme::Token,
             stack_key: stack_key.into(),
             replica: "-".into(),
             seed: 0,
@@ -125,6 +137,7 @@ impl Client {
         let Config {
             mut endpoint,
             token,
+            scheme,
             stack_key,
             replica,
             seed,
@@ -146,7 +159,11 @@ impl Client {
             return Err(ConfigError::StackKey(stack_key));
         }
         let token_ok = !token.reveal().is_empty() && token.reveal().bytes().all(|b| b.is_ascii_graphic());
-        let authorization = header::HeaderValue::try_from(format!("Token {}", token.reveal()));
+        let word = match scheme {
+            Scheme::Token => "Token",
+            Scheme::Bearer => "Bearer",
+        };
+        let authorization = header::HeaderValue::try_from(format!("{word} {}", token.reveal()));
         let mut authorization = authorization
             .ok()
             .filter(|_| token_ok)

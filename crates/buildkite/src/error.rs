@@ -57,6 +57,16 @@ pub enum Error {
         /// When to come back, where the reply said so.
         after: Option<Duration>,
     },
+    /// A good status, and errors in the body.
+    #[error("buildkite refused {}: {message}", scope.name())]
+    Graphql {
+        /// The call.
+        scope: Scope,
+        /// What its words mean.
+        remedy: Remedy,
+        /// The service's own words, cut.
+        message: String,
+    },
     /// A good status with a body that is of no use. A write may well have happened.
     #[error("buildkite answered {} with {status}, but the reply cannot be read", scope.name())]
     Body {
@@ -125,6 +135,7 @@ impl Error {
                 // and neither gets better by asking again. Redirects are not followed: the endpoint is wrong.
                 _ => Remedy::Refused,
             },
+            Self::Graphql { remedy, .. } => *remedy,
             Self::Body { .. } => Remedy::RetryLater { after: None },
             Self::NoRoom { after, .. } => Remedy::RetryLater { after: Some(*after) },
             Self::Connect { .. } | Self::Broken { .. } | Self::TimedOut { .. } => Remedy::Wait,
@@ -139,9 +150,10 @@ impl Error {
             Self::Body { scope, .. } | Self::Broken { scope, .. } | Self::TimedOut { scope, .. } => {
                 (*scope, true)
             }
-            Self::Connect { scope, .. } | Self::NoRoom { scope, .. } | Self::Invalid { scope, .. } => {
-                (*scope, false)
-            }
+            Self::Graphql { scope, .. }
+            | Self::Connect { scope, .. }
+            | Self::NoRoom { scope, .. }
+            | Self::Invalid { scope, .. } => (*scope, false),
         };
         unknown && scope.effect() != Effect::Read
     }
@@ -150,6 +162,7 @@ impl Error {
     pub fn scope(&self) -> Scope {
         match self {
             Self::Status { scope, .. }
+            | Self::Graphql { scope, .. }
             | Self::Body { scope, .. }
             | Self::Connect { scope, .. }
             | Self::Broken { scope, .. }

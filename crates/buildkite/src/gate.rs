@@ -10,6 +10,9 @@ use std::{
 
 use tokio::time::Instant;
 
+mod paced;
+
+use self::paced::Paced;
 use crate::{headers::RateHeaders, scope::Scope};
 
 /// The window Buildkite counts in.
@@ -26,6 +29,8 @@ const SPAN: Duration = Duration::from_millis(1100);
 #[derive(Debug, Default)]
 pub struct RateGate {
     scopes: BTreeMap<Scope, Lane>,
+    /// What is counted over minutes, all calls together.
+    paced: Paced,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +66,10 @@ impl Lane {
 impl RateGate {
     /// The earliest moment, `now` or later, at which a call of `scope` may go out.
     pub fn earliest(&self, scope: Scope, now: Instant) -> Instant {
+        let now = match scope.is_paced() {
+            true => self.paced.earliest(now),
+            false => now,
+        };
         let Some(lane) = self.scopes.get(&scope) else {
             return now;
         };
@@ -92,6 +101,9 @@ impl RateGate {
 
     /// Learns from a reply of `status`.
     pub fn observe(&mut self, scope: Scope, status: u16, headers: &RateHeaders, now: Instant) {
+        if scope.is_paced() {
+            return self.paced.observe(status, headers, now);
+        }
         let lane = self.scopes.entry(scope).or_default();
         if headers.limit.is_some() {
             lane.limit = headers.limit;

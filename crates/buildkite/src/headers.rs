@@ -18,6 +18,25 @@ pub struct RateHeaders {
     pub reset: Option<Duration>,
     /// `Retry-After` in seconds; fractions are read, dates are not (neither do Buildkite's own clients).
     pub retry_after: Option<Duration>,
+    /// The same of the `RateLimit-User-…` headers: what the token's user has left.
+    pub user: Option<Allowance>,
+}
+
+/// What is left of a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowance {
+    /// All of it.
+    pub limit: u32,
+    /// What is left.
+    pub remaining: u32,
+    /// Until it begins anew.
+    pub reset: Duration,
+}
+
+impl Allowance {
+    fn share(&self) -> f64 {
+        f64::from(self.remaining) / f64::from(self.limit)
+    }
 }
 
 impl RateHeaders {
@@ -36,13 +55,33 @@ impl RateHeaders {
             remaining: count("ratelimit-remaining"),
             reset: seconds("ratelimit-reset"),
             retry_after: seconds("retry-after"),
+            user: allowance(
+                count("ratelimit-user-limit"),
+                count("ratelimit-user-remaining"),
+                seconds("ratelimit-user-reset"),
+            ),
         }
+    }
+
+    /// What is left of the window of which less is left: the organization's or the user's.
+    pub fn scarcer(&self) -> Option<Allowance> {
+        let own = allowance(self.limit, self.remaining, self.reset);
+        let both = own.into_iter().chain(self.user);
+        both.min_by(|a, b| a.share().total_cmp(&b.share()))
     }
 
     /// When the service wants to be called again: `Retry-After` first, else the window's reset.
     pub fn come_back(&self) -> Option<Duration> {
         self.retry_after.or(self.reset)
     }
+}
+
+fn allowance(limit: Option<u32>, remaining: Option<u32>, reset: Option<Duration>) -> Option<Allowance> {
+    Some(Allowance {
+        limit: limit.filter(|limit| *limit > 0)?,
+        remaining: remaining?,
+        reset: reset?,
+    })
 }
 
 fn parse_seconds(text: &str) -> Option<Duration> {

@@ -95,11 +95,22 @@ pub(crate) async fn read(
 /// The service's words from an error body: `{"message"}` where it has that form, else the text's beginning.
 fn message(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
-    struct Said {
+    #[serde(untagged)]
+    enum Said {
+        One { message: String },
+        // Of the GraphQL API.
+        Several { errors: Vec<One> },
+    }
+    #[derive(serde::Deserialize)]
+    struct One {
         message: String,
     }
     let text = match serde_json::from_slice::<Said>(body) {
-        Ok(said) => said.message,
+        Ok(Said::One { message }) => message,
+        Ok(Said::Several { errors }) => {
+            let words: Vec<String> = errors.into_iter().map(|error| error.message).collect();
+            words.join("; ")
+        }
         Err(_) if body.iter().all(u8::is_ascii_whitespace) => return "no reason given".to_owned(),
         Err(_) if is_html(body) => return "an HTML page instead of a reason".to_owned(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// One endpoint of the Stacks API. Buildkite counts each in a window of its own, per stack key.
+/// A call to Buildkite. It counts those of the Stacks API in a window of a second each, per stack key; those of the GraphQL
+/// and of the REST API for the whole organization, over minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// `GET /token`.
@@ -25,6 +26,14 @@ pub enum Scope {
     Notify,
     /// `POST /stacks/:key/job-acquisition-tokens`.
     AcquisitionTokens,
+    /// GraphQL: scheduled jobs, and what gust plans by.
+    GraphqlJobs,
+    /// GraphQL: where jobs stand.
+    GraphqlStates,
+    /// GraphQL: `jobTypeCommandCancel`.
+    GraphqlCancel,
+    /// REST: `POST …/jobs/:uuid/annotations`, or of the build.
+    RestAnnotate,
 }
 
 /// What a repeat of a call does, which decides whether the client may repeat it on its own.
@@ -47,6 +56,9 @@ impl Scope {
     pub fn default_per_second(self) -> u32 {
         match self {
             Self::List => 8,
+            // Without bursts; over minutes the replies' headers pace them.
+            Self::GraphqlJobs | Self::GraphqlStates | Self::GraphqlCancel => 8,
+            Self::RestAnnotate => 2,
             Self::Token | Self::Register | Self::Deregister | Self::Reserve | Self::AcquisitionTokens => 10,
             Self::States => 20,
             Self::Finish => 100,
@@ -68,6 +80,10 @@ impl Scope {
             Self::Finish => "stacks.finish",
             Self::Notify => "stacks.notify",
             Self::AcquisitionTokens => "stacks.acquisition-tokens",
+            Self::GraphqlJobs => "graphql.jobs",
+            Self::GraphqlStates => "graphql.states",
+            Self::GraphqlCancel => "graphql.cancel",
+            Self::RestAnnotate => "rest.annotate",
         }
     }
 
@@ -84,6 +100,10 @@ impl Scope {
             Self::Finish => "finish job",
             Self::Notify => "send notifications",
             Self::AcquisitionTokens => "issue job acquisition tokens",
+            Self::GraphqlJobs => "list scheduled jobs",
+            Self::GraphqlStates => "get job states",
+            Self::GraphqlCancel => "cancel job",
+            Self::RestAnnotate => "annotate job",
         }
     }
 
@@ -93,16 +113,37 @@ impl Scope {
             // Deregistering is a courtesy at shutdown.
             Self::Deregister => Duration::from_secs(5),
             // Up to a thousand jobs a page.
-            Self::List | Self::Reserve | Self::States => Duration::from_secs(20),
+            Self::List | Self::Reserve | Self::States | Self::GraphqlJobs | Self::GraphqlStates => {
+                Duration::from_secs(20)
+            }
             _ => Duration::from_secs(15),
         }
     }
 
+    /// True if the headers of a reply speak of a window of minutes that is shared by all calls to that API, and by others'.
+    pub(crate) fn is_paced(self) -> bool {
+        matches!(
+            self,
+            Self::GraphqlJobs | Self::GraphqlStates | Self::GraphqlCancel | Self::RestAnnotate
+        )
+    }
+
     pub(crate) fn effect(self) -> Effect {
         match self {
-            Self::Token | Self::List | Self::ShowJob | Self::States => Effect::Read,
+            Self::Token
+            | Self::List
+            | Self::ShowJob
+            | Self::States
+            | Self::GraphqlJobs
+            | Self::GraphqlStates => Effect::Read,
             // A job finished twice answers 422 the second time, which `Client::finish` understands.
-            Self::Register | Self::Deregister | Self::Reserve | Self::Finish => Effect::Repeatable,
+            // An annotation replaces the one before, and a job that is canceled stays so.
+            Self::Register
+            | Self::Deregister
+            | Self::Reserve
+            | Self::Finish
+            | Self::GraphqlCancel
+            | Self::RestAnnotate => Effect::Repeatable,
             // A repeated notification shows twice; a repeated token call makes a second token.
             Self::Notify | Self::AcquisitionTokens => Effect::Once,
         }

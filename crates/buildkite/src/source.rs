@@ -151,6 +151,23 @@ impl Source for StacksSource {
         Ok(self.client.notify(notes, self.write_deadline()).await?)
     }
 
+    async fn issues_tokens(&self) -> Result<bool, SourceError> {
+        // For a job that is not there: where there are such tokens, none is issued or the job is refused.
+        let asked = [JobId(uuid::Uuid::nil())];
+        let lifetime = Duration::from_secs(60);
+        let answer = self
+            .client
+            .acquisition_tokens(&asked, lifetime, self.write_deadline());
+        match answer.await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.status() {
+                Some((400 | 409 | 422, _)) => Ok(true),
+                Some((403 | 404 | 405 | 410 | 501, _)) => Ok(false),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
     async fn acquisition_tokens(&self, jobs: &[JobId], lifetime: Duration) -> Result<Tokens, SourceError> {
         Ok(self
             .client

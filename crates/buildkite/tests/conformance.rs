@@ -1,125 +1,20 @@
 //! The client against the fake Buildkite, over the wire, through the trait that the server uses.
 
+mod world;
+
 use std::{collections::BTreeSet, time::Duration};
 
-use gust_buildkite::{Client, Config, RestRetrier, StacksSource, source::Patience};
+use gust_buildkite::{RestRetrier, StacksSource};
 use gust_core::{
     ids::{JobId, QueueKey},
     ports::{Finish, FinishOutcome, JobState, Notification, Remedy, Retried, Retrier, Source},
     secret::Secret,
     time::Timestamp,
 };
-use gust_fakes::{
-    config::Settings,
-    http::{Handle, serve},
-};
-use serde_json::{Value, json};
+use gust_fakes::config::Settings;
+use serde_json::json;
 use tokio::time::Instant;
-
-struct World {
-    fakes: Handle,
-    http: reqwest::Client,
-}
-
-impl World {
-    async fn new() -> Self {
-        Self {
-            fakes: serve(Settings::default()).await.expect("free ports"),
-            http: reqwest::Client::new(),
-        }
-    }
-
-    fn client(&self, token: &str) -> Client {
-        let endpoint = format!("{}/v3", self.fakes.addresses.buildkite)
-            .parse()
-            .expect("a URL");
-        Client::new(Config::new(endpoint, Secret::new(token), "gust-test")).expect("a client")
-    }
-
-    fn source(&self) -> StacksSource {
-        let patience = Patience {
-            reads: Duration::from_secs(20),
-            writes: Duration::from_secs(20),
-        };
-        StacksSource::new(
-            self.client("bkct_fake"),
-            queue(),
-            [("version".into(), "1".into())].into(),
-        )
-        .with_patience(patience)
-    }
-
-    async fn control(&self, path: &str, kind: &str, body: String) -> Value {
-        let url = format!("{}{path}", self.fakes.addresses.control);
-        let reply = self
-            .http
-            .post(url)
-            .header("content-type", kind)
-            .body(body)
-            .send()
-            .await
-            .expect("a reply");
-        assert!(reply.status().is_success(), "{path}: {}", reply.status());
-        serde_json::from_str(&reply.text().await.expect("a body")).unwrap_or_default()
-    }
-
-    async fn build(&self, jobs: usize) -> Vec<JobId> {
-        let step =
-            |n| format!("  - command: 'true'\n    key: k{n}\n    priority: {n}\n    agents: {{ cpu: 8 }}\n");
-        let yaml = (0..jobs)
-            .map(step)
-            .fold("steps:\n".to_owned(), |yaml, step| yaml + &step);
-        let build = self
-            .control("/builds?pipeline=p&branch=b1", "text/yaml", yaml)
-            .await;
-        let jobs = build["jobs"].as_array().expect("jobs").iter();
-        jobs.map(|job| JobId(job["uuid"].as_str().expect("text").parse().expect("a uuid")))
-            .collect()
-    }
-
-    async fn fault(&self, fault: Value) {
-        self.control("/faults", "application/json", fault.to_string())
-            .await;
-    }
-
-    async fn job(&self, job: JobId) -> Value {
-        let url = format!("{}/jobs/{job}", self.fakes.addresses.control);
-        let reply = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .expect("a reply")
-            .text()
-            .await
-            .expect("a body");
-        serde_json::from_str(&reply).expect("JSON")
-    }
-
-    /// How often the fake saw a call.
-    async fn calls(&self, method: &str) -> usize {
-        let url = format!("{}/events?after=0", self.fakes.addresses.control);
-        let log = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .expect("a reply")
-            .text()
-            .await
-            .expect("a body");
-        let events = log
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
-        events
-            .filter(|event| event["kind"] == "api.call" && event["method"] == method)
-            .count()
-    }
-}
-
-fn queue() -> QueueKey {
-    QueueKey::from("gust")
-}
+use world::{World, queue};
 
 fn finish(exit_status: i32) -> Finish {
     Finish {
@@ -484,10 +379,7 @@ async fn a_token_that_may_only_read_says_what_it_lacks() {
         .buildkite
         .api_scopes
         .insert("bkua_fake".to_owned(), scopes);
-    let world = World {
-        fakes: serve(settings).await.expect("free ports"),
-        http: reqwest::Client::new(),
-    };
+    let world = World::with(settings).await;
     let source = world.source();
     source.register().await.expect("registered");
     let jobs = world.build(1).await;
@@ -507,4 +399,38 @@ async fn a_token_that_may_only_read_says_what_it_lacks() {
         .expect_err("it may not");
     assert_eq!(reads.remedy, Remedy::Unauthorized);
     assert!(reads.to_string().contains("write_builds"), "{reads}");
+}
+
+#[tokio::test]
+async fn ten_thousand_jobs_are_all_seen_while_pages_are_reserved_and_more_come_behind_the_cursor() {
+    let world = World::new().await;
+    let mut jobs = BTreeSet::new();
+    for _ in 0..10 {
+        jobs.extend(world.build(1000).await);
+    }
+    let source = world.source();
+    source.register().await.expect("registered");
+    let (mut reserved, mut rounds) = (BTreeSet::new(), 0);
+    // From the head each time, as many pages as there are, and what they hold is reserved at once.
+    while reserved.len() < jobs.len() {
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = source.list(&queue(), cursor.as_deref()).await.expect("a page");
+            let ids: Vec<JobId> = page.jobs.iter().map(|job| job.id).collect();
+            let answer = source.reserve(&ids, Duration::from_secs(600)).await;
+            for job in answer.expect("an answer").reserved {
+                assert!(reserved.insert(job), "a reserved job is not listed again");
+            }
+            if rounds < 2 {
+                jobs.extend(world.build(5).await);
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 30, "{} of {} jobs", reserved.len(), jobs.len());
+    }
+    assert_eq!(reserved, jobs);
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, error::Error as _, time::Duration};
 use gust_buildkite::{Client, Config, Error, Remedy};
 use gust_core::{
     ids::{JobId, QueueKey},
-    ports::{Finish, FinishOutcome, Notification},
+    ports::{Finish, FinishOutcome, JobState, Notification},
     secret::Secret,
     time::Timestamp,
 };
@@ -185,6 +185,16 @@ async fn reads_are_repeated_until_they_succeed() {
     let lower = requests[2].to_lowercase();
     assert!(lower.contains("authorization: token bkct_very_secret"));
     assert!(lower.contains(&format!("user-agent: gust/{} (r_1)", env!("CARGO_PKG_VERSION"))));
+}
+
+#[tokio::test]
+async fn states_of_words_not_known_are_kept_and_null_is_missing() {
+    let states = r#"{"states":{"00000000-0000-0000-0000-000000000007":"hibernating","00000000-0000-0000-0000-000000000008":null}}"#;
+    let stub = Stub::start(vec![Answer::json(200, states)]).await;
+    let jobs = [job(), JobId(Uuid::from_u128(8))];
+    let states = client(&stub).states(&jobs, soon()).await.expect("states");
+    let unknown = JobState::Unknown("hibernating".to_owned());
+    assert_eq!(states.into_iter().collect::<Vec<_>>(), [(job(), unknown)]);
 }
 
 #[tokio::test]

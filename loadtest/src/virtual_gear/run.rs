@@ -17,11 +17,12 @@ use super::{
     inject::Injector,
     machine::{Attackers, Doors, Machines},
     net::Net,
+    postman::Postman,
     replica::Replicas,
     scenario::Scenario,
     timeline::Timeline,
     witness::Witness,
-    world::{EPOCH_MS, Shared},
+    world::{EPOCH_MS, Shared, Watcher},
 };
 
 /// What is kept of a run.
@@ -80,23 +81,35 @@ impl Outcome {
 
 /// Runs a scenario to its end: all is over, something is violated, or patience has run out.
 pub fn run(scenario: &Scenario, keep: Keep) -> Outcome {
-    run_with(scenario, keep, |_| {})
+    run_with(scenario, keep, Post::None, |_| {})
+}
+
+/// The same with webhooks from Buildkite, of which some are lost, doubled, late or false.
+pub fn run_with_webhooks(scenario: &Scenario, keep: Keep) -> Outcome {
+    run_with(scenario, keep, Post::Webhooks, |_| {})
+}
+
+/// Whether Buildkite sends webhooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Post {
+    None,
+    Webhooks,
 }
 
 /// Runs a scenario in which the world has tasks more.
-fn run_with(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> Outcome {
+fn run_with(scenario: &Scenario, keep: Keep, post: Post, more: impl FnOnce(&Tasks)) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing of the system");
-    let outcome = runtime.block_on(inside(scenario, keep, more));
+    let outcome = runtime.block_on(inside(scenario, keep, post, more));
     // Tasks of replicas that still run are dropped here, and with them the world.
     drop(runtime);
     outcome
 }
 
-async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> Outcome {
+async fn inside(scenario: &Scenario, keep: Keep, post: Post, more: impl FnOnce(&Tasks)) -> Outcome {
     crate::said::begin();
     let alarm = Alarm::default();
     let tasks = Tasks::on(Arc::new(Watching(alarm.clone())));
@@ -142,7 +155,12 @@ async fn inside(scenario: &Scenario, keep: Keep, more: impl FnOnce(&Tasks)) -> O
         Arc::new(etcd.clone()),
         Arc::new(witness.clone()),
     );
-    world.watched_by(vec![Arc::new(witness.clone()), Arc::new(injector.clone())]);
+    let mut watchers: Vec<Arc<dyn Watcher>> = vec![Arc::new(witness.clone()), Arc::new(injector.clone())];
+    if post == Post::Webhooks {
+        let dice = Dice::seeded(scenario.seed ^ 0x706f_7374);
+        watchers.push(Arc::new(Postman::begin(doors.clone(), dice, &tasks)));
+    }
+    world.watched_by(watchers);
     let net = Net {
         weather: Arc::new(injector.clone()),
         tasks: tasks.clone(),
@@ -280,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_task_ends_the_run_as_a_violation() {
-        let outcome = run_with(&plain(), Keep::Nothing, |tasks| {
+        let outcome = run_with(&plain(), Keep::Nothing, Post::None, |tasks| {
             tasks.spawn("careless", async {
                 tokio::time::sleep(Duration::from_secs(7)).await;
                 panic!("on purpose");

@@ -129,6 +129,17 @@ impl Control {
             .map_or_else(|| answer["id"].to_string(), str::to_owned))
     }
 
+    /// Has what happens told to this address, signed with the token.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn webhook(&self, url: &str, token: &str) -> Result<()> {
+        let webhook = serde_json::json!({ "url": url, "token": token, "scheme": "signature" });
+        let request = self.http.post(format!("{}/webhooks", self.base));
+        let request = request.header("content-type", "application/json");
+        self.send(request.body(webhook.to_string())).await.map(drop)
+    }
+
     /// All events after `seq`.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ const MACHINES: u16 = 7070;
 const PEERS: u16 = 7071;
 const ADMIN: u16 = 7072;
 const HTTP: u16 = 7073;
+const WEBHOOKS: u16 = 7074;
 
 /// Of what a fleet is made.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +154,14 @@ impl Fleet {
     /// Where a replica tells whether it is ready.
     pub fn ready_url(&self, nth: usize) -> String {
         format!("http://{}:{HTTP}/readyz", self.replicas[nth].address)
+    }
+
+    /// Where a replica takes webhooks. The token is the source's.
+    pub fn webhook_url(&self, nth: usize) -> String {
+        format!(
+            "http://{}:{WEBHOOKS}/webhooks/buildkite",
+            self.replicas[nth].address
+        )
     }
 
     /// All parties of the network.

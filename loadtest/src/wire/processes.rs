@@ -105,6 +105,8 @@ pub struct Fakes {
     rates: BTreeMap<String, u32>,
     /// Quotas of families that Google does not show, for replicas that are to be told of them.
     families: BTreeMap<String, u64>,
+    /// How often replicas list jobs, where that is not gust's own choice.
+    pub poll: Option<Duration>,
     /// When they started, nanoseconds since the Unix epoch: times in the event log count from it.
     pub started_unix_ns: u64,
 }
@@ -180,6 +182,7 @@ impl Fakes {
             metadata: text("metadata")?,
             rates: loaded.gce.rates_per_minute,
             families: BTreeMap::new(),
+            poll: None,
             started_unix_ns: ready["started_unix_ns"].as_u64().context("no start time")?,
         })
     }
@@ -431,6 +434,11 @@ impl Fakes {
             true => String::new(),
             false => format!("family_quotas = {{ {} }}\n", families.join(", ")),
         };
+        let poll = self.poll.map(|poll| {
+            let seconds = poll.as_secs();
+            format!("poll = {{ min = \"{seconds}s\", max = \"{seconds}s\" }}\n")
+        });
+        let poll = poll.unwrap_or_default();
         format!(
             r#"
 [[source]]
@@ -438,7 +446,7 @@ name = "fake"
 endpoint = "{buildkite}/v3"
 token = {{ env = "GUST_LOADTEST_TOKEN" }}
 queues = ["gust"]
-
+{poll}
 [[project]]
 id = "{PROJECT}"
 regions = {regions:?}

@@ -59,7 +59,7 @@ async fn a_spent_window_is_waited_out_even_when_the_call_succeeded() {
         limit: Some(20),
         remaining: Some(0),
         reset: Some(S(700)),
-        retry_after: None,
+        ..RateHeaders::default()
     };
     gate.observe(Scope::States, 200, &spent, start);
     assert_eq!(gate.earliest(Scope::States, start), start + S(700));

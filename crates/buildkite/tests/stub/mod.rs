@@ -1,6 +1,8 @@
 //! A server of a few lines that answers each request with the next of a list of (mostly bad) answers, and
 //! keeps what it was sent. The last answer repeats.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::sync::{Arc, Mutex};
 
 use tokio::{

@@ -182,7 +182,8 @@ fn outcome_without_machine(view: &JobView<'_>, state: Option<&JobState>) -> Opti
 // us, and its record is what keeps its machines' names from being used again.
 fn barred<'a>(view: &'a JobView<'_>) -> Option<&'a str> {
     match view.seen.state.as_ref().map(|(state, _)| state) {
-        Some(JobState::Held(word)) => Some(word),
+        // A word that is not known yet is taken for one that says to wait.
+        Some(JobState::Held(word) | JobState::Unknown(word)) => Some(word),
         Some(JobState::Reserved) if view.seen.reservation_lost => Some("reserved by another stack"),
         _ => None,
     }

@@ -19,7 +19,7 @@ pub use link::{
 };
 pub use retrier::{Retried, Retrier};
 pub use source::{
-    AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
+    AcquisitionToken, Finish, FinishOutcome, Hint, JobState, ListedJob, Listing, Notification, RejectedNote,
     Remedy, Reserved, Source, SourceError, Tokens,
 };
 pub use store::{

@@ -61,7 +61,7 @@ pub enum JobState {
     Canceled,
     /// Over for another reason: timed out, expired, skipped, broken.
     Over(String),
-    /// A state this version does not know. Treated as neither waiting nor over.
+    /// A state this version does not know. The job is held until its state is another: it is neither over nor sure to run.
     Unknown(String),
 }
 
@@ -171,6 +171,16 @@ pub struct Tokens {
     pub not_issued: Vec<JobId>,
 }
 
+/// Something that happened at Buildkite, as somebody tells who may be late, wrong or say it twice: a reason to look, and
+/// nothing to act upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A job waits in this queue; in any, where it is not named.
+    Scheduled(Option<QueueKey>),
+    /// This job is over; any, where it is not named.
+    Ended(Option<JobId>),
+}
+
 /// What can be done about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -210,6 +220,11 @@ pub trait Source: Send + Sync {
     /// One page of scheduled jobs of a queue, from the head or from a cursor.
     async fn list(&self, queue: &QueueKey, cursor: Option<&str>) -> Result<Listing, SourceError>;
 
+    /// Most pages of one list that are worth reading. Few where reserved jobs leave the list, since then the rest comes to its head.
+    fn pages(&self) -> usize {
+        10
+    }
+
     /// Reserves jobs, or extends reservations we hold. At most 1,000 a call.
     async fn reserve(&self, jobs: &[JobId], lasting: Duration) -> Result<Reserved, SourceError>;
 
@@ -221,6 +236,11 @@ pub trait Source: Send + Sync {
 
     /// Puts lines on jobs' timelines, at most 1,000 a call. Those not taken are returned.
     async fn notify(&self, notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError>;
+
+    /// Whether tokens for single jobs can be had here at all.
+    async fn issues_tokens(&self) -> Result<bool, SourceError> {
+        Ok(true)
+    }
 
     /// Tokens for jobs reserved by us, at most 1,000 a call.
     async fn acquisition_tokens(&self, jobs: &[JobId], lifetime: Duration) -> Result<Tokens, SourceError>;

@@ -99,7 +99,7 @@ pub(super) fn read_http(root: &Section<'_>) -> Option<SocketAddr> {
     listen
 }
 
-fn address(field: &Field<'_>) -> Option<SocketAddr> {
+pub(super) fn address(field: &Field<'_>) -> Option<SocketAddr> {
     field.parsed("an address", |text| {
         text.parse().map_err(|_| {
             Complaint::new(format!("`{text}` is no address with a port"))

@@ -24,6 +24,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod value;
+mod webhooks;
 
 use std::{
     cell::LazyCell,
@@ -51,8 +52,9 @@ pub use self::{
     problem::{ConfigError, Problem},
     project::{Credentials, Project, Zones},
     request::{Allow, RequestPolicy, RetryOnDemand, UnknownTags},
-    source::{Api, Poll, Source, SourceKind},
+    source::{Api, Graphql, Poll, Source, SourceKind},
     surroundings::{Host, Surroundings},
+    webhooks::Webhooks,
 };
 use self::{
     section::{Complaint, Input, Section},
@@ -76,6 +78,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where metrics and probes are served, if they are.
     pub http: Option<SocketAddr>,
+    /// Where Buildkite tells that something happened, if it does.
+    pub webhooks: Option<Webhooks>,
     /// Where jobs come from; at least one.
     pub sources: Vec<Source>,
     /// Where machines are made; at least one.
@@ -215,6 +219,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
     };
     let log = log::read(&root);
     let (admin, http) = (admin::read(&root, secrets), admin::read_http(&root));
+    let webhooks = webhooks::read(&root, secrets);
     let is_alone = root.field("etcd").is_none();
     let cluster = cluster::read(&root, secrets);
     if cluster.is_some() && listen.advertise.is_empty() {
@@ -237,6 +242,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         cluster: if is_alone { None } else { Some(cluster?) },
         admin,
         http,
+        webhooks,
         sources: sources.into_iter().map(|(_, s)| s).collect::<Option<_>>()?,
         projects: projects.into_iter().map(|(_, p)| p).collect::<Option<_>>()?,
         catalog,

@@ -19,6 +19,10 @@ use super::{
 /// Source: buildkite.com/docs/apis/agent-api, "base URL".
 const BUILDKITE: &str = "https://agent.buildkite.com/v3";
 
+/// Where it serves its GraphQL API.
+/// Source: buildkite.com/docs/apis/graphql-api.
+const GRAPHQL: &str = "https://graphql.buildkite.com/v1";
+
 /// Where it serves its REST API.
 /// Source: buildkite.com/docs/apis/rest-api.
 const REST: &str = "https://api.buildkite.com/v2";
@@ -29,6 +33,8 @@ const REST: &str = "https://api.buildkite.com/v2";
 pub enum SourceKind {
     /// The Stacks API.
     Stacks,
+    /// The GraphQL API, with the REST API for what it cannot do.
+    Graphql,
 }
 
 /// How often the list of waiting jobs is read.
@@ -62,19 +68,23 @@ pub struct Source {
     pub poll: Poll,
     /// Whether machines get the cluster's agent token where the account has no job acquisition tokens.
     pub agent_token_fallback: bool,
-    /// How preempted jobs are run again; not at all by gust where it is not told.
+    /// By what preempted jobs are run again, not at all by gust where it is not told; and all else with
+    /// [`SourceKind::Graphql`], where it always is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
 }
 
-/// The REST API of Buildkite, by which preempted jobs are run again.
+/// Buildkite's APIs for people and programs: REST, by which preempted jobs are run again, and GraphQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Api {
     /// Slug of the organization.
     pub organization: String,
     /// Base URL, with `/v2`.
     pub endpoint: Url,
-    /// An API access token with the scopes `read_builds` and `write_builds`.
+    /// The GraphQL API and what is asked of it, where jobs are found by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graphql: Option<Graphql>,
+    /// An API access token with the scopes `read_builds` and `write_builds`, and `graphql` where that is used.
     #[serde(skip)]
     pub token: Secret,
     /// The file it came from, which is read again before each use.
@@ -82,18 +92,28 @@ pub struct Api {
     pub token_file: Option<PathBuf>,
 }
 
+/// The GraphQL API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Graphql {
+    /// Base URL, with `/v1`.
+    pub endpoint: Url,
+    /// GraphQL id of the cluster whose queues are meant; all clusters, and jobs outside of clusters, where it is not told.
+    pub cluster: Option<String>,
+}
+
 pub(super) fn read(
     section: Section<'_>,
     stack: Option<&StackName>,
     secrets: SecretRules<'_>,
 ) -> Option<Source> {
-    let kinds = [("stacks", SourceKind::Stacks)];
+    let kinds = [("stacks", SourceKind::Stacks), ("graphql", SourceKind::Graphql)];
     let name = section
         .required("name", "\"main\"")
         .and_then(|f| f.parsed("a text", |t| value::name(t, 40, "-_")));
     let kind = section
         .field("kind")
-        .and_then(|f| f.parsed("a text", |t| choice(t, &kinds)));
+        .and_then(|f| f.parsed("a text", |t| choice(t, &kinds)))
+        .unwrap_or(SourceKind::Stacks);
     let endpoint = section
         .field("endpoint")
         .map(|f| f.parsed("a URL", value::endpoint));
@@ -108,9 +128,14 @@ pub(super) fn read(
         .field("stack_key")
         .and_then(|f| f.parsed("a text", |t| value::name(t, 100, "-_")))
         .or_else(|| stack.map(|s| format!("gust-{s}")));
-    let poll = read_poll(&section);
+    let poll = read_poll(&section, kind);
     let agent_token_fallback = section.flag("agent_token_fallback", false);
-    let api = section.section("api").map(|section| read_api(section, secrets));
+    let api = section
+        .section("api")
+        .map(|section| read_api(section, kind, secrets));
+    if kind == SourceKind::Graphql {
+        check_graphql(&section, agent_token_fallback, api.is_some());
+    }
     section.close();
 
     // A URL that was given and refused must not silently become the default; its problem is noted.
@@ -119,7 +144,7 @@ pub(super) fn read(
     let agent_endpoint = agent_endpoint.unwrap_or_else(|| Some(endpoint.clone()))?;
     Some(Source {
         name: SourceName::new(name?),
-        kind: kind.unwrap_or(SourceKind::Stacks),
+        kind,
         endpoint,
         agent_endpoint,
         token: token?,
@@ -135,7 +160,38 @@ pub(super) fn read(
     })
 }
 
-fn read_api(section: Section<'_>, secrets: SecretRules<'_>) -> Option<Api> {
+/// What only works with more than the Stacks API needs.
+fn check_graphql(section: &Section<'_>, agent_token_fallback: bool, has_api: bool) {
+    if !has_api {
+        let complaint =
+            Complaint::new("is missing: by kind = \"graphql\" jobs are found with an API access token");
+        let example = "api = { organization = \"my-company\", token = { file = \"buildkite-api.token\" } }";
+        section.report("api", complaint.hint(example));
+    }
+    if !agent_token_fallback {
+        let complaint = Complaint::new(
+            "must be true with kind = \"graphql\": job acquisition tokens are for the Stacks API, so machines need the agent token",
+        );
+        let hint = "a job can read that token and run any other job with it: set it if all who can start jobs may do that";
+        section.report("agent_token_fallback", complaint.hint(hint));
+    }
+}
+
+fn read_graphql(section: &Section<'_>) -> Option<Graphql> {
+    let endpoint = section
+        .field("graphql_endpoint")
+        .map(|f| f.parsed("a URL", value::endpoint));
+    let cluster = section.field("cluster").map(|f| f.parsed("a text", value::word));
+    Some(Graphql {
+        endpoint: endpoint.unwrap_or_else(|| Url::parse(GRAPHQL).ok())?,
+        cluster: match cluster {
+            Some(read) => Some(read?),
+            None => None,
+        },
+    })
+}
+
+fn read_api(section: Section<'_>, kind: SourceKind, secrets: SecretRules<'_>) -> Option<Api> {
     let organization = section
         .required("organization", "\"my-company\"")
         .and_then(|f| f.parsed("a text", slug));
@@ -148,10 +204,19 @@ fn read_api(section: Section<'_>, secrets: SecretRules<'_>) -> Option<Api> {
     let endpoint = section
         .field("endpoint")
         .map(|f| f.parsed("a URL", value::endpoint));
+    // With the Stacks API these keys mean nothing, and are refused like any other.
+    let graphql = match kind {
+        SourceKind::Graphql => Some(read_graphql(&section)),
+        SourceKind::Stacks => None,
+    };
     section.close();
     let endpoint = endpoint.unwrap_or_else(|| Url::parse(REST).ok());
     Some(Api {
         organization: organization?,
+        graphql: match graphql {
+            Some(read) => Some(read?),
+            None => None,
+        },
         endpoint: endpoint?,
         token: token?,
         token_file: file.map(|file| secrets.base.join(file)),
@@ -193,9 +258,13 @@ fn read_queues(section: &Section<'_>) -> Vec<QueueKey> {
     queues
 }
 
-fn read_poll(section: &Section<'_>) -> Poll {
+fn read_poll(section: &Section<'_>, kind: SourceKind) -> Poll {
     let defaults = Poll {
-        min: Duration::from_millis(125),
+        // Each query costs of a budget for minutes.
+        min: match kind {
+            SourceKind::Stacks => Duration::from_millis(125),
+            SourceKind::Graphql => Duration::from_secs(1),
+        },
         max: Duration::from_secs(5),
     };
     let Some(table) = section.section("poll") else {

@@ -15,6 +15,7 @@ impl World {
             variables: [
                 ("BUILDKITE_AGENT_TOKEN", "bkct_hidden"),
                 ("GUST_ADMIN_TOKEN", "bkct_hidden_too"),
+                ("GUST_WEBHOOK_TOKEN", "bkct_hidden_as_well"),
                 ("EMPTY", ""),
                 ("TWO_LINES", "bkct_hidden\nbkct_other"),
             ]
@@ -121,6 +122,10 @@ refusals! {
     no_queue: with(SOURCE, "[\"gust\"]", "[]");
     queue_named_twice: with(SOURCE, "[\"gust\"]", "[\"gust\", \"big\", \"gust\"]");
     poll_upside_down: with(SOURCE, "queues", "poll = { min = \"6s\", max = \"5s\" }\nqueues");
+    graphql_without_what_it_needs: with(SOURCE, "queues", "kind = \"graphql\"\nqueues");
+    graphql_with_odd_addresses: with(SOURCE, "queues", "kind = \"graphql\"\nagent_token_fallback = true\napi = { organization = \"acme\", token = { file = \"token\" }, graphql_endpoint = \"graphql\", cluster = \"a b\" }\nqueues");
+    graphql_keys_with_the_stacks_api: with(SOURCE, "queues", "api = { organization = \"acme\", token = { file = \"token\" }, cluster = \"abc\" }\nqueues");
+    webhooks_half_given: format!("{TOP}{SOURCE}{PROJECT}\n[webhooks]\nlisten = \"7074\"\ntoken = \"bkct_hidden\"\npath = \"/x\"\n");
     kind_misspelled: with(SOURCE, "queues", "kind = \"stack\"\nqueues");
     bad_durations: format!("{TOP}{SOURCE}{PROJECT}\n[limits]\nboot_timeout = \"5 minutes\"\ncreate_timeout = 90\nacquire_timeout = \"2d\"\n");
     count_out_of_range: format!("{TOP}{SOURCE}{PROJECT}\n[limits]\nbulk_slots = 0\npatience = 1_000\n");
@@ -494,4 +499,28 @@ fn the_token_of_the_rest_api_is_read_again_and_never_shown() {
     let other = parse(&text.replace("file = \"token\"", "env = \"BUILDKITE_AGENT_TOKEN\"")).unwrap();
     assert_eq!(config.decided_hash(), other.decided_hash());
     assert_ne!(config.decided_hash(), parse(&ruled("")).unwrap().decided_hash());
+}
+
+#[test]
+fn jobs_are_found_by_graphql_at_buildkites_own_address_and_a_gentler_pace() {
+    let text = with(
+        SOURCE,
+        "queues",
+        "kind = \"graphql\"\nagent_token_fallback = true\napi = { organization = \"acme\", token = { file = \"token\" } }\nqueues",
+    );
+    let config = parse(&text).unwrap();
+    let source = &config.sources[0];
+    assert_eq!(source.poll.min, std::time::Duration::from_secs(1));
+    let api = source.api.as_ref().expect("it is configured");
+    let graphql = api.graphql.as_ref().expect("with its defaults");
+    assert_eq!(graphql.endpoint.as_str(), "https://graphql.buildkite.com/v1");
+    assert_ne!(config.decided_hash(), parse(&ruled("")).unwrap().decided_hash());
+}
+
+#[test]
+fn webhooks_change_nothing_that_is_decided() {
+    let text = ruled("[webhooks]\nlisten = \"127.0.0.1:7074\"\ntoken = { env = \"GUST_WEBHOOK_TOKEN\" }\n");
+    let config = parse(&text).unwrap();
+    assert!(config.webhooks.is_some() && !format!("{config:?}").contains("bkct_hidden"));
+    assert_eq!(config.decided_hash(), parse(&ruled("")).unwrap().decided_hash());
 }

@@ -100,6 +100,8 @@ pub(super) fn start(
         strangers: Default::default(),
         sessions: 0,
         ask: BTreeMap::new(),
+        wakes: BTreeMap::new(),
+        issues_tokens: BTreeMap::new(),
         notes: Notes::default(),
         note_sinks: BTreeMap::new(),
         token_sinks: BTreeMap::new(),
@@ -141,8 +143,11 @@ impl Leader {
         for part in self.parts.sources.values() {
             let (ask, asked) = watch::channel(Ask::default());
             self.ask.insert(part.name.clone(), ask);
+            let wakes = poll::Wakes::of(&part.queues);
+            self.wakes.insert(part.name.clone(), wakes.clone());
             let poller = poll::Poller {
                 part: part.clone(),
+                wakes,
                 inputs: self.inputs.clone(),
                 clock: self.parts.clock.clone(),
                 dice: self.parts.dice.clone(),

@@ -123,7 +123,11 @@ impl Leader {
             };
             for input in burst(first, inputs) {
                 // Who only looks does not change what is to be decided.
-                dirty |= !matches!(&input, Input::Visit(visit) if visit.reads);
+                dirty |= match &input {
+                    Input::Visit(visit) => !visit.reads,
+                    Input::Hint(_) | Input::Probed { .. } => false,
+                    _ => true,
+                };
                 if let Some(end) = self.on(input) {
                     return end;
                 }
@@ -234,6 +238,8 @@ impl Leader {
             Input::Reclaimed { machine, key, reply } => self.on_reclaimed(&machine, &key, reply),
             Input::Visit(visit) => self.on_visit(visit),
             Input::Retire { reply } => (self.retires, self.retiring) = (true, Some(reply)),
+            Input::Hint(hint) => self.on_hint(&hint),
+            Input::Probed { source, tokens } => drop(self.issues_tokens.insert(source, tokens)),
             Input::TokenRefused { job } => self.on_token_refused(&job),
         }
         None

@@ -28,6 +28,10 @@ impl Source for Guarded {
         self.held.within(self.source.list(queue, cursor)).await
     }
 
+    fn pages(&self) -> usize {
+        self.source.pages()
+    }
+
     async fn reserve(&self, jobs: &[JobId], lasting: Duration) -> Result<Reserved, SourceError> {
         self.held.within(self.source.reserve(jobs, lasting)).await
     }
@@ -42,6 +46,10 @@ impl Source for Guarded {
 
     async fn notify(&self, notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError> {
         self.held.within(self.source.notify(notes)).await
+    }
+
+    async fn issues_tokens(&self) -> Result<bool, SourceError> {
+        self.held.within(self.source.issues_tokens()).await
     }
 
     async fn acquisition_tokens(&self, jobs: &[JobId], lifetime: Duration) -> Result<Tokens, SourceError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gust_core::{
     claim::{Proof, Refusal},
     ids::{JobId, JobRef, MachineName, QueueKey, ReplicaId, SourceName},
-    ports::{Event, FinishOutcome, JobState, ListedJob, Reserved, Retried, Roster, SourceError},
+    ports::{Event, FinishOutcome, Hint, JobState, ListedJob, Reserved, Retried, Roster, SourceError},
     records::KeyHash,
     secret::Secret,
     time::Timestamp,
@@ -123,6 +123,10 @@ pub(super) enum Input {
         key: KeyHash,
         reply: oneshot::Sender<()>,
     },
+    /// Somebody says that there is something to look at.
+    Hint(Hint),
+    /// A source was asked whether it issues tokens for single jobs.
+    Probed { source: SourceName, tokens: bool },
     /// A token could not be had: the job's state must be looked at again.
     TokenRefused { job: JobRef },
 }
@@ -199,6 +203,16 @@ impl Handle {
         }
     }
 
+    /// Passes on a hint, and waits for nothing: one that finds no room is lost, as any hint may be. False if this replica
+    /// does not lead.
+    pub fn hint(&self, hint: Hint) -> bool {
+        let Ok(inputs) = self.inputs() else {
+            return false;
+        };
+        let _ = inputs.try_send(Input::Hint(hint));
+        true
+    }
+
     /// Presents a claim whose signatures were checked.
     ///
     /// # Errors
@@ -245,8 +259,36 @@ impl Handle {
 }
 
 #[cfg(test)]
+impl Handle {
+    /// The way to a leader that does nothing, and what hints have come to it since one looked last.
+    pub(crate) fn hinted() -> (Self, impl FnMut() -> Vec<Hint>) {
+        let handle = Self::default();
+        let (_, mut inputs) = handle.open();
+        let hints = move || {
+            let inputs = std::iter::from_fn(|| inputs.try_recv().ok());
+            let hint = |input| match input {
+                Input::Hint(hint) => Some(hint),
+                _ => None,
+            };
+            inputs.filter_map(hint).collect()
+        };
+        (handle, hints)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hints_never_wait_and_those_without_room_are_lost() {
+        let (handle, mut hints) = Handle::hinted();
+        for _ in 0..2 * DEPTH {
+            assert!(handle.hint(Hint::Scheduled(None)));
+        }
+        assert_eq!(hints().len(), DEPTH);
+        assert!(!Handle::default().hint(Hint::Ended(None)), "nobody leads");
+    }
 
     #[test]
     fn the_door_of_a_leader_that_is_dropped_half_way_is_closed() {

@@ -1,10 +1,9 @@
 //! What developers are told on their jobs' timelines: each change of the kind of reason at once, new figures
 //! after 1, 2, 5, 10 … minutes.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+mod ration;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use gust_core::{
     ids::{JobRef, SourceName},
@@ -13,26 +12,70 @@ use gust_core::{
     time::Timestamp,
 };
 
-/// Most notes Buildkite takes for one job; the last ones are kept for changes of kind.
-const MOST: u32 = 100;
-const KEPT_FOR_KINDS: u32 = 20;
+use ration::{Class, Ration, refresh_after};
+
 /// Jobs that have ended of which notes are kept, for the admin API.
 const PAST: usize = 2_000;
 /// Longest note, in characters.
 const LONGEST: usize = 256;
 
-#[derive(Debug)]
+/// What was told of a job that has not ended.
+#[derive(Debug, Default)]
 struct Told {
+    /// The kind of the reason it has.
     kind: Option<Kind>,
+    /// Changes of that kind that are not told yet.
+    changes: u32,
+    /// The text of its reason as it was told last, when that was looked at last, and how often without a change of kind.
     text: String,
     at: Timestamp,
     refreshes: u32,
-    sent: u32,
+    ration: Ration,
     /// All that was told, oldest first; at most as much as Buildkite takes.
     log: Vec<(Timestamp, String)>,
 }
 
+impl Told {
+    /// The note that is due now that it has this reason.
+    fn due(&mut self, reason: &Reason, now: Timestamp) -> Option<String> {
+        let kind = reason.kind();
+        if self.kind.replace(kind) != Some(kind) {
+            self.changes += 1;
+        }
+        let class = match self.changes {
+            0 => Class::Figures,
+            _ => Class::of(kind),
+        };
+        if class == Class::Figures && now.since(self.at) < refresh_after(self.refreshes)
+            || !self.ration.may(class, now)
+        {
+            return None;
+        }
+        let text = reason.to_string();
+        let is_news = class != Class::Figures || text != self.text;
+        // Where there is nothing new it is looked at again after the next, longer pause.
+        self.refreshes = match class {
+            Class::Figures => self.refreshes + 1,
+            _ => 0,
+        };
+        (self.text, self.at) = (text, now);
+        let between = std::mem::take(&mut self.changes).saturating_sub(1);
+        is_news.then(|| {
+            self.ration.spend(class, now);
+            with_changes(&self.text, between)
+        })
+    }
+}
+
 /// Notes that are due, and what was told before.
+///
+/// # Guarantees
+/// Of one job no more is told than Buildkite takes, whatever its reasons do, and what [`Notes::say`] says has a share
+/// that no reason uses up. The last kind of a reason that stays is told, at the latest after a pause that doubles with each
+/// change once there were many; changes that were not told are counted in it.
+///
+/// # Assumptions
+/// The count is this leader's own. A successor begins anew, and what is then over Buildkite's limit is refused there.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     told: BTreeMap<JobRef, Told>,
@@ -44,41 +87,28 @@ pub(super) struct Notes {
 impl Notes {
     /// The reason of this pass.
     pub fn reason(&mut self, job: &JobRef, reason: &Reason, now: Timestamp) {
-        let kind = reason.kind();
-        if gust_core::mutant!("reason-not-updated") && self.told.contains_key(job) {
+        if !self.told.contains_key(job) {
+            self.told.insert(job.clone(), Told::default());
+        } else if gust_core::mutant!("reason-not-updated") {
             return;
         }
-        let Some(told) = self.told.get(job) else {
-            self.put(job, Some(kind), reason.to_string(), now, 0);
-            return;
-        };
-        if told.kind != Some(kind) {
-            if told.sent < MOST {
-                self.put(job, Some(kind), reason.to_string(), now, 0);
-            }
-        } else if now.since(told.at) >= pause(told.refreshes) && told.sent < MOST - KEPT_FOR_KINDS {
-            let text = reason.to_string();
-            let refreshes = told.refreshes + 1;
-            if text == told.text {
-                // Nothing new: look again after the next, longer pause.
-                if let Some(told) = self.told.get_mut(job) {
-                    (told.at, told.refreshes) = (now, refreshes);
-                }
-            } else {
-                self.put(job, Some(kind), text, now, refreshes);
-            }
+        let due = self.told.get_mut(job).and_then(|told| told.due(reason, now));
+        if let Some(text) = due {
+            self.put(job, text, now);
         }
     }
 
     /// Something else worth telling, once.
     pub fn say(&mut self, job: &JobRef, text: String, now: Timestamp) {
-        if self
-            .told
-            .get(job)
-            .is_none_or(|told| told.text != text && told.sent < MOST)
-        {
-            self.put(job, None, text, now, 0);
+        let told = self.told.entry(job.clone()).or_default();
+        let is_told = told.log.last().is_some_and(|(_, last)| *last == text);
+        if is_told || !told.ration.may(Class::Once, now) {
+            return;
         }
+        told.ration.spend(Class::Once, now);
+        // The reason it has is told again after it, since the timeline would else end with something that is over.
+        told.kind = None;
+        self.put(job, text, now);
     }
 
     /// The job is over.
@@ -105,113 +135,38 @@ impl Notes {
         std::mem::take(&mut self.due)
     }
 
-    fn put(&mut self, job: &JobRef, kind: Option<Kind>, text: String, now: Timestamp, refreshes: u32) {
-        let detail = crop(&text);
-        self.due
-            .entry(job.source.clone())
-            .or_default()
-            .push(Notification {
-                job: job.id,
-                detail,
-                at: Some(now),
-            });
-        let (sent, mut log) = self.told.get_mut(job).map_or((1, Vec::new()), |told| {
-            (told.sent + 1, std::mem::take(&mut told.log))
+    fn put(&mut self, job: &JobRef, text: String, now: Timestamp) {
+        let due = self.due.entry(job.source.clone()).or_default();
+        due.push(Notification {
+            job: job.id,
+            detail: crop(&text, LONGEST),
+            at: Some(now),
         });
-        log.push((now, text.clone()));
-        self.told.insert(
-            job.clone(),
-            Told {
-                kind,
-                text,
-                at: now,
-                refreshes,
-                sent,
-                log,
-            },
-        );
+        if let Some(told) = self.told.get_mut(job) {
+            told.log.push((now, text));
+        }
     }
 }
 
-fn pause(refreshes: u32) -> Duration {
-    Duration::from_secs(
-        60 * match refreshes {
-            0 => 1,
-            1 => 2,
-            2 => 5,
-            _ => 10,
-        },
-    )
+/// A reason as it is told, with the changes before it that were not: those have room even where the text is cut.
+fn with_changes(text: &str, between: u32) -> String {
+    if between == 0 {
+        return text.to_owned();
+    }
+    let s = if between == 1 { "" } else { "s" };
+    let changes = format!(" ({between} other change{s} since the last note)");
+    crop(text, LONGEST - changes.chars().count()) + &changes
 }
 
 // At a word, with an ellipsis.
-fn crop(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
+fn crop(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
         return text.to_owned();
     }
-    let cut: String = text.chars().take(LONGEST - 1).collect();
+    let cut: String = text.chars().take(most - 1).collect();
     let cut = cut.rsplit_once(' ').map_or(cut.as_str(), |(head, _)| head);
     format!("{cut}…")
 }
 
 #[cfg(test)]
-mod tests {
-    use gust_core::ids::JobId;
-
-    use super::*;
-
-    fn job() -> JobRef {
-        JobRef {
-            source: "s".into(),
-            id: JobId(uuid::Uuid::nil()),
-        }
-    }
-
-    #[test]
-    fn a_change_of_kind_is_told_at_once_and_figures_only_now_and_then() {
-        let mut notes = Notes::default();
-        let slot = |slots| Reason::Slot {
-            project: "p".into(),
-            slots,
-        };
-        notes.reason(&job(), &slot(10), Timestamp(0));
-        notes.reason(&job(), &slot(11), Timestamp(59_000));
-        assert_eq!(notes.take().len(), 1);
-        notes.reason(&job(), &slot(12), Timestamp(60_000));
-        notes.reason(&job(), &slot(13), Timestamp(120_000));
-        let due: Vec<_> = notes
-            .take()
-            .into_values()
-            .flatten()
-            .map(|note| note.detail)
-            .collect();
-        assert_eq!(due.len(), 1, "{due:?}");
-        notes.reason(&job(), &Reason::Cordoned, Timestamp(120_001));
-        assert_eq!(notes.take().len(), 1);
-    }
-
-    #[test]
-    fn flapping_reasons_never_exhaust_the_budget() {
-        let mut notes = Notes::default();
-        let mut sent = 0;
-        for i in 0..1000 {
-            let reason = if i % 2 == 0 {
-                Reason::Cordoned
-            } else {
-                Reason::Paused("q".into())
-            };
-            notes.reason(&job(), &reason, Timestamp(i));
-            sent += notes.take().into_values().flatten().count();
-        }
-        assert_eq!(sent, MOST as usize);
-    }
-
-    #[test]
-    fn long_notes_are_cut_at_a_word() {
-        let text = crop(&"word ".repeat(100));
-        assert!(
-            text.chars().count() <= LONGEST && text.ends_with("word…"),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use gust_core::{
     decide::Action,
     evolve,
     ids::{JobId, JobRef, QueueKey, SourceName},
-    ports::{FinishOutcome, JobState, ListedJob, Remedy, Reserved, SourceError},
+    ports::{FinishOutcome, Hint, JobState, ListedJob, Remedy, Reserved, SourceError},
     records::{JobPhase, Outcome},
     time::Timestamp,
 };
@@ -34,8 +34,12 @@ impl Leader {
             info!(gust.source = %source, gust.queue = %queue, paused, "queue dispatch changed");
             self.claims = None;
         }
+        let now = self.now();
         let backlog = self.backlog.entry(source.clone()).or_default();
-        backlog.jobs.retain(|job| job.facts.queue != queue);
+        let before = std::mem::take(&mut backlog.jobs).into_iter();
+        let (before, others): (Vec<_>, Vec<_>) = before.partition(|job| job.facts.queue == queue);
+        backlog.jobs = others;
+        let before: BTreeSet<JobId> = before.into_iter().map(|job| job.id).collect();
         let mut seen = BTreeSet::new();
         for listed in jobs {
             let job = JobRef {
@@ -48,7 +52,13 @@ impl Leader {
             match self.known.get_mut(&job) {
                 // Booked and listed again: our reservation lapsed. Renew it; never a second machine.
                 Some(known) => known.seen.reserved_until = None,
-                None => backlog.jobs.push(listed),
+                None => {
+                    if !before.contains(&listed.id) {
+                        let waited = now.since(listed.facts.runnable_at);
+                        metrics::histogram!("gust_job_seen_seconds").record(waited);
+                    }
+                    backlog.jobs.push(listed);
+                }
             }
         }
     }
@@ -211,6 +221,23 @@ impl Leader {
             }
         } else if let Some(known) = self.known.get_mut(job) {
             known.seen.finishing = false;
+        }
+    }
+
+    /// Somebody says that there is something to look at: it is looked at, and nothing else is believed.
+    pub(super) fn on_hint(&mut self, hint: &Hint) {
+        let knows = |source: &SourceName, id: JobId| {
+            self.known.contains_key(&JobRef {
+                source: source.clone(),
+                id,
+            })
+        };
+        for (source, wakes) in &self.wakes {
+            match hint {
+                Hint::Scheduled(queue) => wakes.list(queue.as_ref()),
+                Hint::Ended(Some(job)) if !knows(source, *job) => {}
+                Hint::Ended(_) => wakes.states(),
+            }
         }
     }
 

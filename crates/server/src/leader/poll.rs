@@ -1,15 +1,17 @@
 //! The tasks that ask Buildkite: what is scheduled, and how booked jobs stand.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gust_core::{
     ids::{JobId, QueueKey},
     ports::{JobState, Listing, Notification, RejectedNote, Remedy, SourceError},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::Instant,
 };
+
+use tracing::{error, warn};
 
 use super::{SourcePart, effect::CALL_LIMIT, input::Input, on_source::report, state::Ask};
 use crate::{
@@ -17,15 +19,52 @@ use crate::{
     task::{Backoff, Dice, Tasks},
 };
 
-/// Most pages of one list; the rest comes when reserved jobs have left the head.
-const PAGES: usize = 10;
+/// So soon after a list a hint is followed at the latest, however seldom lists are wanted.
+const HINTED: Duration = Duration::from_secs(1);
 /// How often waiting jobs' states are read, and after how many such turns those of running jobs too.
 const STATES_TURN: Duration = Duration::from_millis(1000);
 const RUNNING_EVERY: u32 = 5;
 
+/// Wakes the tasks that ask one source, before their time. However often, it comes to one time more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wakes {
+    lists: BTreeMap<QueueKey, Arc<Notify>>,
+    states: Arc<Notify>,
+}
+
+impl Wakes {
+    /// For a source that serves these queues.
+    pub fn of(queues: &[QueueKey]) -> Self {
+        Self {
+            lists: queues
+                .iter()
+                .map(|queue| (queue.clone(), Arc::default()))
+                .collect(),
+            states: Arc::default(),
+        }
+    }
+
+    /// A queue is worth listing, or each of them. Queues that are not served are others' business.
+    pub fn list(&self, queue: Option<&QueueKey>) {
+        let named = |key: &QueueKey| queue.is_none_or(|queue| queue == key);
+        let lists = self.lists.iter().filter(|(key, _)| named(key));
+        lists.for_each(|(_, wake)| wake.notify_one());
+    }
+
+    /// States are worth reading, those of running jobs too.
+    pub fn states(&self) {
+        self.states.notify_one();
+    }
+
+    fn of_queue(&self, queue: &QueueKey) -> Arc<Notify> {
+        self.lists.get(queue).cloned().unwrap_or_default()
+    }
+}
+
 /// Asks one source, in several tasks.
 pub(super) struct Poller {
     pub part: SourcePart,
+    pub wakes: Wakes,
     pub inputs: mpsc::Sender<Input>,
     pub clock: Clock,
     pub dice: Dice,
@@ -37,20 +76,30 @@ impl Poller {
     pub async fn begin(self, asked: watch::Receiver<Ask>, tasks: Tasks, is_registered: bool) {
         let Self {
             part,
+            wakes,
             inputs,
             clock,
             dice,
         } = self;
         let registered = register(part.clone(), inputs.clone(), dice.clone());
+        let probed = probe(part.clone(), inputs.clone(), dice.clone());
         if is_registered {
-            tasks.spawn("register", registered);
+            tasks.spawn("register", async move {
+                registered.await;
+                probed.await;
+            });
         } else {
             registered.await;
+            tasks.spawn("probe", probed);
         }
         for queue in part.queues.clone() {
-            tasks.spawn("list", list(part.clone(), queue, inputs.clone(), dice.clone()));
+            let wake = wakes.of_queue(&queue);
+            tasks.spawn(
+                "list",
+                list(part.clone(), queue, wake, inputs.clone(), dice.clone()),
+            );
         }
-        tasks.spawn("states", states(part, asked, inputs, clock, dice));
+        tasks.spawn("states", states(part, asked, wakes.states, inputs, clock, dice));
     }
 }
 
@@ -64,6 +113,41 @@ async fn register(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
     let _ = inputs.send(Input::Registered(part.name)).await;
 }
 
+/// Asks whether the source issues tokens for single jobs. Without them no machine can run a job, unless the operator lets
+/// machines have the agent token: that is better told at the start than by machines that wait.
+async fn probe(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), &dice);
+    let tokens = loop {
+        match part.source.issues_tokens().await {
+            Ok(tokens) => break tokens,
+            Err(error) => {
+                report(&part.name, &error);
+                tokio::time::sleep(wait_for(&error, &mut backoff)).await;
+            }
+        }
+    };
+    match (tokens, &part.agent_token) {
+        (true, None) => {}
+        (true, Some(_)) => warn!(
+            gust.source = %part.name,
+            "agent_token_fallback is not needed: Buildkite issues job acquisition tokens here; without it no job can ever see the \
+             agent token"
+        ),
+        (false, Some(_)) => warn!(
+            gust.source = %part.name,
+            "Buildkite issues no job acquisition tokens here, so machines get the agent token, as agent_token_fallback permits: a job \
+             can read it, and run any other job of the cluster with it"
+        ),
+        (false, None) => error!(
+            gust.source = %part.name,
+            "Buildkite issues no job acquisition tokens here, so no machine can run a job; ask Buildkite to enable them, or set \
+             agent_token_fallback = true in this [[source]], which hands the agent token to machines: a job can then read it"
+        ),
+    }
+    let source = part.name;
+    let _ = inputs.send(Input::Probed { source, tokens }).await;
+}
+
 fn wait_for(error: &SourceError, backoff: &mut Backoff) -> Duration {
     match error.remedy {
         Remedy::RetryLater(wait) => wait.max(backoff.step()),
@@ -71,12 +155,13 @@ fn wait_for(error: &SourceError, backoff: &mut Backoff) -> Duration {
     }
 }
 
-/// Lists one queue for ever: often while there is something, seldom while there is nothing.
-async fn list(part: SourcePart, queue: QueueKey, inputs: mpsc::Sender<Input>, dice: Dice) {
+/// Lists one queue for ever: often while there is something, seldom while there is nothing, and at once when woken.
+async fn list(part: SourcePart, queue: QueueKey, wake: Arc<Notify>, inputs: mpsc::Sender<Input>, dice: Dice) {
     let (shortest, longest) = part.poll;
     let mut gap = shortest;
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
     loop {
+        let begun = Instant::now();
         match pages(&part, &queue).await {
             Ok(listing) => {
                 backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
@@ -95,7 +180,15 @@ async fn list(part: SourcePart, queue: QueueKey, inputs: mpsc::Sender<Input>, di
                 if inputs.send(input).await.is_err() {
                     return;
                 }
-                tokio::time::sleep(gap).await;
+                tokio::select! {
+                    biased;
+                    () = wake.notified() => {
+                        // The list may show it a moment later: it is read often for a while.
+                        gap = shortest;
+                        tokio::time::sleep_until(begun + shortest.min(HINTED)).await;
+                    }
+                    () = tokio::time::sleep(gap) => {}
+                }
             }
             Err(error) => {
                 report(&part.name, &error);
@@ -113,7 +206,7 @@ async fn pages(part: &SourcePart, queue: &QueueKey) -> Result<Listing, SourceErr
     let mut all = part.source.list(queue, None).await?;
     let mut pages = 1;
     while let Some(cursor) = all.next.take()
-        && pages < PAGES
+        && pages < part.source.pages()
     {
         let page = part.source.list(queue, Some(&cursor)).await?;
         all.jobs.extend(page.jobs);
@@ -123,21 +216,24 @@ async fn pages(part: &SourcePart, queue: &QueueKey) -> Result<Listing, SourceErr
     Ok(all)
 }
 
-/// Reads states for ever: of jobs that wait each turn (and at once when the set changes), of running ones seldom.
+/// Reads states for ever: of jobs that wait each turn (and at once when the set changes), of running ones seldom, and of
+/// all at once when woken.
 async fn states(
     part: SourcePart,
     mut ask: watch::Receiver<Ask>,
+    wake: Arc<Notify>,
     inputs: mpsc::Sender<Input>,
     clock: Clock,
     dice: Dice,
 ) {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5), &dice);
     let mut turn = 0_u32;
+    let mut woken = false;
     loop {
         let begun = Instant::now();
         let wanted = ask.borrow_and_update().clone();
         let mut ids: Vec<JobId> = wanted.waiting.to_vec();
-        if turn.is_multiple_of(RUNNING_EVERY) {
+        if std::mem::take(&mut woken) || turn.is_multiple_of(RUNNING_EVERY) {
             ids.extend(wanted.running.iter());
         }
         turn += 1;
@@ -167,6 +263,7 @@ async fn states(
         tokio::select! {
             biased;
             changed = ask.changed() => if changed.is_err() { return },
+            () = wake.notified() => woken = true,
             () = tokio::time::sleep_until(begun + STATES_TURN) => {}
         }
     }
@@ -214,3 +311,6 @@ async fn send(part: &SourcePart, notes: &[Notification]) -> Vec<RejectedNote> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

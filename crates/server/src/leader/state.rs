@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, preemption::Asking,
+    Parts, Picture, admin::Feed, effect::Effect, input::Input, notes::Notes, poll::Wakes, preemption::Asking,
     tokens::Wanted, workers::WorkerState,
 };
 use crate::{
@@ -111,6 +111,10 @@ pub(super) struct Leader {
     pub strangers: BTreeSet<ReplicaId>,
     pub sessions: u64,
     pub ask: BTreeMap<SourceName, watch::Sender<Ask>>,
+    /// What wakes the tasks that list and that read states.
+    pub wakes: BTreeMap<SourceName, Wakes>,
+    /// Whether sources issue tokens for single jobs, where that is known.
+    pub issues_tokens: BTreeMap<SourceName, bool>,
     pub notes: Notes,
     pub note_sinks: BTreeMap<SourceName, mpsc::UnboundedSender<Vec<Notification>>>,
     pub token_sinks: BTreeMap<SourceName, mpsc::UnboundedSender<Wanted>>,

@@ -70,7 +70,12 @@ impl Issuer {
             Ok(issued) => issued,
             Err(error) => {
                 report(&self.part.name, &error);
-                let why = "Buildkite did not answer the request for a token";
+                let why = match error.remedy {
+                    Remedy::Gone | Remedy::Refused => {
+                        "Buildkite issues no job acquisition tokens here, and agent_token_fallback is not set"
+                    }
+                    _ => "Buildkite did not answer the request for a token",
+                };
                 for wanted in batch.into_values().flatten() {
                     let _ = wanted.reply.send(ClaimReply::NotYet(why.to_owned()));
                 }

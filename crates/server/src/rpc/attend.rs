@@ -4,18 +4,31 @@ use std::{error::Error, io, pin::Pin, time::Duration};
 
 use gust_core::ports::Parting;
 use gust_proto::v1::{
-    AttendRequest, AttendResponse, peer_service_client::PeerServiceClient, peer_service_server::PeerService,
+    AttendRequest, AttendResponse, HintRequest, HintResponse, peer_service_client::PeerServiceClient,
+    peer_service_server::PeerService,
 };
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming, transport::Endpoint};
 
+use super::hints::read_hint;
+use crate::leader::Handle;
+
 /// Longest wait for a connection and the first reply on it.
 const CONNECT: Duration = Duration::from_secs(4);
 
-/// The end that is attended.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerRpc;
+/// The end that is attended, and that takes hints for its leader.
+#[derive(Clone, Debug, Default)]
+pub struct PeerRpc {
+    leader: Handle,
+}
+
+impl PeerRpc {
+    /// The service of a replica that leads through `leader`.
+    pub fn new(leader: Handle) -> Self {
+        Self { leader }
+    }
+}
 
 #[tonic::async_trait]
 impl PeerService for PeerRpc {
@@ -24,6 +37,13 @@ impl PeerService for PeerRpc {
     async fn attend(&self, _: Request<AttendRequest>) -> Result<Response<Self::AttendStream>, Status> {
         let once = tokio_stream::once(Ok(AttendResponse {}));
         Ok(Response::new(Box::pin(once.chain(tokio_stream::pending()))))
+    }
+
+    async fn hint(&self, request: Request<HintRequest>) -> Result<Response<HintResponse>, Status> {
+        let hint = read_hint(request.into_inner())
+            .ok_or_else(|| Status::invalid_argument("the hint is empty, or its job no UUID"))?;
+        let leads = self.leader.hint(hint);
+        Ok(Response::new(HintResponse { leads }))
     }
 }
 
@@ -95,7 +115,7 @@ mod tests {
         // A runtime of its own ends as a process does: with all its connections.
         let process = tokio::runtime::Runtime::new().expect("a runtime");
         let serving = Server::builder()
-            .add_service(PeerServiceServer::new(PeerRpc))
+            .add_service(PeerServiceServer::new(PeerRpc::default()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = Tasks::default();
         {

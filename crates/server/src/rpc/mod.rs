@@ -3,6 +3,7 @@
 mod admin;
 mod attend;
 mod forward;
+mod hints;
 mod identity;
 mod link;
 mod machine;
@@ -12,6 +13,7 @@ mod worker;
 pub use admin::{AdminRpc, Callers, Me};
 pub use attend::PeerRpc;
 pub use forward::Forward;
+pub use hints::Hints;
 pub use identity::{IdentityError, Verifier};
 pub use link::GrpcLink;
 pub use machine::MachineRpc;

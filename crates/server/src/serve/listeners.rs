@@ -34,6 +34,7 @@ pub(super) type Machines = Option<MachineServiceServer<MachineRpc>>;
 pub(super) struct PassedOn {
     pub machines: Machines,
     pub admin: AdminServiceServer<AdminRpc>,
+    pub peers: PeerRpc,
 }
 
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -106,7 +107,7 @@ pub(super) async fn serve_workers(
     }
     let server = server
         .add_service(service)
-        .add_service(PeerServiceServer::new(PeerRpc))
+        .add_service(PeerServiceServer::new(passed_on.peers))
         .add_optional_service(passed_on.machines.filter(|_| peer.is_some()))
         .add_optional_service(peer.map(|_| passed_on.admin))
         .serve_with_incoming(TcpListenerStream::new(listener));

@@ -59,6 +59,15 @@ fn describe() {
         Unit::Seconds,
         "How long a commit of the leader took, tries included"
     );
+    describe_histogram!(
+        "gust_job_seen_seconds",
+        Unit::Seconds,
+        "From the moment a job could run to that at which it was first listed"
+    );
+    describe_counter!(
+        "gust_webhooks_total",
+        "Webhooks that came in: accepted, ignored (of no interest), or why they were refused"
+    );
     describe_counter!("gust_store_commit_failures_total", "Tries to commit that failed");
     describe_counter!("gust_elections_won_total", "How often this replica was elected");
     describe_counter!("gust_claims_total", "Claims of machines, by answer");
@@ -153,10 +162,17 @@ fn whole(status: &Status) {
         }
     }
     describe_gauge!("gust_source_registered", "1 if the source took our registration");
+    describe_gauge!(
+        "gust_source_issues_tokens",
+        "1 if the source issues job acquisition tokens"
+    );
     describe_gauge!("gust_backlog", "Jobs listed and not yet taken in");
     for line in &status.sources {
         let name = line.name.to_string();
         gauge!("gust_source_registered", "source" => name.clone()).set(f64::from(u8::from(line.registered)));
+        if let Some(tokens) = line.tokens {
+            gauge!("gust_source_issues_tokens", "source" => name.clone()).set(f64::from(u8::from(tokens)));
+        }
         gauge!("gust_backlog", "source" => name).set(line.backlog as f64);
     }
 }

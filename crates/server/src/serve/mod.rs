@@ -7,7 +7,9 @@ mod http;
 mod leases;
 mod listeners;
 mod metrics;
+mod sources;
 mod store;
+mod webhooks;
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +18,11 @@ use std::{
     sync::Arc,
 };
 
-use gust_buildkite::{StacksSource, client::ConfigError};
 use gust_cloud::gce::{GceCloud, GceConfig};
 use gust_core::{
-    ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Member, Retrier},
+    ids::{ProjectId, ReplicaId},
+    ports::{Cloud, Member},
     records::Format,
-    secret::Secret,
     tenure::Timing,
 };
 use tokio::{
@@ -34,10 +34,10 @@ use tracing::{info, warn};
 use crate::{
     clock::Clock,
     config::{self, Config},
-    leader::{End, Handle, Parts, SourcePart},
+    leader::{End, Handle, Parts},
     planner::{self, Planner},
     replica::{Leases, Replica},
-    rpc::{Callers, Forward, Me},
+    rpc::{Callers, Forward, Hints, Me, PeerRpc},
     task::{Dice, Tasks},
     worker::{Pace, Worker},
 };
@@ -106,7 +106,7 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
     for warning in planner.warnings() {
         warn!("{warning}");
     }
-    let sources = sources(&config, &dice)?;
+    let sources = sources::connect(&config, &dice)?;
     let clouds = connect_clouds(&config).await?;
     let (handle, leadership) = (Handle::default(), watch::Sender::default());
     let mut addresses = BTreeMap::from([("machines", bound)]);
@@ -142,10 +142,16 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         handle: handle.clone(),
         forward: forward.clone(),
     };
+    if let Some(webhooks) = &config.webhooks {
+        let hints = Hints::begin(handle.clone(), forward.clone(), tasks);
+        let bound = webhooks::serve(webhooks, hints, clock.clone(), tasks).await?;
+        addresses.insert("webhooks", bound);
+    }
     let machines = listeners::machine_rpc(&config, &clouds, &clock, &handle, forward);
     let passed_on = listeners::PassedOn {
         machines: machines.clone(),
         admin: standing.service(Callers::Peers),
+        peers: PeerRpc::new(handle.clone()),
     };
     let address = listeners::serve_workers(&config, worker.clone(), passed_on, tasks).await?;
     if let Some(admin) = &config.admin {
@@ -238,59 +244,6 @@ const VERSION: &str = match option_env!("GUST_VERSION") {
 
 fn user_agent(replica: &ReplicaId) -> String {
     format!("gust/{} ({replica})", VERSION)
-}
-
-fn sources(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceName, SourcePart>, ServeError> {
-    let mut sources = BTreeMap::new();
-    for source in &config.sources {
-        let refused = |error| ServeError::Source {
-            name: source.name.clone(),
-            source: error,
-        };
-        let client = gust_buildkite::Client::new(gust_buildkite::Config {
-            replica: config.replica.to_string(),
-            seed: dice.seed(),
-            ..gust_buildkite::Config::new(
-                source.endpoint.clone(),
-                source.token.clone(),
-                source.stack_key.as_str(),
-            )
-        })
-        .map_err(refused)?;
-        let Some(first) = source.queues.first().cloned() else {
-            continue;
-        };
-        let metadata = [("gust".to_owned(), VERSION.to_owned())].into();
-        let part = SourcePart {
-            name: source.name.clone(),
-            source: Arc::new(StacksSource::new(client, first, metadata)),
-            queues: source.queues.clone(),
-            agent_endpoint: source.agent_endpoint.as_str().trim_end_matches('/').to_owned(),
-            agent_token: source.agent_token_fallback.then(|| source.token.clone()),
-            poll: (source.poll.min, source.poll.max),
-            retrier: source
-                .api
-                .as_ref()
-                .map(|api| retrier(config, api).map_err(refused))
-                .transpose()?,
-        };
-        sources.insert(source.name.clone(), part);
-    }
-    Ok(sources)
-}
-
-/// The way to have preempted jobs run again.
-fn retrier(config: &Config, api: &config::Api) -> Result<Arc<dyn Retrier>, ConfigError> {
-    let (token, file) = (api.token.clone(), api.token_file.clone());
-    let current = move || match &file {
-        // It may have been replaced since.
-        Some(file) => std::fs::read_to_string(file).map(|text| Secret::new(text.trim())),
-        None => Ok(token.clone()),
-    };
-    let (endpoint, organization) = (api.endpoint.clone(), api.organization.clone());
-    let user_agent = user_agent(&config.replica);
-    let made = gust_buildkite::RestRetrier::new(endpoint, organization, Arc::new(current), &user_agent);
-    Ok(Arc::new(made.map_err(ConfigError::Http)?))
 }
 
 fn machine_metadata(config: &Config, bound: SocketAddr) -> Result<BTreeMap<String, String>, ServeError> {

@@ -20,8 +20,8 @@ use super::{
     timers::{AGAIN, Timer},
 };
 
-/// A job with more notes than this is told less: Buildkite takes 100.
-const MANY_NOTES: u32 = 75;
+/// A job with more notes than this is told changes later, and several in one: Buildkite takes 100.
+const MANY_NOTES: u32 = 20;
 /// How much later than the bound a reason may be missing while faults are about.
 const ROUGH: Duration = Duration::from_secs(30);
 

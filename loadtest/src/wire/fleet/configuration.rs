@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{ADMIN, Fleet, HTTP, MACHINES, Muster, One, PEERS, STACK};
+use super::{ADMIN, Fleet, HTTP, MACHINES, Muster, One, PEERS, STACK, WEBHOOKS};
 use crate::wire::processes::Fakes;
 
 impl Fleet {
@@ -46,6 +46,10 @@ tokens = {{ operator = {{ env = "GUST_LOADTEST_TOKEN" }} }}
 
 [http]
 listen = "{address}:{HTTP}"
+
+[webhooks]
+listen = "{address}:{WEBHOOKS}"
+token = {{ env = "GUST_LOADTEST_TOKEN" }}
 {more}
 {rest}"#,
             advertise = quoted(machines.collect()),

@@ -103,6 +103,8 @@ pub struct SourceLine {
     pub paused: Vec<QueueKey>,
     /// Jobs listed and not yet taken in.
     pub backlog: u64,
+    /// It issues tokens for single jobs; absent while that is not known.
+    pub tokens: Option<bool>,
 }
 
 impl Leader {
@@ -192,6 +194,7 @@ impl Leader {
                     .backlog
                     .get(&part.name)
                     .map_or(0, |backlog| backlog.jobs.len() as u64),
+                tokens: self.issues_tokens.get(&part.name).copied(),
             })
             .collect()
     }
