@@ -24,8 +24,8 @@ const COMMIT: Duration = Duration::from_secs(2);
 impl Checker {
     /// Looks for inversions after a transaction.
     pub(super) fn rank_after(&mut self, at: Duration, revision: u64, changes: &[Change]) {
-        // By tags: the least urgent job that got something.
-        let mut lowest: BTreeMap<u32, (i64, JobIx, &BatchRecord)> = BTreeMap::new();
+        // By tags, and whether it runs a preempted job again: the least urgent job that got something.
+        let mut lowest: BTreeMap<(u32, bool), (i64, JobIx, &BatchRecord)> = BTreeMap::new();
         for change in changes {
             let Change::PutBatch(batch) = change else { continue };
             if self.slots_are_out(&batch.shape.project) {
@@ -34,14 +34,17 @@ impl Checker {
             for member in &batch.members {
                 let ix = self.seen.job(member.job.id.0);
                 let job = &self.seen[ix];
-                let found = lowest.entry(job.rules).or_insert((job.priority, ix, batch));
+                let of = (job.rules, self.runs_again(ix));
+                let found = lowest.entry(of).or_insert((job.priority, ix, batch));
                 if job.priority < found.0 {
                     *found = (job.priority, ix, batch);
                 }
             }
         }
-        for (rules, (priority, low, batch)) in lowest {
+        for ((rules, again), (priority, low, batch)) in lowest {
             let mut passed = self.passed_over(at, revision, rules, priority);
+            // Such a job goes on demand whatever its tags say, and serves and is served by others.
+            passed.retain(|ix| self.runs_again(*ix) == again);
             // One vCPU more or less of its own request is the other's, too: they have the same tags.
             passed.retain(|ix| !self.is_capped(self.seen[*ix].id, batch.shape.cpus));
             let Some(high) = passed.first().copied() else {
@@ -81,6 +84,12 @@ impl Checker {
             );
             self.violate(at, Invariant::Rank, what, &[low, high], &[]);
         }
+    }
+
+    /// The job runs in the place of one whose Spot machine was taken back.
+    fn runs_again(&self, job: JobIx) -> bool {
+        self.record_of(job)
+            .is_some_and(|record| record.preemption.retry_of.is_some())
     }
 
     fn slots_are_out(&self, project: &ProjectId) -> bool {
