@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use gust_loadtest::{
     adversity::AdversityArgs,
+    day::DayArgs,
     mutants::MutantsArgs,
     sim::SimArgs,
     wire::{Cause, Records},
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     /// A bad day in virtual time: zones without a family, a quota that is halved, Spot machines that are taken back, calls
     /// that are refused; and the same day for an oracle that knows of all that. Prints how long jobs wait on each.
     Adversity(AdversityArgs),
+    /// A day in virtual time, idle and busy, with webhooks and without. Prints how often gust lists jobs and how soon it sees
+    /// them.
+    Day(DayArgs),
     /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
     /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
     Kill {

@@ -1,6 +1,7 @@
 //! The load test: scenarios, run in virtual time against the fakes' models or on real processes over the wire.
 
 pub mod adversity;
+pub mod day;
 pub mod mutants;
 pub mod said;
 pub mod sim;

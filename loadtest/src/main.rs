@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use gust_loadtest::adversity::adversity;
+use gust_loadtest::day::day;
 use gust_loadtest::mutants::mutants;
 use gust_loadtest::sim::sim;
 use gust_loadtest::wire::{
@@ -43,6 +44,9 @@ fn run(args: Args) -> Result<bool> {
     if let Command::Adversity(args) = &args.command {
         return adversity(args);
     }
+    if let Command::Day(args) = &args.command {
+        return day(args);
+    }
     if let Command::Mutants(args) = &args.command {
         return mutants(args);
     }
@@ -51,7 +55,7 @@ fn run(args: Args) -> Result<bool> {
         .build()
         .context("cannot start the runtime")?;
     match args.command {
-        Command::Sim(_) | Command::Mutants(_) | Command::Adversity(_) => Ok(true),
+        Command::Sim(_) | Command::Mutants(_) | Command::Adversity(_) | Command::Day(_) => Ok(true),
         Command::Burst {
             jobs,
             default_quotas,

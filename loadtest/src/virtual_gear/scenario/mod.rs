@@ -6,6 +6,7 @@
 mod adversity;
 mod big;
 mod check;
+mod day;
 mod draw;
 mod fault;
 mod file;
