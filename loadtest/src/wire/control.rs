@@ -91,15 +91,6 @@ impl Control {
         self.send(request.json(change)).await.map(drop)
     }
 
-    /// Has Buildkite tell somebody what happens.
-    ///
-    /// # Errors
-    /// It is refused.
-    pub async fn webhook(&self, webhook: &Value) -> Result<()> {
-        let request = self.http.post(format!("{}/webhooks", self.base));
-        self.send(request.json(webhook)).await.map(drop)
-    }
-
     /// Google takes a Spot machine back.
     ///
     /// # Errors

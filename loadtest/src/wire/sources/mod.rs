@@ -138,9 +138,7 @@ async fn one(
         more = format!("[webhooks]\nlisten = \"{address}\"\ntoken = {{ file = \"webhook.token\" }}\n");
         std::fs::write(dir.join("webhook.token"), TOKEN).context("cannot write webhook.token")?;
         let url = format!("http://{address}/webhooks/buildkite");
-        control
-            .webhook(&json!({"url": url, "token": TOKEN, "scheme": "signature"}))
-            .await?;
+        control.webhook(&url, TOKEN).await?;
     }
     let replica = Replica::start_finding(programs, dir, &fakes, way.found, &more)?;
     let mut run = Run {
