@@ -48,11 +48,8 @@ async fn seen(control: &Control, mark: &str, wanted: impl Fn(usize) -> bool) -> 
 async fn a_follower_that_is_told_of_a_job_has_the_leader_look_at_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let programs = Programs::find().expect("programs");
-    let fakes = Fakes::start(&programs, dir.path(), 1).await.expect("fakes");
-    let fakes = Fakes {
-        poll: Some(SELDOM),
-        ..fakes
-    };
+    let mut fakes = Fakes::start(&programs, dir.path(), 1).await.expect("fakes");
+    fakes.poll = Some(SELDOM);
     let control = Control::new(&fakes.control).expect("a way to the fakes");
     let mut fleet = Fleet::start(&programs, dir.path(), &fakes, &MUSTER).expect("a fleet");
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");

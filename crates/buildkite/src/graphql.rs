@@ -51,6 +51,7 @@ const PATIENCE: Patience = Patience {
     reads: Duration::from_secs(120),
     writes: Duration::from_secs(120),
 };
+
 /// The scheduled jobs of one organization.
 #[derive(Debug)]
 pub struct GraphqlSource {

@@ -211,10 +211,7 @@ impl Run {
             let (plan, seen) = &world.known[&record.job];
             let state = seen.state.as_ref().map(|(state, _)| state);
             let theirs = state == Some(&JobState::Reserved) && seen.reservation_lost;
-            let open = matches!(
-                state,
-                None | Some(JobState::Scheduled | JobState::Reserved | JobState::Unknown(_))
-            );
+            let open = matches!(state, None | Some(JobState::Scheduled | JobState::Reserved));
             matches!(record.phase, JobPhase::Booked)
                 && plan.is_ok()
                 && !world
