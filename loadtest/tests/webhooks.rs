@@ -16,6 +16,9 @@ const MUSTER: Muster = Muster {
 const SELDOM: Duration = Duration::from_secs(60);
 const STEP: &str = "steps:\n- { command: 'true', agents: { queue: gust, cpu: 2, memory: 8 } }\n";
 
+/// A reservation that is none of those that gust renews.
+const RESERVED: &str = "\"renewed\":false";
+
 /// What a replica says of itself, once it says whether it leads.
 async fn leads(http: &reqwest::Client, url: String) -> bool {
     let deadline = Instant::now() + PATIENCE;
@@ -68,7 +71,7 @@ async fn a_follower_that_is_told_of_a_job_has_the_leader_look_at_once() {
     let begun = Instant::now();
     let before = seen(&control, lists, |_| true).await;
     control.build(STEP).await.expect("a build");
-    seen(&control, "\"job.reserved\"", |count| count == 1).await;
+    seen(&control, RESERVED, |count| count == 1).await;
     let took = begun.elapsed();
     assert!(took < SELDOM / 2, "it was seen only after {took:?}");
 
@@ -79,7 +82,7 @@ async fn a_follower_that_is_told_of_a_job_has_the_leader_look_at_once() {
     }
     control.build(STEP).await.expect("a build");
     control.build(STEP).await.expect("a build");
-    seen(&control, "\"job.reserved\"", |count| count == 3).await;
+    seen(&control, RESERVED, |count| count == 3).await;
     let lists = seen(&control, lists, |_| true).await - before;
     assert!(lists <= 20, "{lists} lists for three jobs");
     for nth in [leader, follower] {

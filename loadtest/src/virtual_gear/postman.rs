@@ -27,8 +27,9 @@ pub(super) struct Postman(mpsc::UnboundedSender<Hint>);
 
 impl Watcher for Postman {
     fn saw(&self, _at: Duration, event: &Event) {
+        let to = event.fields.get("to").and_then(Value::as_str);
         let hint = match event.kind {
-            "job.scheduled" => Hint::Scheduled(Some(QueueKey::from("gust"))),
+            "job.state" if to == Some("scheduled") => Hint::Scheduled(Some(QueueKey::from("gust"))),
             "job.finished" => {
                 let job = event.fields.get("job").and_then(Value::as_str);
                 Hint::Ended(job.and_then(|job| Uuid::parse_str(job).ok()).map(JobId))
