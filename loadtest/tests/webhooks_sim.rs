@@ -19,7 +19,7 @@ fn sound(outcome: &Outcome, what: &str) {
 
 #[test]
 fn with_all_that_goes_wrong_nothing_is_violated_either_way() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         for profile in PROFILES {
             let scenario = Scenario::draw(seed, profile, 3, INTENSITY);
             let (without, with) = (
@@ -42,7 +42,9 @@ fn waits(outcome: &Outcome) -> Vec<f64> {
             continue;
         };
         match event["kind"].as_str() {
-            Some("job.scheduled") => drop(since.entry(job.to_owned()).or_insert(at)),
+            Some("job.state") if event["to"] == "scheduled" => {
+                drop(since.entry(job.to_owned()).or_insert(at))
+            }
             Some("job.reserved") => waits.extend(since.remove(job).map(|since| at - since)),
             _ => {}
         }
@@ -53,7 +55,7 @@ fn waits(outcome: &Outcome) -> Vec<f64> {
 
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted
-        .get((sorted.len() - 1) * percent / 100)
+        .get(sorted.len().saturating_sub(1) * percent / 100)
         .copied()
         .unwrap_or_default()
 }
@@ -61,7 +63,7 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 #[test]
 fn with_webhooks_jobs_are_seen_sooner() {
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for seed in 1..=10 {
+    for seed in 1..=3 {
         let scenario = Scenario::draw(seed, Profile::Trickle, 1, 0.0);
         let outcomes = [run(&scenario, Keep::Log), run_with_webhooks(&scenario, Keep::Log)];
         outcomes
@@ -70,6 +72,7 @@ fn with_webhooks_jobs_are_seen_sooner() {
         without.extend(waits(&outcomes[0]));
         with.extend(waits(&outcomes[1]));
     }
+    assert!(!with.is_empty());
     assert_eq!(without.len(), with.len(), "the same jobs");
     without.sort_by(f64::total_cmp);
     with.sort_by(f64::total_cmp);
