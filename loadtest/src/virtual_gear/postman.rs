@@ -27,12 +27,12 @@ pub(super) struct Postman(mpsc::UnboundedSender<Hint>);
 
 impl Watcher for Postman {
     fn saw(&self, _at: Duration, event: &Event) {
-        let to = event.fields.get("to").and_then(Value::as_str);
-        let hint = match event.kind {
-            "job.state" if to == Some("scheduled") => Hint::Scheduled(Some(QueueKey::from("gust"))),
-            "job.finished" => {
-                let job = event.fields.get("job").and_then(Value::as_str);
-                Hint::Ended(job.and_then(|job| Uuid::parse_str(job).ok()).map(JobId))
+        let text = |field| event.fields.get(field).and_then(Value::as_str);
+        let hint = match (event.kind, text("to")) {
+            ("job.state", Some("scheduled")) => Hint::Scheduled(Some(QueueKey::from("gust"))),
+            ("job.state", Some("finished" | "canceled" | "timed_out")) => {
+                let job = text("job").and_then(|job| Uuid::parse_str(job).ok());
+                Hint::Ended(job.map(JobId))
             }
             _ => return,
         };
