@@ -56,10 +56,13 @@ async fn a_follower_that_is_told_of_a_job_has_the_leader_look_at_once() {
     let control = Control::new(&fakes.control).expect("a way to the fakes");
     let mut fleet = Fleet::start(&programs, dir.path(), &fakes, &MUSTER).expect("a fleet");
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let leader = match leads(&http, fleet.ready_url(0)).await {
-        true => 0,
-        false => 1,
-    };
+    // Both are ready: one leads, and the other follows it.
+    let (first, second) = (
+        leads(&http, fleet.ready_url(0)).await,
+        leads(&http, fleet.ready_url(1)).await,
+    );
+    assert_ne!(first, second, "one leads");
+    let leader = usize::from(second);
     let lists = "\"stacks.list\"";
     seen(&control, lists, |count| count > 0).await;
 
