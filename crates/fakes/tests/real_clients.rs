@@ -2,7 +2,7 @@
 //!
 //! They judge the fake: what a real client cannot work with is wrong in the fake. Run by `cargo test`, or alone by
 //! `scripts/real-clients.sh`. Prints a table of who did what; ends with 1 if anything was not as it must be. Which
-//! clients there are is said by the environment (`scripts/real-agent-tests.md`); without one of them its rows say
+//! clients there are is said by the environment (`scripts/real-clients.md`); without one of them its rows say
 //! SKIPPED.
 
 #![expect(clippy::print_stdout, reason = "the table is this program's product")]
