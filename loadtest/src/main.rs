@@ -59,7 +59,11 @@ fn run(args: Args) -> Result<bool> {
         .build()
         .context("cannot start the runtime")?;
     match args.command {
-        Command::Sim(_) | Command::Mutants(_) | Command::Adversity(_) | Command::Day(_) | Command::Fuzz(_) => Ok(true),
+        Command::Sim(_)
+        | Command::Mutants(_)
+        | Command::Adversity(_)
+        | Command::Day(_)
+        | Command::Fuzz(_) => Ok(true),
         Command::Burst {
             jobs,
             default_quotas,

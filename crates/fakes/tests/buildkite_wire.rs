@@ -22,10 +22,15 @@ async fn a_stack_must_be_registered_and_its_calls_carry_rate_headers() {
         (first.status, first.body["cluster_queue_key"].as_str()),
         (201, Some("gust"))
     );
-    let rate = |reply: &Reply| ["scope", "remaining"].map(|name| reply.header(&format!("ratelimit-{name}")).to_owned());
+    let rate = |reply: &Reply| {
+        ["scope", "remaining"].map(|name| reply.header(&format!("ratelimit-{name}")).to_owned())
+    };
     assert_eq!(rate(&first), ["default", "9"]);
     let again = fakes.post("/v3/stacks/register", TOKEN, &body).await;
-    assert_eq!((again.status, rate(&again)), (200, ["default".into(), "8".into()]));
+    assert_eq!(
+        (again.status, rate(&again)),
+        (200, ["default".into(), "8".into()])
+    );
     let page = fakes.get(list, TOKEN).await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("ratelimit-scope"), "list-scheduled-jobs");

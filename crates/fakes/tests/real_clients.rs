@@ -34,7 +34,10 @@ fn print(rows: &[Row]) {
     };
     let client = width(|row| &row.client, "client");
     let scenario = width(|row| &row.scenario, "scenario");
-    println!("{:<8} {:<client$}  {:<scenario$}  expected => seen", "", "client", "scenario");
+    println!(
+        "{:<8} {:<client$}  {:<scenario$}  expected => seen",
+        "", "client", "scenario"
+    );
     for row in rows {
         println!(
             "{:<8} {:<client$}  {:<scenario$}  {} => {}",
@@ -46,5 +49,10 @@ fn print(rows: &[Row]) {
         );
     }
     let count = |word: &str| rows.iter().filter(|row| row.outcome.word() == word).count();
-    println!("{} ok, {} FAILED, {} SKIPPED", count("ok"), count("FAILED"), count("SKIPPED"));
+    println!(
+        "{} ok, {} FAILED, {} SKIPPED",
+        count("ok"),
+        count("FAILED"),
+        count("SKIPPED")
+    );
 }

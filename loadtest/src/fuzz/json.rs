@@ -5,10 +5,40 @@ use serde_json::{Map, Value, json};
 
 /// Strings that are something else in other hands.
 const TEXTS: &[&str] = &[
-    "", " ", "\0", "null", "0", "-1", "18446744073709551616", "1e999", "NaN", "a\nb", "a=b", "=", "*", "queue=", "é𝒳\u{202e}",
-    "\u{feff}", "9999-12-31T23:59:59.999999999Z", "0000-00-00T00:00:00Z", "1970-01-01T00:00:00+00:00", "2026-06-30T23:59:60Z",
-    "-262143-01-01T00:00:00Z", "00000000-0000-0000-0000-000000000000", "not-a-uuid", "http://127.0.0.1:1/a/b/c", "projects//zones/",
-    "us-central1-a", "RUNNING", "DONE", "SCHEDULED", "QUOTA_EXCEEDED", "ZONE_RESOURCE_POOL_EXHAUSTED", "/", "../..", "%00%ff%",
+    "",
+    " ",
+    "\0",
+    "null",
+    "0",
+    "-1",
+    "18446744073709551616",
+    "1e999",
+    "NaN",
+    "a\nb",
+    "a=b",
+    "=",
+    "*",
+    "queue=",
+    "é𝒳\u{202e}",
+    "\u{feff}",
+    "9999-12-31T23:59:59.999999999Z",
+    "0000-00-00T00:00:00Z",
+    "1970-01-01T00:00:00+00:00",
+    "2026-06-30T23:59:60Z",
+    "-262143-01-01T00:00:00Z",
+    "00000000-0000-0000-0000-000000000000",
+    "not-a-uuid",
+    "http://127.0.0.1:1/a/b/c",
+    "projects//zones/",
+    "us-central1-a",
+    "RUNNING",
+    "DONE",
+    "SCHEDULED",
+    "QUOTA_EXCEEDED",
+    "ZONE_RESOURCE_POOL_EXHAUSTED",
+    "/",
+    "../..",
+    "%00%ff%",
 ];
 
 /// Changes one value somewhere.
@@ -33,8 +63,15 @@ fn other(rng: &mut impl Rng, donor: Value) -> Value {
         1 => rng.random::<bool>().into(),
         2 => rng.random::<i64>().into(),
         3 => rng.random::<u64>().into(),
-        4 => (*[0_i64, 1, -1, 1000, 3601, i64::MAX, i64::MIN].choose(rng).unwrap_or(&0)).into(),
-        5 => json!(*[0.5, -0.0, 1e308, 1e-300, 4_294_967_296.5].choose(rng).unwrap_or(&0.5)),
+        4 => (*[0_i64, 1, -1, 1000, 3601, i64::MAX, i64::MIN]
+            .choose(rng)
+            .unwrap_or(&0))
+        .into(),
+        5 => json!(
+            *[0.5, -0.0, 1e308, 1e-300, 4_294_967_296.5]
+                .choose(rng)
+                .unwrap_or(&0.5)
+        ),
         6..9 => (*TEXTS.choose(rng).unwrap_or(&"")).into(),
         9 => "x\u{e9}".repeat(rng.random_range(1..2000)).into(),
         10 => Value::Array(Vec::new()),
@@ -83,7 +120,9 @@ fn count(value: &Value) -> usize {
 
 fn pick<'v>(value: &'v Value, rng: &mut impl Rng) -> &'v Value {
     match value {
-        Value::Array(items) if rng.random_range(0..3) > 0 => items.choose(rng).map_or(value, |item| pick(item, rng)),
+        Value::Array(items) if rng.random_range(0..3) > 0 => {
+            items.choose(rng).map_or(value, |item| pick(item, rng))
+        }
         Value::Object(fields) if rng.random_range(0..3) > 0 && !fields.is_empty() => {
             let at = rng.random_range(0..fields.len());
             fields.values().nth(at).map_or(value, |field| pick(field, rng))

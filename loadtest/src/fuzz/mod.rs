@@ -17,7 +17,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use self::{mutate::Mutator, targets::Make};
+use self::{
+    mutate::Mutator,
+    targets::{Make, Target},
+};
 
 /// The stack of the thread on which parsers run: what threads of the server and of the guest have.
 const STACK: usize = 2 << 20;
@@ -66,23 +69,28 @@ struct Row {
 /// No target of that name, or findings cannot be written.
 pub fn fuzz(args: &FuzzArgs) -> Result<bool> {
     let args = args.clone();
-    let thread = std::thread::Builder::new().name("fuzz".to_owned()).stack_size(STACK);
-    let run = thread.spawn(move || run(&args)).context("cannot start a thread")?;
-    run.join().map_err(|_| anyhow::anyhow!("a target cannot be set up: see above"))?
+    let thread = std::thread::Builder::new()
+        .name("fuzz".to_owned())
+        .stack_size(STACK);
+    let run = thread
+        .spawn(move || run(&args))
+        .context("cannot start a thread")?;
+    run.join()
+        .map_err(|_| anyhow::anyhow!("the fuzzer itself panicked"))?
 }
 
 fn run(args: &FuzzArgs) -> Result<bool> {
+    panics::listen();
     let mut all = targets::all();
     if !args.target.is_empty() {
         all.retain(|make| {
-            let name = make().name;
+            let name = set_up(*make).map_or("", |target| target.name);
             args.target.iter().any(|part| name.contains(part.as_str()))
         });
     }
     if all.is_empty() {
         bail!("there is no target of that name");
     }
-    panics::listen();
     let each = Duration::from_secs(args.seconds).div_f64(all.len() as f64);
     let mut rows = Vec::new();
     for make in all {
@@ -90,16 +98,25 @@ fn run(args: &FuzzArgs) -> Result<bool> {
             Some(file) => once(make, file)?,
             None => feed(make, args, each)?,
         };
-        eprintln!("{}: {} executions, {} findings", row.name, row.executions, row.findings.len());
+        eprintln!(
+            "{}: {} executions, {} findings",
+            row.name,
+            row.executions,
+            row.findings.len()
+        );
         rows.push(row);
     }
     print(&rows, args.seed);
     Ok(rows.iter().all(|row| row.findings.is_empty()))
 }
 
+fn set_up(make: Make) -> Result<Target> {
+    panics::caught(make).map_err(|what| anyhow::anyhow!("a target cannot be set up: {what}"))
+}
+
 fn once(make: Make, file: &Path) -> Result<Row> {
     let input = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut target = make();
+    let mut target = set_up(make)?;
     let (fed, took) = timed(|| panics::caught(|| (target.run)(&input)));
     Ok(Row {
         name: target.name,
@@ -112,7 +129,7 @@ fn once(make: Make, file: &Path) -> Result<Row> {
 }
 
 fn feed(make: Make, args: &FuzzArgs, within: Duration) -> Result<Row> {
-    let mut target = make();
+    let mut target = set_up(make)?;
     let mut mutator = Mutator::new(args.seed, target.name);
     let mut row = Row {
         name: target.name,
@@ -124,7 +141,8 @@ fn feed(make: Make, args: &FuzzArgs, within: Duration) -> Result<Row> {
     };
     let corpus = target.corpus.clone();
     let begun = now();
-    while begun.elapsed() < within && row.findings.len() < ENOUGH {
+    let all_fed = |row: &Row| usize::try_from(row.executions).is_ok_and(|fed| fed >= corpus.len());
+    while (begun.elapsed() < within || !all_fed(&row)) && row.findings.len() < ENOUGH {
         // All samples as they are, first.
         let sample = usize::try_from(row.executions).ok().and_then(|at| corpus.get(at));
         let input = sample.cloned().unwrap_or_else(|| mutator.input(&corpus));
@@ -139,14 +157,21 @@ fn feed(make: Make, args: &FuzzArgs, within: Duration) -> Result<Row> {
         if let Some(what) = fed.err().or(slow) {
             let number = row.executions.to_string();
             let file = write(&args.dir, target.name, &number, &input)?;
-            row.findings.push(format!("{what}\n    seed {}, input {number}: {}", args.seed, file.display()));
-            target = make();
+            row.findings.push(format!(
+                "{what}\n    seed {}, input {number}: {}",
+                args.seed,
+                file.display()
+            ));
+            target = set_up(make)?;
         }
     }
     Ok(row)
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a run lasts is no input of what it feeds")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a run lasts is no input of what it feeds"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -158,7 +183,10 @@ fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 fn write(dir: &Path, target: &str, number: &str, input: &[u8]) -> Result<PathBuf> {
-    let name: String = target.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name: String = target
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let file = dir.join(format!("{name}-{number}"));
     let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&file, input));
     written.with_context(|| format!("cannot write {}", file.display()))?;
@@ -167,7 +195,10 @@ fn write(dir: &Path, target: &str, number: &str, input: &[u8]) -> Result<PathBuf
 
 #[expect(clippy::print_stdout, reason = "the report is this program's product")]
 fn print(rows: &[Row], seed: u64) {
-    println!("{:<28} {:>7} {:>11} {:>11} {:>10}  found", "target", "samples", "executions", "taken", "slowest ms");
+    println!(
+        "{:<28} {:>7} {:>11} {:>11} {:>10}  found",
+        "target", "samples", "executions", "taken", "slowest ms"
+    );
     for row in rows {
         println!(
             "{:<28} {:>7} {:>11} {:>11} {:>10.1}  {}",
@@ -186,5 +217,8 @@ fn print(rows: &[Row], seed: u64) {
     }
     let executions: u64 = rows.iter().map(|row| row.executions).sum();
     let findings: usize = rows.iter().map(|row| row.findings.len()).sum();
-    println!("{} targets, {executions} executions with seed {seed}, {findings} findings", rows.len());
+    println!(
+        "{} targets, {executions} executions with seed {seed}, {findings} findings",
+        rows.len()
+    );
 }

@@ -11,19 +11,80 @@ const LONGEST: usize = 64 << 10;
 
 /// What parsers have stumbled over before, in any format.
 const WORDS: &[&[u8]] = &[
-    b"null", b"true", b"-1", b"0", b"18446744073709551615", b"18446744073709551616", b"-9223372036854775808",
-    b"9223372036854775807", b"4294967296", b"1e308", b"1e999", b"-0", b"0x10", b"NaN", b"inf", b"1.5", b"1_000",
-    b"99999999999999999999999999999999999999", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80",
-    b"\r\n", b"\n\n", b"\t", b"\"", b"'", b"\\", b"\\u0000", b"\\ud800", b"=", b":", b",", b"*", b"&a", b"*a", b"<<: *a",
-    b"!!binary x", b"---\n", b"{}", b"[]", b"()", b"${", b"%", b"%%", b"\xe2\x80\xae", "é".as_bytes(), "𝒳".as_bytes(),
-    b"1970-01-01T00:00:00Z", b"9999-12-31T23:59:59.999999999+23:59", b"-0001-01-01T00:00:00Z", b"2026-02-30T25:61:61Z",
-    b"00000000-0000-0000-0000-000000000000", b"PT-1S", b"18446744073709551615s", b"9223372036854775807h",
+    b"null",
+    b"true",
+    b"-1",
+    b"0",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"-9223372036854775808",
+    b"9223372036854775807",
+    b"4294967296",
+    b"1e308",
+    b"1e999",
+    b"-0",
+    b"0x10",
+    b"NaN",
+    b"inf",
+    b"1.5",
+    b"1_000",
+    b"99999999999999999999999999999999999999",
+    b"\0",
+    b"\xff\xfe",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xc0\x80",
+    b"\r\n",
+    b"\n\n",
+    b"\t",
+    b"\"",
+    b"'",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"=",
+    b":",
+    b",",
+    b"*",
+    b"&a",
+    b"*a",
+    b"<<: *a",
+    b"!!binary x",
+    b"---\n",
+    b"{}",
+    b"[]",
+    b"()",
+    b"${",
+    b"%",
+    b"%%",
+    b"\xe2\x80\xae",
+    "é".as_bytes(),
+    "𝒳".as_bytes(),
+    b"1970-01-01T00:00:00Z",
+    b"9999-12-31T23:59:59.999999999+23:59",
+    b"-0001-01-01T00:00:00Z",
+    b"2026-02-30T25:61:61Z",
+    b"00000000-0000-0000-0000-000000000000",
+    b"PT-1S",
+    b"18446744073709551615s",
+    b"9223372036854775807h",
 ];
 
 /// What opens a level, for nesting.
 const OPENERS: &[(&[u8], &[u8])] = &[
-    (b"[", b"]"), (b"{\"a\":", b"}"), (b"(", b")"), (b"{ a ", b"}"), (b"{a: ", b"}"), (b"- ", b""), (b"a.", b""),
-    (b"NOT ", b""), (b"-", b""), (b"\"", b"\""), (b"[a.", b"]"), (b"\n  ", b""), (b"> ", b""),
+    (b"[", b"]"),
+    (b"{\"a\":", b"}"),
+    (b"(", b")"),
+    (b"{ a ", b"}"),
+    (b"{a: ", b"}"),
+    (b"- ", b""),
+    (b"a.", b""),
+    (b"NOT ", b""),
+    (b"-", b""),
+    (b"\"", b"\""),
+    (b"[a.", b"]"),
+    (b"\n  ", b""),
+    (b"> ", b""),
 ];
 
 /// A source of inputs that is the same for the same seed.
@@ -132,10 +193,17 @@ impl Mutator {
     /// Puts another number in place of one.
     fn number(&mut self, input: &mut Vec<u8>) {
         let from = self.0.random_range(0..=input.len());
-        let Some(start) = input[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else {
+        let Some(start) = input[from..]
+            .iter()
+            .position(u8::is_ascii_digit)
+            .map(|at| from + at)
+        else {
             return;
         };
-        let length = input[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let length = input[start..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         let digits = match self.0.random_range(0..3) {
             0 => self.0.next_u64().to_string(),
             1 => self.0.random_range(0..100_u8).to_string(),
@@ -180,7 +248,11 @@ impl Mutator {
         let levels = *[100, 130, 600, 5_000, 30_000].choose(&mut self.0).unwrap_or(&100);
         let (open, close) = *OPENERS.choose(&mut self.0).unwrap_or(&OPENERS[0]);
         let at = self.0.random_range(0..=input.len());
-        let closing = if self.0.random() { close.repeat(levels) } else { Vec::new() };
+        let closing = if self.0.random() {
+            close.repeat(levels)
+        } else {
+            Vec::new()
+        };
         let rest = input.split_off(at);
         input.extend(open.repeat(levels));
         input.extend(closing);

@@ -7,9 +7,10 @@ use std::{
 };
 
 use gust_fakes::{
-    buildkite, gce, metadata,
+    buildkite,
     config::Settings,
     event::Effects,
+    gce, metadata,
     now::Now,
     wire::{Outcome, Request, Response, parse_query},
     world::World,
@@ -24,7 +25,13 @@ use tokio::{
 pub(super) const STARTED_UNIX_NS: i128 = 1_800_000_000_000_000_000;
 
 /// Headers that frame a reply, or that would lead a client elsewhere.
-const KEPT_BACK: &[&str] = &["content-length", "transfer-encoding", "connection", "location", "upgrade"];
+const KEPT_BACK: &[&str] = &[
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "location",
+    "upgrade",
+];
 
 /// Which of the fakes answers.
 #[derive(Clone, Copy)]
@@ -59,8 +66,13 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn start(host: Host) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let script = Arc::new(Mutex::new(Script {
             host,
@@ -148,7 +160,9 @@ impl Script {
         let world = &mut self.world;
         world.tick(now, &mut out);
         let outcome = match self.host {
-            Host::Buildkite => buildkite::wire::handle(&mut world.buildkite, &mut world.faults, now, request, &mut out),
+            Host::Buildkite => {
+                buildkite::wire::handle(&mut world.buildkite, &mut world.faults, now, request, &mut out)
+            }
             Host::Gce if request.path == "/oauth2/v3/certs" => {
                 Outcome::Now(metadata::wire::handle_jwks(&world.metadata, request))
             }
@@ -176,7 +190,10 @@ impl Script {
 }
 
 fn first_instance(gce: &gce::Model) -> u64 {
-    gce.instances().next().map(|instance| instance.id).unwrap_or_default()
+    gce.instances()
+        .next()
+        .map(|instance| instance.id)
+        .unwrap_or_default()
 }
 
 /// A reply as text: status, headers, an empty line, the body. This form is what gets mutated.
@@ -201,7 +218,10 @@ fn on_the_wire(text: &[u8]) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {status} Some\r\n");
     let mut cut = false;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let name: String = name
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .collect();
         let value: String = value.chars().filter(|c| !c.is_control()).collect();
         cut |= name.eq_ignore_ascii_case("x-cut");
         if !name.is_empty() && !KEPT_BACK.contains(&name.to_ascii_lowercase().as_str()) {
@@ -267,7 +287,9 @@ fn whole(read: &[u8]) -> Option<(Request, usize)> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let length = headers.iter().find(|(name, _)| name == "content-length");
-    let length: usize = length.and_then(|(_, value)| value.parse().ok()).unwrap_or_default();
+    let length: usize = length
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or_default();
     let body = read.get(end..end + length)?.to_vec();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let request = Request {

@@ -49,7 +49,10 @@ buildkite-agent annotate ", two" --context list --append"#;
     let list: Vec<_> = told.iter().filter(|event| event["context"] == "list").collect();
     assert_eq!(list.len(), 2, "{told:?}");
     assert_eq!(list[1]["bytes"], "one, two".len());
-    format!("\"{}\", {}, scope {}; appended to another", fields[2], fields[1], fields[3])
+    format!(
+        "\"{}\", {}, scope {}; appended to another",
+        fields[2], fields[1], fields[3]
+    )
 }
 
 /// Meta-data is set, read, asked for and defaulted.
@@ -68,14 +71,25 @@ buildkite-agent meta-data get nothing && exit 8 || true"#;
 
 /// An artifact arrives whole.
 pub async fn artifact_upload(agent: &Agent) -> String {
-    let script = "mkdir -p out\nprintf 'a report\\n' > out/report.txt\nbuildkite-agent artifact upload 'out/*.txt'";
+    let script =
+        "mkdir -p out\nprintf 'a report\\n' > out/report.txt\nbuildkite-agent artifact upload 'out/*.txt'";
     let (world, job) = pass(agent, script, &[]).await;
     let state = world.state().await;
     let artifacts = state["buildkite"]["artifacts"].as_array().expect("artifacts");
     let artifact = one(artifacts.clone());
     assert_eq!(
-        (&artifact["path"], &artifact["state"], &artifact["job"], &artifact["bytes"]),
-        (&json!("out/report.txt"), &json!("finished"), &json!(job), &json!(9))
+        (
+            &artifact["path"],
+            &artifact["state"],
+            &artifact["job"],
+            &artifact["bytes"]
+        ),
+        (
+            &json!("out/report.txt"),
+            &json!("finished"),
+            &json!(job),
+            &json!(9)
+        )
     );
     let id = artifact["id"].as_str().expect("an id");
     let url = format!("{}/artifacts/{id}", world.fakes.addresses.buildkite);

@@ -103,10 +103,7 @@ steps:
     let again = seen["retried_in"].as_str().expect("a retry").to_owned();
     assert_ne!(again, job, "a retry has a UUID of its own");
     let retry = world.job(&again).await;
-    assert_eq!(
-        (&retry["retry_of"], &retry["retries"]),
-        (&json!(job), &json!(1))
-    );
+    assert_eq!((&retry["retry_of"], &retry["retries"]), (&json!(job), &json!(1)));
     assert_eq!(world.run(agent, &again).await, 0);
     let retry = world.job(&again).await;
     assert_eq!(retry["exit_status"], "0");
@@ -133,10 +130,7 @@ pub async fn a_quit_agent_says_so_before_it_goes(agent: &Agent) -> String {
         (&json!("-1"), &json!("agent_stop"))
     );
     assert_eq!(world.events("", "agent.disconnected").await.len(), 1);
-    format!(
-        "{}, {}, disconnected",
-        seen["exit_status"], seen["signal_reason"]
-    )
+    format!("{}, {}, disconnected", seen["exit_status"], seen["signal_reason"])
 }
 
 /// A reply that is lost after it took effect makes the agent repeat its finish; the job ends once all the same.

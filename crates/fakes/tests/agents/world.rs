@@ -69,12 +69,17 @@ impl World {
     }
 
     pub async fn cancel(&self, id: &str) {
-        self.control(&format!("jobs/{id}/cancel"), &Value::Null, 200).await;
+        self.control(&format!("jobs/{id}/cancel"), &Value::Null, 200)
+            .await;
     }
 
     /// Everything the fakes know.
     pub async fn state(&self) -> Value {
-        read(self.http.get(format!("{}/state", self.fakes.addresses.control)), 200).await
+        read(
+            self.http.get(format!("{}/state", self.fakes.addresses.control)),
+            200,
+        )
+        .await
     }
 
     /// A call of the control surface that changes something.
@@ -222,4 +227,3 @@ pub fn one(mut events: Vec<Value>) -> Value {
     assert_eq!(events.len(), 1, "exactly one: {events:?}");
     events.remove(0)
 }
-

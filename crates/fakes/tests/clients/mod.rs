@@ -66,17 +66,18 @@ impl Row {
         }
     }
 
-    fn failed(client: &str, why: String) -> Self {
-        Self {
+    fn failed(client: &str, why: &str) -> Self {
+        let row = Self {
+            client: client.to_owned(),
             scenario: "start".to_owned(),
             expected: "it starts and tells what it saw".to_owned(),
+            seen: String::new(),
             outcome: Outcome::Failed,
-            ..Self::skipped(client, why.clone())
-        }
-        .saw(why)
+        };
+        row.saw(why)
     }
 
-    fn saw(mut self, seen: String) -> Self {
+    fn saw(mut self, seen: &str) -> Self {
         // One row is one line.
         self.seen = seen.split_whitespace().collect::<Vec<_>>().join(" ");
         self
@@ -89,13 +90,20 @@ pub fn real_agents() -> Vec<Row> {
     let Some(named) = named else {
         return vec![Row::skipped("buildkite-agent", format!("{AGENTS} is not set"))];
     };
-    env::split_paths(&named).flat_map(|path| real_agent(&path)).collect()
+    env::split_paths(&named)
+        .flat_map(|path| real_agent(&path))
+        .collect()
 }
 
 fn real_agent(path: &Path) -> Vec<Row> {
     let client = match Command::new(path).arg("--version").output() {
         Ok(said) => String::from_utf8_lossy(&said.stdout).trim().to_owned(),
-        Err(error) => return vec![Row::failed("buildkite-agent", format!("{}: {error}", path.display()))],
+        Err(error) => {
+            return vec![Row::failed(
+                "buildkite-agent",
+                &format!("{}: {error}", path.display()),
+            )];
+        }
     };
     let agent = Agent(path.to_owned());
     let row = |scenario: &crate::agents::Scenario| {
@@ -112,7 +120,7 @@ fn real_agent(path: &Path) -> Vec<Row> {
             seen: String::new(),
             outcome,
         }
-        .saw(seen)
+        .saw(&seen)
     };
     SCENARIOS.iter().map(row).collect()
 }
@@ -141,7 +149,11 @@ pub fn python() -> Vec<Row> {
     if Command::new("python3").arg("--version").output().is_err() {
         return vec![Row::skipped("Python", "there is no python3".to_owned())];
     }
-    told_by("Python", OsStr::new("python3"), &[OsStr::new("-B"), program.as_os_str()])
+    told_by(
+        "Python",
+        OsStr::new("python3"),
+        &[OsStr::new("-B"), program.as_os_str()],
+    )
 }
 
 /// A row as a program prints it, one JSON object a line.
@@ -167,13 +179,13 @@ fn told_by(client: &str, program: &OsStr, arguments: &[&OsStr]) -> Vec<Row> {
         .output();
     let output = match run {
         Ok(output) => output,
-        Err(error) => return vec![Row::failed(client, error.to_string())],
+        Err(error) => return vec![Row::failed(client, &error.to_string())],
     };
     let text = String::from_utf8_lossy(&output.stdout);
     let mut rows: Vec<Row> = text.lines().map(|line| read(client, line)).collect();
     let whole = rows.iter().all(|row| matches!(row.outcome, Outcome::Ok));
     if rows.is_empty() || (whole && !output.status.success()) {
-        rows.push(Row::failed(client, format!("it ended with {}", output.status)));
+        rows.push(Row::failed(client, &format!("it ended with {}", output.status)));
     }
     rows
 }
@@ -187,7 +199,7 @@ fn read(client: &str, line: &str) -> Row {
             seen: String::new(),
             outcome: if told.ok { Outcome::Ok } else { Outcome::Failed },
         }
-        .saw(told.seen),
-        Err(_) => Row::failed(client, format!("a line that is no row: {line}")),
+        .saw(&told.seen),
+        Err(_) => Row::failed(client, &format!("a line that is no row: {line}")),
     }
 }

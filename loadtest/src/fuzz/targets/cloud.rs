@@ -136,7 +136,9 @@ fn backend(service: &Service) -> (GceCloud, Arc<AtomicI64>) {
     let wall = Arc::new(AtomicI64::new(1_800_000_000_000));
     let shown = wall.clone();
     config.wall = Wall::new(move || Timestamp(shown.load(Ordering::Relaxed)));
-    let cloud = service.really(GceCloud::connect(config)).expect("a good configuration");
+    let cloud = service
+        .really(GceCloud::connect(config))
+        .expect("a good configuration");
     (cloud, wall)
 }
 
@@ -161,10 +163,17 @@ fn of_google(name: &'static str, asked: Asked) -> Target {
     let created = service.really(cloud.create(&about.creation));
     about.operation = created.expect("the fake takes it");
     if !matches!(asked, Asked::Create) {
-        service.really(async { cloud.operation(&about.operation, Duration::from_secs(1)).await.is_ok() });
+        service.really(async {
+            cloud
+                .operation(&about.operation, Duration::from_secs(1))
+                .await
+                .is_ok()
+        });
         drop(service.recorded());
         // Where Google put it.
-        if let Some(zone) = service.with(|world, _, _| world.gce.instances().next().map(|one| one.zone.to_string())) {
+        if let Some(zone) =
+            service.with(|world, _, _| world.gce.instances().next().map(|one| one.zone.to_string()))
+        {
             about.zone = Zone::new(zone);
         }
         let _ = service.really(about.ask(&cloud, asked));

@@ -19,7 +19,9 @@ use serde_json::Value;
 use super::{Make, Target};
 use crate::fuzz::service::STARTED_UNIX_NS;
 
-pub(super) const ALL: &[Make] = &[pipelines, controls, stacks, rest, graphql, compute, filters, instances, settings];
+pub(super) const ALL: &[Make] = &[
+    pipelines, controls, stacks, rest, graphql, compute, filters, instances, settings,
+];
 
 /// A world is made anew after so many requests, for it grows.
 const LIFETIME: u32 = 400;
@@ -107,7 +109,10 @@ fn request(text: &[u8]) -> Request {
     let (head, body) = at.map_or((text, &b""[..]), |at| (&text[..at], &text[at + 2..]));
     let head = String::from_utf8_lossy(head);
     let mut lines = head.lines();
-    let (method, target) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or(("GET", "/"));
+    let (method, target) = lines
+        .next()
+        .and_then(|line| line.split_once(' '))
+        .unwrap_or(("GET", "/"));
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let headers = lines.filter_map(|line| line.split_once(':'));
     Request {
@@ -122,7 +127,12 @@ fn request(text: &[u8]) -> Request {
     }
 }
 
-fn of_requests(name: &'static str, answer: Answer, before: Vec<(Answer, String)>, corpus: Vec<String>) -> Target {
+fn of_requests(
+    name: &'static str,
+    answer: Answer,
+    before: Vec<(Answer, String)>,
+    corpus: Vec<String>,
+) -> Target {
     let mut bench = Bench::new(answer, before);
     Target::new(name, corpus, move |text| bench.ask(&request(text)))
 }
@@ -150,7 +160,11 @@ steps:
 
 fn pipelines() -> Target {
     let mut bench = Bench::new(control, Vec::new());
-    let corpus = [PIPELINE, "steps:\n- {command: a, key: a}\n- wait\n- {command: b, depends_on: a}\n", "- command: x\n"];
+    let corpus = [
+        PIPELINE,
+        "steps:\n- {command: a, key: a}\n- wait\n- {command: b, depends_on: a}\n",
+        "- command: x\n",
+    ];
     Target::new("fakes: pipelines", corpus, move |yaml| {
         let mut asked = request(b"POST /builds?pipeline=fuzz&priority=1");
         asked.body = yaml.to_vec().into();
@@ -169,7 +183,9 @@ fn job_ids() -> Vec<String> {
     let now = Now::at(STARTED_UNIX_NS, bench.passed);
     let state = bench.world.buildkite.to_json(now);
     let jobs = state["jobs"].as_array().cloned().unwrap_or_default();
-    jobs.iter().filter_map(|job| job["uuid"].as_str().map(str::to_owned)).collect()
+    jobs.iter()
+        .filter_map(|job| job["uuid"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn controls() -> Target {
@@ -209,9 +225,13 @@ fn running() -> (Vec<(Answer, String)>, String, String) {
     };
     let token = |reply: &Value, name: &str| reply[name].as_str().unwrap_or_default().to_owned();
     let register = "{\"name\":\"a\",\"hostname\":\"h\",\"os\":\"linux\",\"arch\":\"amd64\",\"meta_data\":[\"queue=gust\"],\"version\":\"3.136.3\"}";
-    let registered = ask(format!("POST /v3/register\nauthorization: Token bkct_fake\n\n{register}"));
+    let registered = ask(format!(
+        "POST /v3/register\nauthorization: Token bkct_fake\n\n{register}"
+    ));
     let session = token(&registered, "access_token");
-    let acquired = ask(format!("PUT /v3/jobs/{job}/acquire\nauthorization: Token {session}"));
+    let acquired = ask(format!(
+        "PUT /v3/jobs/{job}/acquire\nauthorization: Token {session}"
+    ));
     let own = token(&acquired, "token");
     ask(format!(
         "PUT /v3/jobs/{job}/start\nauthorization: Token {own}\n\n{{\"started_at\":\"2027-01-15T08:00:05Z\"}}"
@@ -231,25 +251,73 @@ fn stacks() -> Target {
     before.push((buildkite_answers, stack("POST /v3/stacks/register", register)));
     let corpus = vec![
         stack("POST /v3/stacks/register", register),
-        stack("GET /v3/stacks/g/scheduled-jobs?queue_key=gust&limit=10&after=MQ", ""),
-        stack("PUT /v3/stacks/g/scheduled-jobs/batch-reserve", &format!("{{\"job_uuids\":[\"{other}\"],\"reservation_expiry_seconds\":300}}")),
+        stack(
+            "GET /v3/stacks/g/scheduled-jobs?queue_key=gust&limit=10&after=MQ",
+            "",
+        ),
+        stack(
+            "PUT /v3/stacks/g/scheduled-jobs/batch-reserve",
+            &format!("{{\"job_uuids\":[\"{other}\"],\"reservation_expiry_seconds\":300}}"),
+        ),
         stack(&format!("GET /v3/stacks/g/jobs/{other}"), ""),
-        stack("POST /v3/stacks/g/jobs/get-states", &format!("{{\"job_uuids\":[\"{job}\",\"{other}\"]}}")),
-        stack("POST /v3/stacks/g/notifications", &format!("{{\"notifications\":[{{\"job_uuid\":\"{other}\",\"detail\":\"d\",\"timestamp\":\"2027-01-15T08:00:02Z\"}}]}}")),
-        stack("POST /v3/stacks/g/job-acquisition-tokens", &format!("{{\"job_uuids\":[\"{other}\"],\"token_lifetime_seconds\":60}}")),
-        stack(&format!("POST /v3/stacks/g/jobs/{other}/finish"), "{\"exit_status\":-1,\"detail\":\"no\"}"),
+        stack(
+            "POST /v3/stacks/g/jobs/get-states",
+            &format!("{{\"job_uuids\":[\"{job}\",\"{other}\"]}}"),
+        ),
+        stack(
+            "POST /v3/stacks/g/notifications",
+            &format!(
+                "{{\"notifications\":[{{\"job_uuid\":\"{other}\",\"detail\":\"d\",\"timestamp\":\"2027-01-15T08:00:02Z\"}}]}}"
+            ),
+        ),
+        stack(
+            "POST /v3/stacks/g/job-acquisition-tokens",
+            &format!("{{\"job_uuids\":[\"{other}\"],\"token_lifetime_seconds\":60}}"),
+        ),
+        stack(
+            &format!("POST /v3/stacks/g/jobs/{other}/finish"),
+            "{\"exit_status\":-1,\"detail\":\"no\"}",
+        ),
         stack("GET /v3/token", ""),
-        format!("POST /v3/heartbeat\nauthorization: Token {session}\n\n{{\"sent_at\":\"2027-01-15T08:00:02.5Z\"}}"),
-        format!("POST /v3/pause\nauthorization: Token {session}\n\n{{\"note\":\"x\",\"timeout_in_minutes\":5}}"),
-        of_job(&format!("POST /v3/jobs/{job}/chunks?sequence=1&offset=0&size=3"), "abc"),
-        of_job(&format!("POST /v3/jobs/{job}/annotations"), "{\"body\":\"# a **b** <script>\",\"context\":\"c\",\"style\":\"info\",\"append\":true,\"priority\":3,\"scope\":\"job\"}"),
-        of_job(&format!("POST /v3/jobs/{job}/data/set"), "{\"key\":\"k\",\"value\":\"v\"}"),
-        of_job(&format!("POST /v3/jobs/{job}/data/set-batch"), "{\"items\":[{\"key\":\"k\",\"value\":\"v\"}]}"),
-        of_job(&format!("POST /v3/jobs/{job}/artifacts"), "{\"id\":\"x\",\"artifacts\":[{\"id\":\"\",\"path\":\"a.txt\",\"absolute_path\":\"/a.txt\",\"glob_path\":\"\",\"file_size\":9,\"sha1sum\":\"x\",\"sha256sum\":\"x\",\"job_id\":\"\",\"created_at\":\"0001-01-01T00:00:00Z\",\"content_type\":\"text/plain\"}],\"upload_destination\":\"\",\"multipart_supported\":true}"),
-        of_job(&format!("POST /v3/jobs/{job}/pipelines"), "{\"uuid\":\"00000000-0000-0000-0000-000000000009\",\"pipeline\":{\"steps\":[{\"command\":\"a\",\"agents\":{\"queue\":\"gust\",\"cpu\":8}}]},\"replace\":false}"),
-        of_job(&format!("POST /v3/jobs/{job}/oidc/tokens"), "{\"audience\":\"a\",\"lifetime\":60,\"claims\":[\"x\"]}"),
+        format!(
+            "POST /v3/heartbeat\nauthorization: Token {session}\n\n{{\"sent_at\":\"2027-01-15T08:00:02.5Z\"}}"
+        ),
+        format!(
+            "POST /v3/pause\nauthorization: Token {session}\n\n{{\"note\":\"x\",\"timeout_in_minutes\":5}}"
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/chunks?sequence=1&offset=0&size=3"),
+            "abc",
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/annotations"),
+            "{\"body\":\"# a **b** <script>\",\"context\":\"c\",\"style\":\"info\",\"append\":true,\"priority\":3,\"scope\":\"job\"}",
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/data/set"),
+            "{\"key\":\"k\",\"value\":\"v\"}",
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/data/set-batch"),
+            "{\"items\":[{\"key\":\"k\",\"value\":\"v\"}]}",
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/artifacts"),
+            "{\"id\":\"x\",\"artifacts\":[{\"id\":\"\",\"path\":\"a.txt\",\"absolute_path\":\"/a.txt\",\"glob_path\":\"\",\"file_size\":9,\"sha1sum\":\"x\",\"sha256sum\":\"x\",\"job_id\":\"\",\"created_at\":\"0001-01-01T00:00:00Z\",\"content_type\":\"text/plain\"}],\"upload_destination\":\"\",\"multipart_supported\":true}",
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/pipelines"),
+            "{\"uuid\":\"00000000-0000-0000-0000-000000000009\",\"pipeline\":{\"steps\":[{\"command\":\"a\",\"agents\":{\"queue\":\"gust\",\"cpu\":8}}]},\"replace\":false}",
+        ),
+        of_job(
+            &format!("POST /v3/jobs/{job}/oidc/tokens"),
+            "{\"audience\":\"a\",\"lifetime\":60,\"claims\":[\"x\"]}",
+        ),
         of_job(&format!("PUT /v3/jobs/{job}"), "{\"timeout\":\"20\"}"),
-        of_job(&format!("PUT /v3/jobs/{job}/finish"), "{\"exit_status\":\"3\",\"finished_at\":\"2027-01-15T08:00:09Z\",\"chunks_failed_count\":0}"),
+        of_job(
+            &format!("PUT /v3/jobs/{job}/finish"),
+            "{\"exit_status\":\"3\",\"finished_at\":\"2027-01-15T08:00:09Z\",\"chunks_failed_count\":0}",
+        ),
     ];
     of_requests("fakes: stacks and agents", buildkite_answers, before, corpus)
 }
@@ -260,13 +328,25 @@ fn rest() -> Target {
     let base = "/v2/organizations/gust-demo";
     let corpus = vec![
         call("GET /v2/access-token", ""),
-        call(&format!("GET {base}/pipelines/fuzz/builds?state=running&page=1&per_page=2"), ""),
-        call(&format!("GET {base}/pipelines/fuzz/builds/1/jobs?state[]=scheduled&per_page=5"), ""),
+        call(
+            &format!("GET {base}/pipelines/fuzz/builds?state=running&page=1&per_page=2"),
+            "",
+        ),
+        call(
+            &format!("GET {base}/pipelines/fuzz/builds/1/jobs?state[]=scheduled&per_page=5"),
+            "",
+        ),
         call(&format!("PUT {base}/jobs/{job}/reprioritize"), "{\"priority\":7}"),
         call(&format!("PUT {base}/jobs/{job}/retry"), ""),
-        call(&format!("PUT {base}/jobs/{job}/unblock"), "{\"fields\":{\"why\":\"x\"}}"),
+        call(
+            &format!("PUT {base}/jobs/{job}/unblock"),
+            "{\"fields\":{\"why\":\"x\"}}",
+        ),
         call(&format!("GET {base}/jobs/{job}/log.txt"), ""),
-        call(&format!("POST {base}/pipelines/fuzz/builds/1/annotations"), "{\"body\":\"b\",\"style\":\"info\",\"context\":\"c\",\"append\":true}"),
+        call(
+            &format!("POST {base}/pipelines/fuzz/builds/1/annotations"),
+            "{\"body\":\"b\",\"style\":\"info\",\"context\":\"c\",\"append\":true}",
+        ),
         call(&format!("PUT {base}/pipelines/fuzz/builds/1/cancel"), ""),
         call(&format!("GET {base}/clusters"), ""),
         "GET /gust-demo/fuzz/builds/1".to_owned(),
@@ -296,7 +376,10 @@ fn graphql() -> Target {
 const PROPERTIES: &str = "\"machineType\":\"n2d-standard-2\",\"labels\":{\"gust-stack\":\"test\"},\"disks\":[{\"boot\":true,\"autoDelete\":true,\"type\":\"PERSISTENT\",\"initializeParams\":{\"sourceImage\":\"projects/debian-cloud/global/images/family/debian-12\",\"diskSizeGb\":\"20\",\"diskType\":\"pd-balanced\"}}],\"networkInterfaces\":[{\"network\":\"global/networks/default\"}],\"serviceAccounts\":[{\"email\":\"ci@gust-demo.iam.gserviceaccount.com\",\"scopes\":[]}],\"metadata\":{\"items\":[{\"key\":\"enable-guest-attributes\",\"value\":\"TRUE\"}]},\"scheduling\":{\"provisioningModel\":\"SPOT\",\"instanceTerminationAction\":\"DELETE\",\"automaticRestart\":false,\"onHostMaintenance\":\"TERMINATE\",\"maxRunDuration\":{\"seconds\":\"7200\"}}";
 
 fn insert() -> String {
-    format!("POST /compute/v1/projects/gust-demo/zones/us-central1-a/instances?requestId=5f0c6f0e-0000-4000-8000-000000000001\n\n{{\"name\":\"gust-a-1\",{}}}", PROPERTIES.replace("\"n2d", "\"zones/us-central1-a/machineTypes/n2d"))
+    format!(
+        "POST /compute/v1/projects/gust-demo/zones/us-central1-a/instances?requestId=5f0c6f0e-0000-4000-8000-000000000001\n\n{{\"name\":\"gust-a-1\",{}}}",
+        PROPERTIES.replace("\"n2d", "\"zones/us-central1-a/machineTypes/n2d")
+    )
 }
 
 fn compute() -> Target {
@@ -304,13 +387,21 @@ fn compute() -> Target {
     let zone = format!("{base}/zones/us-central1-a");
     let corpus = vec![
         insert(),
-        format!("POST {base}/regions/us-central1/instances/bulkInsert?requestId=5f0c6f0e-0000-4000-8000-000000000002\n\n{{\"count\":\"3\",\"minCount\":1,\"perInstanceProperties\":{{\"a\":{{}},\"b\":{{}},\"c\":{{}}}},\"instanceProperties\":{{{PROPERTIES}}},\"locationPolicy\":{{\"targetShape\":\"ANY\",\"locations\":{{\"zones/us-central1-f\":{{\"preference\":\"DENY\"}}}}}},\"instanceFlexibilityPolicy\":{{\"instanceSelections\":{{\"x\":{{\"machineTypes\":[\"n2d-standard-4\"],\"rank\":\"1\"}}}}}}}}"),
-        format!("POST {zone}/instances/bulkInsert\n\n{{\"count\":\"2\",\"namePattern\":\"x-##\",\"instanceProperties\":{{{PROPERTIES}}}}}"),
+        format!(
+            "POST {base}/regions/us-central1/instances/bulkInsert?requestId=5f0c6f0e-0000-4000-8000-000000000002\n\n{{\"count\":\"3\",\"minCount\":1,\"perInstanceProperties\":{{\"a\":{{}},\"b\":{{}},\"c\":{{}}}},\"instanceProperties\":{{{PROPERTIES}}},\"locationPolicy\":{{\"targetShape\":\"ANY\",\"locations\":{{\"zones/us-central1-f\":{{\"preference\":\"DENY\"}}}}}},\"instanceFlexibilityPolicy\":{{\"instanceSelections\":{{\"x\":{{\"machineTypes\":[\"n2d-standard-4\"],\"rank\":\"1\"}}}}}}}}"
+        ),
+        format!(
+            "POST {zone}/instances/bulkInsert\n\n{{\"count\":\"2\",\"namePattern\":\"x-##\",\"instanceProperties\":{{{PROPERTIES}}}}}"
+        ),
         format!("GET {zone}/instances?filter=labels.gust-stack%3Dtest&maxResults=2&orderBy=name&pageToken=x"),
         format!("DELETE {zone}/instances/gust-a-1"),
         format!("POST {zone}/instances/gust-a-1/stop?discardLocalSsd=true"),
-        format!("POST {zone}/instances/gust-a-1/setLabels\n\n{{\"labels\":{{\"a\":\"b\"}},\"labelFingerprint\":\"x\"}}"),
-        format!("POST {zone}/instances/gust-a-1/setMetadata\n\n{{\"items\":[{{\"key\":\"a\",\"value\":\"b\"}}],\"fingerprint\":\"x\"}}"),
+        format!(
+            "POST {zone}/instances/gust-a-1/setLabels\n\n{{\"labels\":{{\"a\":\"b\"}},\"labelFingerprint\":\"x\"}}"
+        ),
+        format!(
+            "POST {zone}/instances/gust-a-1/setMetadata\n\n{{\"items\":[{{\"key\":\"a\",\"value\":\"b\"}}],\"fingerprint\":\"x\"}}"
+        ),
         format!("GET {zone}/instances/gust-a-1/serialPort?port=1&start=0"),
         format!("GET {zone}/operations?filter=operationType%3Ddelete&maxResults=500"),
         format!("POST {zone}/operations/operation-1/wait"),
@@ -348,9 +439,15 @@ fn instances() -> Target {
         ask("instance/name"),
         ask("instance/service-accounts/default/identity?audience=a&format=full&licenses=TRUE"),
         ask("instance/preempted?wait_for_change=true&last_etag=0&timeout_sec=5"),
-        format!("PUT /computeMetadata/v1/instance/guest-attributes/gust/x\nmetadata-flavor: Google\n\nvalue"),
+        "PUT /computeMetadata/v1/instance/guest-attributes/gust/x\nmetadata-flavor: Google\n\nvalue"
+            .to_owned(),
     ];
-    of_requests("fakes: metadata", metadata_answers, vec![(gce_answers, insert())], corpus)
+    of_requests(
+        "fakes: metadata",
+        metadata_answers,
+        vec![(gce_answers, insert())],
+        corpus,
+    )
 }
 
 /// The configuration file, and changes of limits.

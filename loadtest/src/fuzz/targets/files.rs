@@ -69,7 +69,11 @@ fn catalog() -> Target {
     let own = include_str!("../../../../crates/core/data/catalog/n2d.toml");
     let mut corpus: Vec<String> = PRICES.iter().map(|text| (*text).to_owned()).collect();
     // Parts of our own file: whole, it would take all the time.
-    corpus.extend(own.split("\n\n").filter(|part| part.len() > 40).map(str::to_owned));
+    corpus.extend(
+        own.split("\n\n")
+            .filter(|part| part.len() > 40)
+            .map(str::to_owned),
+    );
     Target::of_text("catalog overrides", corpus, move |text| {
         match builtin.merge(&[("prices.toml", text)]) {
             Ok(_) => true,
@@ -149,7 +153,9 @@ steps:
 fn lint() -> Target {
     let linter = gust_cli::lint::Linter::anywhere().expect("the catalog is a good one");
     let corpus = [PIPELINE, "steps:\n- wait\n", "- command: x\n"];
-    Target::of_text("lint", corpus, move |text| linter.judge(text, "pipeline.yml").is_ok())
+    Target::of_text("lint", corpus, move |text| {
+        linter.judge(text, "pipeline.yml").is_ok()
+    })
 }
 
 /// Records as a store has them, one a line, the key before the first space.
@@ -162,7 +168,9 @@ fn records() -> Target {
         changes.push(Change::PutBatch(Box::new(sample::batch(n))));
     }
     changes.extend(sample::random_changes(1, 20).into_iter().flatten());
-    let written = changes.iter().filter_map(|change| Some((change.key(), change.value()?)));
+    let written = changes
+        .iter()
+        .filter_map(|change| Some((change.key(), change.value()?)));
     let lines: Vec<Vec<u8>> = written
         .map(|(key, value)| [key.to_string().as_bytes(), b" ", &value].concat())
         .collect();

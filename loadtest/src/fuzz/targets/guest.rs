@@ -53,10 +53,15 @@ fn metadata() -> Target {
     let facts = async || {
         let facts = Facts::read(&client).await;
         let token = client.identity("gust:gust:key").await;
-        let taken = client.get("instance/preempted?wait_for_change=false", Duration::from_secs(5)).await;
+        let taken = client
+            .get("instance/preempted?wait_for_change=false", Duration::from_secs(5))
+            .await;
         facts.is_ok() && token.is_ok() && taken.is_ok()
     };
-    assert!(service.really(facts()), "the fake tells a machine all it must know");
+    assert!(
+        service.really(facts()),
+        "the fake tells a machine all it must know"
+    );
     let recorded = service.recorded();
     let mut corpus = recorded.clone();
     corpus.push(b"200\nmetadata-flavor: Google\netag: 1\nx-cut: 1\n\ngust-a-1".to_vec());
@@ -73,7 +78,12 @@ fn metadata() -> Target {
 }
 
 fn addresses() -> Target {
-    let corpus = ["gust-1.example:7001", "127.0.0.1:7001,[::1]:7002", "https://a.example:1, http://localhost:2", "10.0.0.1:80"];
+    let corpus = [
+        "gust-1.example:7001",
+        "127.0.0.1:7001,[::1]:7002",
+        "https://a.example:1, http://localhost:2",
+        "10.0.0.1:80",
+    ];
     Target::of_text("gust-addresses", corpus, |text| Address::list(text).is_ok())
 }
 
@@ -87,7 +97,8 @@ fn agent_help() -> Target {
 }
 
 fn passwd() -> Target {
-    let corpus = ["builder\nroot:x:0:0:root:/root:/bin/bash\nbuilder:x:1001:1002:,,,:/home/builder:/bin/bash\n"];
+    let corpus =
+        ["builder\nroot:x:0:0:root:/root:/bin/bash\nbuilder:x:1001:1002:,,,:/home/builder:/bin/bash\n"];
     Target::of_text("passwd", corpus, |text| {
         let (name, passwd) = text.split_once('\n').unwrap_or((text, ""));
         let Ok(name) = name.parse::<UserName>() else {

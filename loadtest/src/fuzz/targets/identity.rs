@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     ports::{
-        Cloud, CloudError, Creation, Instance, InstancePage, MemberFate, OperationRef, OperationState, Quota, RefusalClass,
+        Cloud, CloudError, Creation, Instance, InstancePage, MemberFate, OperationRef, OperationState, Quota,
+        RefusalClass,
     },
     time::Timestamp,
 };
@@ -50,7 +51,11 @@ impl Cloud for KeysOnly {
         not_asked()
     }
 
-    async fn operation(&self, _: &OperationRef, _: std::time::Duration) -> Result<OperationState, CloudError> {
+    async fn operation(
+        &self,
+        _: &OperationRef,
+        _: std::time::Duration,
+    ) -> Result<OperationState, CloudError> {
         not_asked()
     }
 
@@ -92,7 +97,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let bench = Self {
-            runtime: Builder::new_current_thread().enable_all().build().expect("a runtime"),
+            runtime: Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime"),
             keys: KeysOnly::default(),
         };
         bench.keys.set(&published().to_string());
@@ -104,7 +112,9 @@ impl Bench {
     }
 
     fn accepts(&self, verifier: &Verifier, token: &str) -> bool {
-        let verified = self.runtime.block_on(verifier.verify(token, AUDIENCE, Timestamp(AT * 1000)));
+        let verified = self
+            .runtime
+            .block_on(verifier.verify(token, AUDIENCE, Timestamp(AT * 1000)));
         match verified {
             Ok(identity) => {
                 let _ = identity.proof(gust_proto::machine::key_hash(b"key"));
@@ -133,48 +143,63 @@ fn good_claims() -> Value {
     })
 }
 
-fn signed(claims: &Value, key: &EncodingKey) -> String {
-    let kid = published()["keys"][0]["kid"].as_str().map(str::to_owned);
-    let header = Header {
-        kid,
-        ..Header::new(Algorithm::RS256)
-    };
-    jsonwebtoken::encode(&header, claims, key).unwrap_or_default()
+/// Signs with the published key.
+struct Signer {
+    header: Header,
+    key: EncodingKey,
 }
 
-fn key() -> EncodingKey {
-    EncodingKey::from_rsa_pem(KEY).expect("the test key is an RSA key")
+impl Signer {
+    fn new() -> Self {
+        Self {
+            header: Header {
+                kid: published()["keys"][0]["kid"].as_str().map(str::to_owned),
+                ..Header::new(Algorithm::RS256)
+            },
+            key: EncodingKey::from_rsa_pem(KEY).expect("the test key is an RSA key"),
+        }
+    }
+
+    fn token(&self, claims: &Value) -> String {
+        jsonwebtoken::encode(&self.header, claims, &self.key).unwrap_or_default()
+    }
 }
 
 fn tokens() -> Target {
     let bench = Bench::new();
     let verifier = bench.verifier();
-    let corpus = [signed(&good_claims(), &key()), "e30.e30.e30".to_owned()];
-    Target::of_text("identity tokens", corpus, move |token| bench.accepts(&verifier, token))
+    let corpus = [Signer::new().token(&good_claims()), "e30.e30.e30".to_owned()];
+    Target::of_text("identity tokens", corpus, move |token| {
+        bench.accepts(&verifier, token)
+    })
 }
 
 /// Tokens that are signed well and say something strange.
 fn claims() -> Target {
     let bench = Bench::new();
     let verifier = bench.verifier();
-    let key = key();
+    let signer = Signer::new();
     Target::new("identity claims", [good_claims().to_string()], move |bytes| {
         let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
             return false;
         };
-        bench.accepts(&verifier, &signed(&claims, &key))
+        bench.accepts(&verifier, &signer.token(&claims))
     })
 }
 
 fn keys() -> Target {
     let bench = Bench::new();
-    let token = signed(&good_claims(), &key());
+    let token = Signer::new().token(&good_claims());
     let google = json!({ "keys": [
         { "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "a", "n": "AQAB", "e": "AQAB" },
         { "kty": "EC", "crv": "P-256", "kid": "b", "x": "AQ", "y": "AQ" },
     ] });
-    Target::of_text("identity keys", [published().to_string(), google.to_string()], move |document| {
-        bench.keys.set(document);
-        bench.accepts(&bench.verifier(), &token)
-    })
+    Target::of_text(
+        "identity keys",
+        [published().to_string(), google.to_string()],
+        move |document| {
+            bench.keys.set(document);
+            bench.accepts(&bench.verifier(), &token)
+        },
+    )
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use gust_core::{
-    ids::{BatchId, JobId, JobRef, MachineName, MachineTypeName, ProjectId, Region, ReplicaId, Shard, SourceName, Term, Zone},
+    ids::{
+        BatchId, JobId, JobRef, MachineName, MachineTypeName, ProjectId, Region, ReplicaId, Shard,
+        SourceName, Term, Zone,
+    },
     ports::{Capacity, Command, Event, Hello, Instance, InstanceStatus, MemberFate, Quota, RefusalClass},
     secret::Secret,
     time::Timestamp,
@@ -54,7 +57,10 @@ fn commands() -> Target {
         },
         Command::Look { shard: shard() },
     ];
-    let mut corpus: Vec<Vec<u8>> = commands.iter().map(|one| v1::Command::from(one).encode_to_vec()).collect();
+    let mut corpus: Vec<Vec<u8>> = commands
+        .iter()
+        .map(|one| v1::Command::from(one).encode_to_vec())
+        .collect();
     corpus.push(v1::Command::from(&hello).encode_to_vec());
     Target::new("worker commands", corpus, |bytes| {
         read(bytes, |command: v1::Command| FromLeader::try_from(command).ok()).is_some()
@@ -124,7 +130,10 @@ fn events() -> Target {
             zones: vec![(zone, vec!["n2d-standard-8".to_owned()])],
         },
     ];
-    let corpus: Vec<Vec<u8>> = events.iter().map(|one| v1::Event::from(one).encode_to_vec()).collect();
+    let corpus: Vec<Vec<u8>> = events
+        .iter()
+        .map(|one| v1::Event::from(one).encode_to_vec())
+        .collect();
     Target::new("worker events", corpus, |bytes| {
         let event = read(bytes, |event: v1::Event| Event::try_from(event).ok());
         event.is_some_and(|event| {
@@ -161,25 +170,29 @@ fn assignments() -> Target {
     };
     let known = gust_guest::plan::Known::read("buildkite-agent version 3.136.3+11923", "");
     let machine = MachineName::new("gust-1-1");
-    Target::new("claim answers", [answer.encode_to_vec(), none.encode_to_vec()], move |bytes| {
-        let answer = read(bytes, |response: v1::ClaimResponse| response.answer);
-        let Some(v1::claim_response::Answer::Assignment(assignment)) = answer else {
-            return false;
-        };
-        let Ok(assignment) = Assignment::try_from(assignment) else {
-            return false;
-        };
-        // As the guest goes on with it.
-        let _ = gust_guest::plan::Plan::new(gust_guest::plan::Ingredients {
-            agent: "/usr/bin/buildkite-agent".as_ref(),
-            known: &known,
-            assignment: &assignment,
-            machine: &machine,
-            builds: "/builds".as_ref(),
-            bootstrap: None,
-        });
-        true
-    })
+    Target::new(
+        "claim answers",
+        [answer.encode_to_vec(), none.encode_to_vec()],
+        move |bytes| {
+            let answer = read(bytes, |response: v1::ClaimResponse| response.answer);
+            let Some(v1::claim_response::Answer::Assignment(assignment)) = answer else {
+                return false;
+            };
+            let Ok(assignment) = Assignment::try_from(assignment) else {
+                return false;
+            };
+            // As the guest goes on with it.
+            let _ = gust_guest::plan::Plan::new(gust_guest::plan::Ingredients {
+                agent: "/usr/bin/buildkite-agent".as_ref(),
+                known: &known,
+                assignment: &assignment,
+                machine: &machine,
+                builds: "/builds".as_ref(),
+                bootstrap: None,
+            });
+            true
+        },
+    )
 }
 
 /// Requests of machines, as far as they are read before anything about them is known.
@@ -200,19 +213,26 @@ fn from_machines() -> Target {
         signature: vec![7; 70],
         ran_millis: 1234,
     };
-    Target::new("machine requests", [claim.encode_to_vec(), done.encode_to_vec()], |bytes| {
-        let claim = v1::ClaimRequest::decode(bytes).ok().map(|claim| {
-            let _ = format!("{claim:?}");
-            let machine = MachineName::new(claim.machine);
-            let _ = gust_proto::machine::key_hash(&claim.public_key);
-            let _ = gust_proto::machine::claim_message(&machine, &claim.identity_token);
-        });
-        let done = v1::DoneRequest::decode(bytes).ok().and_then(|done| {
-            let job = Uuid::parse_str(&done.job_id).ok()?;
-            Some(gust_proto::machine::done_message(&MachineName::new(done.machine), JobId(job)))
-        });
-        claim.is_some() || done.is_some()
-    })
+    Target::new(
+        "machine requests",
+        [claim.encode_to_vec(), done.encode_to_vec()],
+        |bytes| {
+            let claim = v1::ClaimRequest::decode(bytes).ok().map(|claim| {
+                let _ = format!("{claim:?}");
+                let machine = MachineName::new(claim.machine);
+                let _ = gust_proto::machine::key_hash(&claim.public_key);
+                let _ = gust_proto::machine::claim_message(&machine, &claim.identity_token);
+            });
+            let done = v1::DoneRequest::decode(bytes).ok().and_then(|done| {
+                let job = Uuid::parse_str(&done.job_id).ok()?;
+                Some(gust_proto::machine::done_message(
+                    &MachineName::new(done.machine),
+                    JobId(job),
+                ))
+            });
+            claim.is_some() || done.is_some()
+        },
+    )
 }
 
 /// Requests of operators and peers: decoding only, what follows needs a leader.
@@ -228,7 +248,11 @@ fn admin() -> Target {
     let hint = v1::HintRequest {
         hint: Some(v1::hint_request::Hint::ScheduledQueue("gust".to_owned())),
     };
-    let corpus = [explain.encode_to_vec(), list.encode_to_vec(), hint.encode_to_vec()];
+    let corpus = [
+        explain.encode_to_vec(),
+        list.encode_to_vec(),
+        hint.encode_to_vec(),
+    ];
     Target::new("admin and peer requests", corpus, |bytes| {
         let explain = v1::ExplainRequest::decode(bytes).is_ok();
         let list = v1::ListJobsRequest::decode(bytes).is_ok();

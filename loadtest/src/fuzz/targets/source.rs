@@ -73,10 +73,16 @@ async fn ask(source: &dyn Source, asked: Asked, jobs: &[JobId]) -> bool {
                 detail: detail.to_owned(),
                 at: None,
             };
-            source.notify(&[note("waits for quota"), note("asked for a machine")]).await.is_ok()
+            source
+                .notify(&[note("waits for quota"), note("asked for a machine")])
+                .await
+                .is_ok()
         }
         Asked::Issues => source.issues_tokens().await.is_ok(),
-        Asked::Tokens => source.acquisition_tokens(jobs, Duration::from_secs(300)).await.is_ok(),
+        Asked::Tokens => source
+            .acquisition_tokens(jobs, Duration::from_secs(300))
+            .await
+            .is_ok(),
     }
 }
 
@@ -145,9 +151,15 @@ fn of_source(name: &'static str, asked: Asked, make: fn(&str) -> Box<dyn Source>
     let service = Service::start(Host::Buildkite);
     let jobs = build(&service);
     let mut source = make(&service.url);
-    assert!(service.really(ask(source.as_ref(), Asked::Register, &jobs)), "{name}: register");
+    assert!(
+        service.really(ask(source.as_ref(), Asked::Register, &jobs)),
+        "{name}: register"
+    );
     if matches!(asked, Asked::Tokens) {
-        assert!(service.really(ask(source.as_ref(), Asked::Reserve, &jobs)), "{name}: reserve");
+        assert!(
+            service.really(ask(source.as_ref(), Asked::Reserve, &jobs)),
+            "{name}: reserve"
+        );
     }
     if !matches!(asked, Asked::Register) {
         drop(service.recorded());
@@ -156,7 +168,10 @@ fn of_source(name: &'static str, asked: Asked, make: fn(&str) -> Box<dyn Source>
         // Annotations are written of jobs that were listed.
         let _ = service.really(ask(source.as_ref(), Asked::List, &jobs));
     }
-    assert!(service.really(ask(source.as_ref(), asked, &jobs)), "{name}: the fake answers it well");
+    assert!(
+        service.really(ask(source.as_ref(), asked, &jobs)),
+        "{name}: the fake answers it well"
+    );
     let recorded = service.recorded();
     let mut corpus = recorded.clone();
     corpus.extend(REFUSALS.iter().map(|text| text.as_bytes().to_vec()));
@@ -182,10 +197,24 @@ fn rest() -> Target {
     let _ = service.really(retrier.retry(job));
     let recorded = service.recorded();
     let mut corpus = recorded.clone();
-    corpus.push(format!("200\n\n{{\"id\":\"{}\",\"state\":\"failed\",\"retried_in_job_id\":null}}", job.0).into_bytes());
-    corpus.push(format!("200\n\n{{\"id\":\"{0}\",\"state\":\"failed\",\"retried_in_job_id\":\"{0}\"}}", job.0).into_bytes());
+    corpus.push(
+        format!(
+            "200\n\n{{\"id\":\"{}\",\"state\":\"failed\",\"retried_in_job_id\":null}}",
+            job.0
+        )
+        .into_bytes(),
+    );
+    corpus.push(
+        format!(
+            "200\n\n{{\"id\":\"{0}\",\"state\":\"failed\",\"retried_in_job_id\":\"{0}\"}}",
+            job.0
+        )
+        .into_bytes(),
+    );
     corpus.extend(REFUSALS.iter().map(|text| text.as_bytes().to_vec()));
-    Target::new("rest: retry", corpus, move |reply| service.mutated(reply, &recorded, retrier.retry(job)).is_ok())
+    Target::new("rest: retry", corpus, move |reply| {
+        service.mutated(reply, &recorded, retrier.retry(job)).is_ok()
+    })
 }
 
 /// A webhook's headers: token, signature, body, by lines.
@@ -193,7 +222,11 @@ fn webhook_proof() -> Target {
     let secret = Secret::new("secret");
     let at = i64::try_from(STARTED_UNIX_NS / 1_000_000_000).unwrap_or_default();
     let signature = format!("timestamp={at},signature={}", "ab".repeat(32));
-    let corpus = [format!("secret\n\n{{}}"), format!("\n{signature}\n{{}}"), format!("secret\n{signature}\n{{}}")];
+    let corpus = [
+        format!("secret\n\n{{}}"),
+        format!("\n{signature}\n{{}}"),
+        format!("secret\n{signature}\n{{}}"),
+    ];
     Target::of_text("webhooks: proof", corpus, move |text| {
         let mut parts = text.splitn(3, '\n');
         let mut next = || parts.next().filter(|part| !part.is_empty());
