@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use gust_loadtest::{
     adversity::AdversityArgs,
     day::DayArgs,
+    fuzz::FuzzArgs,
     mutants::MutantsArgs,
     sim::SimArgs,
     wire::{Cause, Records},
@@ -101,6 +102,9 @@ pub(crate) enum Command {
     /// A day in virtual time, idle and busy, with webhooks and without. Prints how often gust lists jobs and how soon it sees
     /// them.
     Day(DayArgs),
+    /// Feeds every parser of bytes from outside with real samples and random changes of them, and prints how many were fed to
+    /// each. No input may make one panic.
+    Fuzz(FuzzArgs),
     /// Kills `gust serve` with SIGKILL in every phase of a job's life, each time in its own build, and judges
     /// from the fakes' event log and the commit journal that nothing was lost, doubled or left behind.
     Kill {

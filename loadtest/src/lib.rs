@@ -2,6 +2,7 @@
 
 pub mod adversity;
 pub mod day;
+pub mod fuzz;
 pub mod mutants;
 pub mod said;
 pub mod sim;

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use gust_loadtest::adversity::adversity;
 use gust_loadtest::day::day;
+use gust_loadtest::fuzz::fuzz;
 use gust_loadtest::mutants::mutants;
 use gust_loadtest::sim::sim;
 use gust_loadtest::wire::{
@@ -47,6 +48,9 @@ fn run(args: Args) -> Result<bool> {
     if let Command::Day(args) = &args.command {
         return day(args);
     }
+    if let Command::Fuzz(args) = &args.command {
+        return fuzz(args);
+    }
     if let Command::Mutants(args) = &args.command {
         return mutants(args);
     }
@@ -55,7 +59,11 @@ fn run(args: Args) -> Result<bool> {
         .build()
         .context("cannot start the runtime")?;
     match args.command {
-        Command::Sim(_) | Command::Mutants(_) | Command::Adversity(_) | Command::Day(_) => Ok(true),
+        Command::Sim(_)
+        | Command::Mutants(_)
+        | Command::Adversity(_)
+        | Command::Day(_)
+        | Command::Fuzz(_) => Ok(true),
         Command::Burst {
             jobs,
             default_quotas,

@@ -10,7 +10,7 @@ mod demo;
 pub mod exit_codes;
 mod explain;
 mod failure;
-mod lint;
+pub mod lint;
 mod output;
 mod serve;
 mod supervise;

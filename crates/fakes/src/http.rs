@@ -17,6 +17,7 @@ mod task;
 
 pub use clock::Clock;
 pub use connection::listen;
+pub use control::control;
 pub use serve::{Addresses, Handle, ServeError, serve};
 pub use shared::Shared;
 pub use site::Site;

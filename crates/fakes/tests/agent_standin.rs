@@ -1,56 +1,51 @@
-//! The stand-in agent passes the scenarios that the real agent passes (`agent_real.rs`).
+//! The stand-in agent passes the scenarios that the real agents pass (`real_clients.rs`).
 
 mod agents;
 
-use agents::Agent;
+use agents::{Agent, SCENARIOS};
 
 fn standin() -> Agent {
     Agent(env!("CARGO_BIN_EXE_gust-agent-standin").into())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_passes_is_reported_as_passed() {
-    agents::exit_status_is_reported(&standin(), 0).await;
+async fn passes(name: &str) {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.expect("a scenario of that name");
+    let seen = (scenario.run)(&standin()).await;
+    eprintln!("{name}: expected {}; saw {seen}", scenario.expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_fails_is_reported_with_its_status() {
-    agents::exit_status_is_reported(&standin(), 3).await;
+/// One test for each scenario, so that they run beside each other and fail by name.
+macro_rules! passes {
+    ($($test:ident: $name:literal;)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            passes($name).await;
+        })*
+
+        #[test]
+        fn no_scenario_is_left_out() {
+            let all: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            assert_eq!(all, [$($name),*]);
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_running_job_can_be_canceled() {
-    agents::a_running_job_can_be_canceled(&standin()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_acquire_ends_with_27() {
-    agents::a_refused_acquire_ends_with_27(&standin()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_can_use_the_agents_commands() {
-    agents::a_job_can_use_the_agents_commands(&standin()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_acquisition_token_is_good_for_one_job_once() {
-    agents::an_acquisition_token_is_good_for_one_job_once(&standin()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quit_agent_says_so_before_it_goes() {
-    agents::a_quit_agent_says_so_before_it_goes(&standin()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_finish_reply_is_made_good() {
-    agents::a_lost_finish_reply_is_made_good(&standin()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_agents_one_gets_the_job() {
-    agents::of_two_agents_one_gets_the_job(&standin()).await;
+passes! {
+    a_job_that_passes_is_reported_as_passed: "exit 0";
+    a_job_that_fails_is_reported_with_its_status: "exit 3";
+    a_job_canceled_while_its_machine_boots_is_never_run: "cancel while booting";
+    a_running_job_can_be_canceled: "cancel while running";
+    a_refused_acquire_ends_with_27: "acquire refused";
+    of_two_agents_one_gets_the_job: "two agents, one job";
+    an_acquisition_token_is_good_for_one_job_once: "job acquisition token";
+    a_job_can_annotate: "annotation";
+    a_job_can_use_meta_data: "meta-data";
+    a_job_can_upload_an_artifact: "artifact upload";
+    a_job_can_add_steps: "pipeline upload";
+    a_killed_agents_job_is_retried: "agent killed";
+    a_quit_agent_says_so_before_it_goes: "SIGQUIT";
+    a_lost_finish_reply_is_made_good: "lost reply to finish";
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use gust_fakes::config::Settings;
 use gust_fakes::limits::Limits;
 use serde_json::{Value, json};
 
-use wire::{Fakes, TOKEN};
+use wire::{Fakes, Reply, TOKEN};
 
 const ONE: &str = "steps:\n- {command: a, key: a}";
 
@@ -22,7 +22,15 @@ async fn a_stack_must_be_registered_and_its_calls_carry_rate_headers() {
         (first.status, first.body["cluster_queue_key"].as_str()),
         (201, Some("gust"))
     );
-    assert_eq!(fakes.post("/v3/stacks/register", TOKEN, &body).await.status, 200);
+    let rate = |reply: &Reply| {
+        ["scope", "remaining"].map(|name| reply.header(&format!("ratelimit-{name}")).to_owned())
+    };
+    assert_eq!(rate(&first), ["default", "9"]);
+    let again = fakes.post("/v3/stacks/register", TOKEN, &body).await;
+    assert_eq!(
+        (again.status, rate(&again)),
+        (200, ["default".into(), "8".into()])
+    );
     let page = fakes.get(list, TOKEN).await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("ratelimit-scope"), "list-scheduled-jobs");

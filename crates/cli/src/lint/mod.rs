@@ -86,6 +86,33 @@ impl Verdict {
     }
 }
 
+/// Judges pipelines without an operator's configuration, for others than the command line.
+#[derive(Debug)]
+pub struct Linter(Planner);
+
+impl Linter {
+    /// One that knows all regions and the default policy.
+    ///
+    /// # Errors
+    /// The catalog contradicts itself.
+    pub fn anywhere() -> anyhow::Result<Self> {
+        Ok(Self(Planner::anywhere()?))
+    }
+
+    /// What `gust lint` prints of a pipeline file of that name with this text.
+    ///
+    /// # Errors
+    /// It is no pipeline.
+    pub fn judge(&self, text: &str, file: &str) -> anyhow::Result<String> {
+        let judge = Judge {
+            planner: &self.0,
+            queues: &[],
+            pipeline: "",
+        };
+        Ok(report::text(&judge.pipeline_file(text)?, file))
+    }
+}
+
 /// Judges one file.
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let refused = |error: anyhow::Error| Failure::new(exit_codes::CONFIG, error);

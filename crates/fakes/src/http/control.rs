@@ -26,11 +26,16 @@ impl Site for Control {
     }
 
     fn handle(&self, world: &mut World, now: Now, request: &Request, out: &mut Effects) -> Outcome {
-        let segments = request.segments();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let answer = answer(world, now, request, &segments, out);
-        Outcome::Now(answer.unwrap_or_else(|refusal| Response::message(refusal.status, &refusal.message)))
+        control(world, now, request, out)
     }
+}
+
+/// One call of the control surface, without a socket.
+pub fn control(world: &mut World, now: Now, request: &Request, out: &mut Effects) -> Outcome {
+    let segments = request.segments();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let answer = answer(world, now, request, &segments, out);
+    Outcome::Now(answer.unwrap_or_else(|refusal| Response::message(refusal.status, &refusal.message)))
 }
 
 fn answer(

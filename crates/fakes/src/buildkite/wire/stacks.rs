@@ -12,11 +12,10 @@ use crate::buildkite::stacks::{ListView, ListedJob, StackFinish, StackRegistrati
 use crate::wire::Response;
 
 impl StackCall<'_> {
-    /// The scope of its rate limit; `register` is not listed with one.
-    fn scope(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Register => return None,
-            Self::Deregister => "default",
+    /// The scope of its rate limit. `register` is not listed with one, but every response has the headers.
+    fn scope(self) -> &'static str {
+        match self {
+            Self::Register | Self::Deregister => "default",
             Self::List => "list-scheduled-jobs",
             Self::Reserve => "batch-reserve",
             Self::GetJob(_) => "show-job",
@@ -24,7 +23,7 @@ impl StackCall<'_> {
             Self::Finish(_) => "finish-job",
             Self::Notify => "stack-notification",
             Self::AcquisitionTokens => "job-acquisition-token",
-        })
+        }
     }
 }
 
@@ -38,13 +37,13 @@ pub(super) fn answer(context: &mut Context<'_>, key: Option<&str>, call: &StackC
         Err(refusal) => return settle(Err(refusal)),
     };
     let Some(key) = key else {
-        return settle(register(context, cluster));
+        return registered(context, cluster, call.scope());
     };
     if let Err(refusal) = context.model.stack(cluster, key) {
         return settle(Err(refusal));
     }
     context.told.insert("stack".into(), key.into());
-    let scope = call.scope().expect("every call on a stack has a scope");
+    let scope = call.scope();
     let standing = context.model.count_call(context.now, key, scope);
     context.told.insert("scope".into(), scope.into());
     if let Some(standing) = &standing {
@@ -54,6 +53,27 @@ pub(super) fn answer(context: &mut Context<'_>, key: Option<&str>, call: &StackC
         }
     }
     let response = settle(granted(context, cluster, key, call));
+    with_rate(context, response, standing.as_ref())
+}
+
+/// Registering has a rate only where the stack is known already: the windows are the stack's.
+fn registered(context: &mut Context<'_>, cluster: usize, scope: &'static str) -> Response {
+    let body: Value = serde_json::from_slice(&context.request.body).unwrap_or_default();
+    let key = body["key"].as_str().unwrap_or_default();
+    let known = context.model.stack(cluster, key).is_ok();
+    let before = known
+        .then(|| context.model.count_call(context.now, key, scope))
+        .flatten();
+    if let Some(standing) = &before
+        && let Some(current) = standing.exceeded_by
+    {
+        return with_rate(context, refused(standing, current), Some(standing));
+    }
+    let response = settle(register(context, cluster));
+    let standing = match response.status {
+        201 => context.model.count_call(context.now, key, scope),
+        _ => before,
+    };
     with_rate(context, response, standing.as_ref())
 }
 
