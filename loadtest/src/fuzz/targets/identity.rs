@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gust_core::{
     ids::{MachineName, ProjectId, Shard, Zone},
     ports::{
@@ -25,7 +26,7 @@ const AUDIENCE: &str = "gust:gust:key";
 /// The moment of all tokens here.
 const AT: i64 = 1_800_000_000;
 /// A key that is published in the repository and trusted by nobody else.
-const KEY: &[u8] = include_bytes!("../../../../crates/fakes/data/keys/identity-test.pem");
+const KEY: &str = include_str!("../../../../crates/fakes/data/keys/identity-test.pem");
 
 /// A cloud that knows nothing but keys.
 #[derive(Clone, Default)]
@@ -151,12 +152,14 @@ struct Signer {
 
 impl Signer {
     fn new() -> Self {
+        let body: String = KEY.lines().filter(|line| !line.starts_with("-----")).collect();
+        let der = STANDARD.decode(body).expect("the test key is a PEM file");
         Self {
             header: Header {
                 kid: published()["keys"][0]["kid"].as_str().map(str::to_owned),
                 ..Header::new(Algorithm::RS256)
             },
-            key: EncodingKey::from_rsa_pem(KEY).expect("the test key is an RSA key"),
+            key: EncodingKey::from_rsa_der(&der),
         }
     }
 
