@@ -47,6 +47,8 @@ pub struct Outcome {
     pub cover: Cover,
     /// Virtual time it took.
     pub took: Duration,
+    /// When jobs were listed, pages each: before the limit that clients set themselves, which this gear does without.
+    pub lists: Vec<Duration>,
     /// The event log, if it was kept.
     pub log: String,
     /// The timeline, if it was kept.
@@ -202,6 +204,7 @@ async fn inside(scenario: &Scenario, keep: Keep, post: Post, more: impl FnOnce(&
         alarm: alarm.why(),
         cover,
         took,
+        lists: world.lists(),
         log: if keep == Keep::Log {
             world.log_lines()
         } else {

@@ -243,6 +243,7 @@ impl Source for VirtualSource {
     }
 
     async fn list(&self, queue: &QueueKey, cursor: Option<&str>) -> Result<Listing, SourceError> {
+        self.world.note_list();
         let (key, cursor) = (queue.clone(), cursor.map(str::to_owned));
         let page = self
             .call(&LIST, move |world, now, out| {

@@ -54,6 +54,8 @@ struct Inner {
     orders: mpsc::UnboundedSender<Order>,
     watchers: Mutex<Vec<Arc<dyn Watcher>>>,
     bells: Bells,
+    /// When jobs were listed.
+    lists: Mutex<Vec<Duration>>,
 }
 
 type Bells = Arc<Mutex<BTreeMap<Topic, Vec<Arc<Notify>>>>>;
@@ -98,6 +100,7 @@ impl Shared {
             orders,
             watchers: Mutex::default(),
             bells: Bells::default(),
+            lists: Mutex::default(),
         };
         (
             Self {
@@ -110,6 +113,17 @@ impl Shared {
     /// The run is over: nobody is told any more. Watchers hold the world, so only this lets go of it.
     pub fn end(&self) {
         lock(&self.inner.watchers).clear();
+    }
+
+    /// A replica lists jobs now.
+    pub fn note_list(&self) {
+        let at = self.elapsed();
+        lock(&self.inner.lists).push(at);
+    }
+
+    /// When jobs were listed, in order.
+    pub fn lists(&self) -> Vec<Duration> {
+        lock(&self.inner.lists).clone()
     }
 
     /// Keeps no lines of the log from now on: for runs that are about speed. Watchers see all events still.

@@ -160,7 +160,7 @@ fn lint() -> Target {
 
 /// Records as a store has them, one a line, the key before the first space.
 fn records() -> Target {
-    let orders = Change::PutOrders(Box::new(Orders::default()));
+    let orders = Change::PutOrders(Box::<Orders>::default());
     let format = Change::PutFormat(Format::OURS);
     let mut changes = vec![format, orders];
     for n in 0..3 {

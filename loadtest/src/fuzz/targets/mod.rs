@@ -15,8 +15,11 @@ pub(super) struct Target {
     /// Real samples.
     pub corpus: Vec<Vec<u8>>,
     /// Reads an input. True if it was taken, so that a run can show that not all is turned away at the door.
-    pub run: Box<dyn FnMut(&[u8]) -> bool>,
+    pub run: Read,
 }
+
+/// A parser.
+pub(super) type Read = Box<dyn FnMut(&[u8]) -> bool>;
 
 /// Makes a target anew: what a panic left behind is not used again.
 pub(super) type Make = fn() -> Target;

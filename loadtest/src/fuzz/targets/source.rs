@@ -223,7 +223,7 @@ fn webhook_proof() -> Target {
     let at = i64::try_from(STARTED_UNIX_NS / 1_000_000_000).unwrap_or_default();
     let signature = format!("timestamp={at},signature={}", "ab".repeat(32));
     let corpus = [
-        format!("secret\n\n{{}}"),
+        "secret\n\n{}".to_owned(),
         format!("\n{signature}\n{{}}"),
         format!("secret\n{signature}\n{{}}"),
     ];

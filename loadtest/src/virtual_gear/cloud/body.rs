@@ -21,7 +21,6 @@ pub(super) fn bulk(creation: &Creation) -> spec::Bulk {
             ..spec::LocationPolicy::default()
         },
         flexibility: ranked(&creation.shape),
-        ..spec::Bulk::default()
     }
 }
 
