@@ -48,7 +48,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
         |agent| acquire::of_two_agents_one_gets_the_job(agent);
     "job acquisition token", "good for its own job, once; no other job moves",
         |agent| acquire::an_acquisition_token_is_good_for_one_job_once(agent);
-    "annotation", "body, style, context and scope arrive; removed again",
+    "annotation", "body, style, context and scope arrive; appended to",
         |agent| commands::annotation(agent);
     "meta-data", "set, get, exists (100), default, keys",
         |agent| commands::meta_data(agent);
