@@ -75,7 +75,7 @@ impl GceCloud {
                 .iter()
                 .filter_map(|item| read::instance(item, zone))
                 .collect(),
-            next: list.next_page_token.filter(|token| !token.is_empty()),
+            next: after(LIST, page, list.next_page_token)?,
         })
     }
 
@@ -103,7 +103,7 @@ impl GceCloud {
             .map_err(|m| m.into_error(MACHINE_TYPE_LIST))?;
         Ok(TypePage {
             names: list.items.into_iter().filter_map(|item| item.name).collect(),
-            next: list.next_page_token.filter(|token| !token.is_empty()),
+            next: after(MACHINE_TYPE_LIST, page, list.next_page_token)?,
         })
     }
 
@@ -191,7 +191,10 @@ impl GceCloud {
             .call(ZONE_OPERATION_LIST, &zone.region(), call.send())
             .await;
         let list = reply.map_err(|m| m.into_error(ZONE_OPERATION_LIST))?;
-        Ok((list.items, list.next_page_token.filter(|token| !token.is_empty())))
+        Ok((
+            list.items,
+            after(ZONE_OPERATION_LIST, page, list.next_page_token)?,
+        ))
     }
 
     pub(super) async fn send_delete(
@@ -215,11 +218,38 @@ impl GceCloud {
     }
 }
 
+/// The token of the next page. One that leads back to this page would be followed for ever.
+fn after(method: Method, page: Option<&str>, next: Option<String>) -> Result<Option<String>, CloudError> {
+    let next = next.filter(|token| !token.is_empty());
+    if next.is_some() && next.as_deref() == page {
+        return Err(CloudError::Unclear {
+            call: method.name,
+            message: "the list does not get on: its next page is this one".to_owned(),
+            source: None,
+        });
+    }
+    Ok(next)
+}
+
 /// For calls to which absence is an answer.
 pub(super) fn present<T>(reply: Result<T, Missed>) -> Result<Option<T>, CloudError> {
     match reply {
         Ok(found) => Ok(Some(found)),
         Err(Missed::Absent(_)) => Ok(None),
         Err(Missed::Failed(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_leads_back_to_itself_is_not_followed() {
+        let next =
+            |page, next: &str| after(LIST, page, Some(next.to_owned())).map_err(|error| error.to_string());
+        assert_eq!(next(None, "b"), Ok(Some("b".to_owned())));
+        assert_eq!(next(Some("b"), ""), Ok(None));
+        assert!(next(Some("b"), "b").is_err());
     }
 }
