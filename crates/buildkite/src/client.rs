@@ -1,8 +1,8 @@
 //! One exchange with Buildkite: rate gate, time limit, reading, and bounded repeats.
 
 use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 use crate::{
-    error::Error,
+    error::{Error, Remedy},
     gate::RateGate,
     headers::RateHeaders,
     reply::{self, Reply},
@@ -38,13 +38,18 @@ pub enum Scheme {
     Bearer,
 }
 
+/// Tells the token that is valid now, for one that was replaced.
+pub type TokenOf = Arc<dyn Fn() -> io::Result<Secret> + Send + Sync>;
+
 /// How a client reaches Buildkite.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Base of all paths, `/v3` included. Plain `http` is taken for loopback only.
     pub endpoint: Url,
     /// The cluster's agent token (`bkct_…`).
     pub token: Secret,
+    /// Asked for another token when Buildkite does not accept this one any more; it blocks for no longer than a small file is read.
+    pub renew: Option<TokenOf>,
     /// How it is shown.
     pub scheme: Scheme,
     /// The stack key that all calls go out under: 1–80 characters of `[A-Za-z0-9_-]`.
@@ -63,6 +68,7 @@ impl Config {
         Self {
             endpoint,
             token,
+            renew: None,
             scheme: Scheme::Token,
             stack_key: stack_key.into(),
             replica: "-".into(),
@@ -97,7 +103,9 @@ pub struct Client {
     http: reqwest::Client,
     endpoint: Url,
     pub(crate) stack_key: String,
-    authorization: header::HeaderValue,
+    scheme: Scheme,
+    authorization: Mutex<header::HeaderValue>,
+    renew: Option<TokenOf>,
     gate: Mutex<RateGate>,
     jitter: Mutex<SmallRng>,
     max_body: usize,
@@ -137,6 +145,7 @@ impl Client {
         let Config {
             mut endpoint,
             token,
+            renew,
             scheme,
             stack_key,
             replica,
@@ -158,17 +167,7 @@ impl Client {
         if !(1..=80).contains(&stack_key.len()) || !stack_key.bytes().all(key_ok) {
             return Err(ConfigError::StackKey(stack_key));
         }
-        let token_ok = !token.reveal().is_empty() && token.reveal().bytes().all(|b| b.is_ascii_graphic());
-        let word = match scheme {
-            Scheme::Token => "Token",
-            Scheme::Bearer => "Bearer",
-        };
-        let authorization = header::HeaderValue::try_from(format!("{word} {}", token.reveal()));
-        let mut authorization = authorization
-            .ok()
-            .filter(|_| token_ok)
-            .ok_or(ConfigError::Token)?;
-        authorization.set_sensitive(true);
+        let authorization = authorization(scheme, &token)?;
         let http = reqwest::Client::builder()
             .user_agent(user_agent(&replica))
             .redirect(reqwest::redirect::Policy::none())
@@ -181,7 +180,9 @@ impl Client {
             http,
             endpoint,
             stack_key,
-            authorization,
+            scheme,
+            authorization: Mutex::new(authorization),
+            renew,
             gate: Mutex::default(),
             jitter: Mutex::new(SmallRng::seed_from_u64(seed)),
             max_body,
@@ -206,6 +207,7 @@ impl Client {
     ) -> Answer<T> {
         let mut earlier_unknown = false;
         let mut attempt = 1;
+        let mut renewed = false;
         loop {
             let error = match self
                 .exchange(&call, deadline)
@@ -220,6 +222,11 @@ impl Client {
                 }
                 Err(error) => error,
             };
+            // Whoever has no right is answered so at once: nothing was done.
+            if error.remedy() == Remedy::Unauthorized && !renewed && self.renew_token() {
+                renewed = true;
+                continue;
+            }
             let wait = error
                 .repeat()
                 .filter(|_| attempt < ATTEMPTS)
@@ -239,6 +246,33 @@ impl Client {
             attempt += 1;
             sleep_until(at).await;
         }
+    }
+
+    /// Takes up a token that was put in place of the one in use. False if there is none.
+    fn renew_token(&self) -> bool {
+        let Some(renew) = &self.renew else { return false };
+        let read = renew().map_err(|error| error.to_string());
+        let fresh =
+            read.and_then(|token| authorization(self.scheme, &token).map_err(|error| error.to_string()));
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "buildkite does not accept the token, and no other can be read"
+                );
+                return false;
+            }
+        };
+        let mut current = self.authorization.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *current != fresh;
+        if changed {
+            tracing::info!(
+                "buildkite does not accept the token; another was put in its place and is used from now on"
+            );
+            *current = fresh;
+        }
+        changed
     }
 
     /// What the service asked for, else exponential; always with jitter on top, so that many callers spread.
@@ -313,10 +347,15 @@ impl Client {
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(call.query);
         }
+        let authorization = self
+            .authorization
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let request = self
             .http
             .request(call.method.clone(), url)
-            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::AUTHORIZATION, authorization)
             .header(header::ACCEPT, "application/json");
         match &call.body {
             Some(body) => request
@@ -325,6 +364,19 @@ impl Client {
             None => request,
         }
     }
+}
+
+/// The header that shows a token.
+fn authorization(scheme: Scheme, token: &Secret) -> Result<header::HeaderValue, ConfigError> {
+    let token_ok = !token.reveal().is_empty() && token.reveal().bytes().all(|b| b.is_ascii_graphic());
+    let word = match scheme {
+        Scheme::Token => "Token",
+        Scheme::Bearer => "Bearer",
+    };
+    let value = header::HeaderValue::try_from(format!("{word} {}", token.reveal()));
+    let mut value = value.ok().filter(|_| token_ok).ok_or(ConfigError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// `gust/<version> (<replica>)`; characters that a header cannot hold become `_`.

@@ -1,19 +1,18 @@
 //! Buildkite's REST API, as far as gust runs jobs again: two calls (docs: `apis/rest_api/jobs`, November 2026).
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use gust_core::{
     ids::JobId,
     ports::{Remedy, Retried, Retrier, SourceError},
-    secret::Secret,
 };
 use reqwest::{Method, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 use uuid::Uuid;
 
-use crate::headers::RateHeaders;
+use crate::{client::TokenOf, headers::RateHeaders};
 
 /// Where Buildkite serves it.
 pub const DEFAULT_REST_ENDPOINT: &str = "https://api.buildkite.com/v2";
@@ -23,9 +22,6 @@ const LIMIT: Duration = Duration::from_secs(15);
 const DOWN: Duration = Duration::from_secs(2);
 /// Longest reply that is read, in bytes.
 const MOST: usize = 1 << 20;
-
-/// Tells the token: asked before each call, so that one that was replaced is used at once.
-pub type TokenOf = Arc<dyn Fn() -> io::Result<Secret> + Send + Sync>;
 
 /// One organization's jobs.
 pub struct RestRetrier {
@@ -57,7 +53,8 @@ const LOOK: &str = "get job";
 const RETRY: &str = "retry job";
 
 impl RestRetrier {
-    /// A client for an organization's slug; nothing is sent yet. `user_agent` names gust and the replica.
+    /// A client for an organization's slug; nothing is sent yet. `token` is asked before each call, so that one that was
+    /// replaced is used at once; `user_agent` names gust and the replica.
     ///
     /// # Errors
     /// No TLS, or no resolver.

@@ -36,6 +36,7 @@ over_both! {
     all_pages_together_hold_each_job_once
     jobs_that_come_while_pages_are_read_are_in_the_next_list
     a_job_that_is_canceled_meanwhile_is_seen_to_be_over
+    a_job_that_disappears_is_in_no_answer
     a_job_that_another_stack_has_is_not_ours
     a_paused_queue_says_so_and_still_lists
     a_wrong_token_is_for_a_person_and_is_not_shown
@@ -193,6 +194,28 @@ async fn a_job_that_is_canceled_meanwhile_is_seen_to_be_over(way: Way) {
     assert_eq!(states.get(&jobs[1]), Some(&JobState::Scheduled));
     let outcome = source.finish(jobs[0], &finish()).await.expect("over");
     assert_eq!(outcome, FinishOutcome::AlreadyOver);
+}
+
+async fn a_job_that_disappears_is_in_no_answer(way: Way) {
+    let world = World::new().await;
+    let jobs = world.build(2).await;
+    let source = way.source(&world).await;
+    let reserved = source
+        .reserve(&jobs, Duration::from_secs(60))
+        .await
+        .expect("ours");
+    assert_eq!(reserved.reserved.len(), 2);
+    world.delete(jobs[0]).await;
+    let states = source.states(&jobs).await.expect("states");
+    assert_eq!(states.into_keys().collect::<Vec<_>>(), jobs[1..]);
+    let error = source.finish(jobs[0], &finish()).await.expect_err("gone");
+    assert_eq!(error.remedy, Remedy::Gone, "{error}");
+    let rejected = source
+        .notify(&[note(jobs[0], "machine up")])
+        .await
+        .expect("an answer");
+    assert_eq!(rejected.len(), 1);
+    assert!(!all(&*source).await.contains(&jobs[0]));
 }
 
 async fn a_job_that_another_stack_has_is_not_ours(way: Way) {

@@ -41,6 +41,7 @@ pub use config::{Cluster, Config};
 pub use extras::{Annotation, Artifact, MetaDataOf, NewAnnotation, NewArtifact, Upload, UploadState};
 pub use ids::Refusal;
 pub use job::{Acquired, Job, State};
+pub use mishaps::state_words;
 pub use model::Model;
 pub use notify::{Notification, NotificationError};
 pub use running::{Chunk, JobEnd};

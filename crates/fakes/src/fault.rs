@@ -90,6 +90,7 @@ const KINDS: &[Kind] = &[
     kind("webhook.reordered", WEBHOOK, &[]),
     kind("webhook.late", WEBHOOK, &["delay_s", "stale_s"]),
     kind("buildkite.pause", &["queue"], &[]),
+    kind("buildkite.unknown-state", &["job"], &["word"]),
     kind(
         "buildkite.agent-lost",
         &["agent", "agent_name", "job", "queue"],

@@ -66,6 +66,9 @@ impl Domain {
             | FaultKind::JobRetry
             | FaultKind::JobReprioritize
             | FaultKind::ReservationLapse
+            | FaultKind::ReservationTaken
+            | FaultKind::StateUnknown
+            | FaultKind::JobGone
             | FaultKind::AgentLost => Self::Jobs,
             FaultKind::VmFreeze
             | FaultKind::DiskLost

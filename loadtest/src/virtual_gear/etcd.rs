@@ -70,7 +70,9 @@ impl VirtualEtcd {
             Err(Trouble::Refused { status, .. }) => {
                 return Err(EtcdError::Refused(format!("status {status}, from in between")));
             }
-            Err(Trouble::Lost) => return Err(EtcdError::Unclear("the connection broke".to_owned())),
+            Err(Trouble::Lost | Trouble::CutOff) => {
+                return Err(EtcdError::Unclear("the connection broke".to_owned()));
+            }
         };
         let arrives = Instant::now() + slow;
         if arrives > deadline || self.world.is_cut(self.replica) {
@@ -182,7 +184,7 @@ impl Watch for Watching {
             }
             // The connection is dead and nobody says so: nothing comes any more.
             Fate::LostBefore | Fate::LostAfter => std::future::pending().await,
-            Fate::Refused { .. } => {
+            Fate::Refused { .. } | Fate::Truncated => {
                 self.seen.close();
                 Err(ended())
             }

@@ -9,7 +9,7 @@ use gust_server::leader::Planner as _;
 use super::{
     check::{Expectations, Limit},
     replica::{PROJECT, REGIONS, Replicas},
-    scenario::{IMPOSSIBLE, Scenario},
+    scenario::{IMPOSSIBLE, Scenario, SourceOf},
 };
 
 /// The expectations of a run.
@@ -22,6 +22,7 @@ pub(super) fn expectations(scenario: &Scenario, settings: &Settings, replicas: &
         .filter_map(|build| build.steps().ok())
         .flatten();
     expect.impossible = steps.filter(|step| step.starts_with(IMPOSSIBLE)).collect();
+    expect.reserves = scenario.source == SourceOf::Stacks;
     expect.limits = limits(&settings.limits, PROJECT, &REGIONS);
     expect.caps.clone_from(&scenario.caps);
     expect.end = scenario.patience().saturating_sub(scenario.quiet_after());

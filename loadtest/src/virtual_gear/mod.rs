@@ -33,5 +33,5 @@ pub use check::{Invariant, Verdict, Violation};
 pub use cover::Cover;
 pub use many::{Failure, Sum, Sweep};
 pub use run::{Keep, Outcome, run, run_with_webhooks};
-pub use scenario::{INTENSITY, MOST_REPLICAS, Profile, Scenario};
+pub use scenario::{INTENSITY, MOST_REPLICAS, Profile, Scenario, SourceOf};
 pub use shrink::shrink;

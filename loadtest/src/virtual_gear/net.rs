@@ -71,6 +71,8 @@ pub enum Fate {
     LostBefore,
     /// It has its effect; the answer is lost.
     LostAfter,
+    /// It has its effect; of the answer only a part arrives, which is no answer.
+    Truncated,
     /// It has its effect twice, the second time this much later; the first answer arrives.
     Doubled(Duration),
     /// Something in between answers with this status, and a body that is not the service's if `html`.
@@ -88,6 +90,7 @@ impl fmt::Display for Fate {
             Self::Served => Ok(()),
             Self::LostBefore => f.write_str("never arrives"),
             Self::LostAfter => f.write_str("has its effect, the answer is lost"),
+            Self::Truncated => f.write_str("has its effect, the answer is cut off"),
             Self::Doubled(later) => write!(f, "again {} ms later", later.as_millis()),
             Self::Refused { status, html: false } => write!(f, "answered {status}"),
             Self::Refused { status, html: true } => write!(f, "answered {status} with a page of HTML"),
@@ -100,6 +103,8 @@ impl fmt::Display for Fate {
 pub enum Trouble {
     /// No answer within the deadline, or the connection broke: whether it had its effect is unknown.
     Lost,
+    /// The answer is cut off: it had its effect, which the sender cannot know.
+    CutOff,
     /// Refused on the way, without effect.
     Refused {
         /// HTTP status.
@@ -152,13 +157,17 @@ impl Net {
                     tokio::time::sleep(passage.back).await;
                     let _ = reply.send(Err(Trouble::Refused { status, html }));
                 }
-                Fate::Served | Fate::LostAfter | Fate::Doubled(_) => {
+                Fate::Served | Fate::LostAfter | Fate::Truncated | Fate::Doubled(_) => {
                     let value = effect();
                     weather.served(from, point);
                     if passage.fate != Fate::LostAfter {
                         tokio::time::sleep(passage.back).await;
+                        let answer = match passage.fate {
+                            Fate::Truncated => Err(Trouble::CutOff),
+                            _ => Ok(value),
+                        };
                         // A sender that crashed or gave up does not listen any more.
-                        let _ = reply.send(Ok(value));
+                        let _ = reply.send(answer);
                     }
                     if let Fate::Doubled(later) = passage.fate {
                         tokio::time::sleep(later).await;

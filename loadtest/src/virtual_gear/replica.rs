@@ -10,8 +10,9 @@ use std::{
 use gust_core::{
     cap::Cap,
     ids::{ProjectId, ReplicaId, SourceName},
-    ports::{Cloud, Member, Store},
+    ports::{Cloud, Member, Source, Store},
     records::Format,
+    secret::Secret,
     settings::Settings,
     tenure::Timing,
 };
@@ -34,8 +35,8 @@ use super::{
     machine::Doors,
     net::Net,
     run::name_of,
-    scenario::Scenario,
-    source::VirtualSource,
+    scenario::{Scenario, SourceOf},
+    source::{Unreserved, VirtualSource},
     witness::Witness,
     world::Shared,
 };
@@ -126,6 +127,7 @@ pub(super) fn form(build: u32) -> Format {
 pub(super) struct Replicas {
     seed: u64,
     count: usize,
+    source: SourceOf,
     config: Arc<Config>,
     caps: Arc<[Cap]>,
     pub planner: Arc<Planner>,
@@ -162,6 +164,7 @@ impl Replicas {
         Self {
             seed: scenario.seed,
             count,
+            source: scenario.source,
             config: Arc::clone(config),
             caps: scenario.caps.clone().into(),
             planner: Arc::clone(planner),
@@ -279,12 +282,19 @@ impl Replicas {
             queue: "gust".into(),
             witness: around.witness.clone(),
         });
+        let (way, agent_token): (Arc<dyn Source>, _) = match self.source {
+            SourceOf::Stacks => (buildkite.clone(), None),
+            SourceOf::Graphql => (
+                Arc::new(Unreserved::new(buildkite.clone())),
+                Some(Secret::new("bkct_fake")),
+            ),
+        };
         let source = SourcePart {
             name: name.clone(),
-            source: buildkite.clone(),
+            source: way,
             queues: vec!["gust".into()],
             agent_endpoint: "virtual".to_owned(),
-            agent_token: None,
+            agent_token,
             poll: (Duration::from_millis(250), Duration::from_secs(5)),
             retrier: Some(buildkite),
         };

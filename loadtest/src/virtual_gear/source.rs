@@ -1,7 +1,9 @@
-//! The fake Buildkite's model as a [`Source`], over the virtual network.
+//! The fake Buildkite's model as a [`Source`], over the virtual network: as the Stacks API, and ([`Unreserved`]) as GraphQL.
 //!
 //! What comes back is classed as gust's own client for Buildkite classes it (crate `gust-buildkite`): a write
 //! without a usable answer is unclear, a read is simply to be repeated.
+
+mod unreserved;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,6 +26,7 @@ use gust_fakes::{
 };
 use uuid::Uuid;
 
+pub(super) use self::unreserved::Unreserved;
 use super::{
     net::{Net, Point, Trouble},
     witness::Witness,
@@ -120,6 +123,7 @@ impl VirtualSource {
         match self.net.deliver(self.from, call.point, DEADLINE, effect).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Refusal { status, message })) => Err(call.refused(status, message)),
+            Err(Trouble::CutOff) => Err(call.unanswered("200, but the reply is cut off".to_owned())),
             Err(Trouble::Lost) => Err(call.unanswered("no answer".to_owned())),
             // A good status with a page in place of the answer.
             Err(Trouble::Refused { status, .. }) if status < 400 => {
@@ -277,13 +281,14 @@ impl Source for VirtualSource {
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
         let jobs = texts(jobs);
         let states = self
-            .call(&STATES, move |world, _, _| {
-                world.buildkite.get_states(0, STACK, &jobs)
+            .call(&STATES, move |world, now, out| {
+                let states = world.buildkite.get_states(0, STACK, &jobs)?;
+                Ok(buildkite::state_words(states, &mut world.faults, now, out))
             })
             .await?;
-        let states = states.into_iter().filter_map(|(id, state)| {
-            Some((JobId(Uuid::parse_str(&id).ok()?), JobState::parse(state.name())))
-        });
+        let states = states
+            .into_iter()
+            .filter_map(|(id, word)| Some((JobId(Uuid::parse_str(&id).ok()?), JobState::parse(&word))));
         Ok(states.collect())
     }
 

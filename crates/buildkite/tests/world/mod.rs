@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-use gust_buildkite::{Client, Config, GraphqlSource, StacksSource, client::Scheme, source::Patience};
+use gust_buildkite::{
+    Client, Config, GraphqlSource, StacksSource,
+    client::{Scheme, TokenOf},
+    source::Patience,
+};
 use gust_core::{
     ids::{JobId, QueueKey},
     ports::Source as _,
@@ -61,6 +65,17 @@ impl World {
         Client::new(Config::new(endpoint, Secret::new(token), "gust-test")).expect("a client")
     }
 
+    /// A stack whose token may be replaced.
+    pub fn stacks_renewing(&self, token: &str, renew: TokenOf) -> StacksSource {
+        let endpoint = format!("{}/v3", self.fakes.addresses.buildkite);
+        let config = Config::new(endpoint.parse().expect("a URL"), Secret::new(token), "gust-test");
+        let client = Client::new(Config {
+            renew: Some(renew),
+            ..config
+        });
+        StacksSource::new(client.expect("a client"), queue(), Default::default()).with_patience(PATIENCE)
+    }
+
     pub fn stacks(&self, token: &str) -> StacksSource {
         let metadata = [("version".into(), "1".into())].into();
         StacksSource::new(self.client(token), queue(), metadata).with_patience(PATIENCE)
@@ -96,6 +111,13 @@ impl World {
             .expect("a reply");
         assert!(reply.status().is_success(), "{path}: {}", reply.status());
         serde_json::from_str(&reply.text().await.expect("a body")).unwrap_or_default()
+    }
+
+    /// A job disappears.
+    pub async fn delete(&self, job: JobId) {
+        let url = format!("{}/jobs/{job}", self.fakes.addresses.control);
+        let reply = self.http.delete(url).send().await.expect("a reply");
+        assert!(reply.status().is_success(), "{}", reply.status());
     }
 
     pub async fn build(&self, jobs: usize) -> Vec<JobId> {

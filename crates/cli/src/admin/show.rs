@@ -197,10 +197,10 @@ fn tables(text: &mut String, leading: &v1::LeaderStatus, now: Timestamp) {
             paused if paused.is_empty() => String::new(),
             paused => format!("; paused: {paused}"),
         };
-        let state = if line.registered {
-            "registered"
-        } else {
-            "NOT REGISTERED"
+        let state = match (line.registered, line.trouble.is_empty()) {
+            (true, true) => "registered",
+            (true, false) => "IN TROUBLE",
+            (false, _) => "NOT REGISTERED",
         };
         vec![
             line.name.clone(),
@@ -215,6 +215,10 @@ fn tables(text: &mut String, leading: &v1::LeaderStatus, now: Timestamp) {
         "\n{}",
         table(&["SOURCE", "QUEUES", "STATE", "BACKLOG"], &sources)
     );
+    for line in leading.sources.iter().filter(|line| !line.trouble.is_empty()) {
+        let since = ago(line.trouble_since.as_ref(), now);
+        let _ = writeln!(text, "{}, since {since}: {}", line.name, line.trouble);
+    }
     if !leading.cordons.is_empty() {
         let cordons = leading.cordons.iter().map(|cordon| {
             let word = if cordon.drain { "draining" } else { "cordoned" };

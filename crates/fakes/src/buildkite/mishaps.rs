@@ -1,9 +1,10 @@
 //! What happens to jobs and lists without anybody asking: reservations that lapse early, agents that are given
-//! up, lists that lag and pages that shift. And the looks into the tables that whoever causes these needs.
+//! up, jobs that disappear, states of later versions, lists that lag and pages that shift. And the looks into the tables that whoever causes these needs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use uuid::Uuid;
 
 use super::ids::Refusal;
@@ -55,6 +56,27 @@ impl ListView {
     }
 }
 
+/// States in Buildkite's words. A fault may put a word there that no client knows.
+pub fn state_words(
+    states: IndexMap<String, State>,
+    faults: &mut Faults,
+    now: Now,
+    out: &mut Effects,
+) -> IndexMap<String, String> {
+    const KIND: &str = "buildkite.unknown-state";
+    let odd = faults.any(KIND);
+    let mut word = |job: &str| {
+        let subject = BTreeMap::from([("job", job)]);
+        let fault = odd.then(|| faults.standing(now, KIND, &subject, out)).flatten()?;
+        Some(fault.text("word").unwrap_or_else(|| "hibernating".to_owned()))
+    };
+    let worded = states.into_iter().map(|(job, state)| {
+        let word = word(&job).unwrap_or_else(|| state.name().to_owned());
+        (job, word)
+    });
+    worded.collect()
+}
+
 impl Model {
     /// All jobs, in the order they were created.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
@@ -86,6 +108,25 @@ impl Model {
         }
         job.reservation = None;
         self.set_state(now, key, State::Scheduled, "reservation expired", out);
+        Ok(())
+    }
+
+    /// The job disappears, as with its pipeline: the log says that it was canceled, and nobody who asks for it by its UUID
+    /// finds it any more.
+    ///
+    /// # Errors
+    /// 422 if an agent has it, or if it is over.
+    pub fn delete_job(&mut self, now: Now, job: Uuid, out: &mut Effects) -> Result<(), Refusal> {
+        let key = self.job_key(job)?;
+        let state = self.jobs[key.0].state;
+        if state.is_terminal() || state.is_with_agent() {
+            return Err(Refusal::unprocessable(format!(
+                "A {} job cannot be deleted",
+                state.name()
+            )));
+        }
+        self.stop_job(now, key, "deleted", out);
+        self.jobs_by_uuid.remove(&job);
         Ok(())
     }
 

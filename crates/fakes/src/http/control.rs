@@ -67,6 +67,10 @@ fn answer(
             Ok(Response::json(200, &json!({ "id": id })))
         }
         ("GET", ["jobs", job]) => Ok(Response::json(200, &world.buildkite.show_job(job_uuid(job)?)?)),
+        ("DELETE", ["jobs", job]) => {
+            world.buildkite.delete_job(now, job_uuid(job)?, out)?;
+            Ok(Response::json(200, &json!({ "uuid": job })))
+        }
         ("POST", ["jobs", job, "cancel"]) => {
             world.buildkite.cancel_job(now, job_uuid(job)?, out)?;
             Ok(Response::json(200, &world.buildkite.show_job(job_uuid(job)?)?))

@@ -28,14 +28,14 @@ mod webhooks;
 
 use std::{
     cell::LazyCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use gust_core::{
     catalog::Catalog,
-    ids::{ReplicaId, StackName},
+    ids::{ReplicaId, SourceName, StackName},
     settings::Settings,
 };
 use serde::Serialize;
@@ -231,6 +231,7 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         );
     }
     refuse_twins(&root, "source", &sources, |s| s.name.to_string());
+    refuse_one_stack_key(&root, &sources);
     refuse_twins(&root, "project", &projects, |p| p.id.to_string());
     root.close();
     Some(Config {
@@ -253,6 +254,29 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
 }
 
 /// Names in records and logs must tell sections apart.
+/// A stack key is one stack's in a whole organization, so two clusters cannot share one.
+fn refuse_one_stack_key(root: &Section<'_>, sources: &[(usize, Option<Source>)]) {
+    let mut keys: BTreeMap<&str, &SourceName> = BTreeMap::new();
+    let stacks = sources
+        .iter()
+        .filter_map(|(start, source)| Some((*start, source.as_ref()?)))
+        .filter(|(_, source)| source.kind == SourceKind::Stacks);
+    for (start, source) in stacks {
+        let first = keys.entry(&source.stack_key).or_insert(&source.name);
+        if **first != source.name {
+            let complaint = Complaint::new(format!(
+                "`{}` and `{first}` both register as stack `{}`, and a key is for one stack only",
+                source.name, source.stack_key
+            ));
+            let hint = format!(
+                "give this one a key of its own: stack_key = \"{}-{}\"",
+                source.stack_key, source.name
+            );
+            root.input.report(start, "source", complaint.hint(hint));
+        }
+    }
+}
+
 fn refuse_twins<T>(
     root: &Section<'_>,
     key: &'static str,

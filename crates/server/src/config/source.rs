@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use super::{
-    section::{Complaint, Section, choice},
+    section::{Complaint, Field, Section, choice},
     value::{self, SecretRules},
 };
 
@@ -26,6 +26,9 @@ const GRAPHQL: &str = "https://graphql.buildkite.com/v1";
 /// Where it serves its REST API.
 /// Source: buildkite.com/docs/apis/rest-api.
 const REST: &str = "https://api.buildkite.com/v2";
+
+/// Longest stack key. Source: buildkite.com/docs/apis/agent-api/stacks, "register a stack".
+const STACK_KEY: usize = 80;
 
 /// By which of Buildkite's interfaces jobs are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +63,9 @@ pub struct Source {
     /// Token of the cluster's agents.
     #[serde(skip)]
     pub token: Secret,
+    /// The file it came from, which is read again when Buildkite does not accept it any more.
+    #[serde(skip)]
+    pub token_file: Option<PathBuf>,
     /// Queues whose jobs are ours; at least one.
     pub queues: Vec<QueueKey>,
     /// Key under which this gust registers as a stack.
@@ -120,13 +126,13 @@ pub(super) fn read(
     let agent_endpoint = section
         .field("agent_endpoint")
         .map(|f| f.parsed("a URL", value::endpoint));
-    let token = section
-        .required("token", "{ env = \"BUILDKITE_AGENT_TOKEN\" }")
-        .and_then(|f| value::secret(&f, secrets));
+    let token = section.required("token", "{ env = \"BUILDKITE_AGENT_TOKEN\" }");
+    let token_file = token.as_ref().and_then(file_of);
+    let token = token.and_then(|f| value::secret(&f, secrets));
     let queues = read_queues(&section);
     let stack_key = section
         .field("stack_key")
-        .and_then(|f| f.parsed("a text", |t| value::name(t, 100, "-_")))
+        .and_then(|f| f.parsed("a text", |t| value::name(t, STACK_KEY, "-_")))
         .or_else(|| stack.map(|s| format!("gust-{s}")));
     let poll = read_poll(&section, kind);
     let agent_token_fallback = section.flag("agent_token_fallback", false);
@@ -148,6 +154,7 @@ pub(super) fn read(
         endpoint,
         agent_endpoint,
         token: token?,
+        token_file: token_file.map(|file| secrets.base.join(file)),
         queues,
         stack_key: stack_key?,
         poll,
@@ -196,10 +203,7 @@ fn read_api(section: Section<'_>, kind: SourceKind, secrets: SecretRules<'_>) ->
         .required("organization", "\"my-company\"")
         .and_then(|f| f.parsed("a text", slug));
     let token = section.required("token", "{ file = \"buildkite-api.token\" }");
-    let file = token.as_ref().and_then(|field| match field.value {
-        DeValue::Table(_) => field.section("a table")?.text("file"),
-        _ => None,
-    });
+    let file = token.as_ref().and_then(file_of);
     let token = token.and_then(|field| value::secret(&field, secrets));
     let endpoint = section
         .field("endpoint")
@@ -221,6 +225,14 @@ fn read_api(section: Section<'_>, kind: SourceKind, secrets: SecretRules<'_>) ->
         token: token?,
         token_file: file.map(|file| secrets.base.join(file)),
     })
+}
+
+/// The file that holds a secret, if it is in one.
+fn file_of(field: &Field<'_>) -> Option<String> {
+    match field.value {
+        DeValue::Table(_) => field.section("a table")?.text("file"),
+        _ => None,
+    }
 }
 
 /// An organization as it stands in Buildkite's addresses.

@@ -145,6 +145,8 @@ refusals! {
     catalog_that_is_not_there: format!("catalog = [\"none.toml\", 5]\n{TOP}{SOURCE}{PROJECT}");
     commitments_at_odds: with(PROJECT, "images", "commitment = [{ region = \"us-central1-a\", family = \"n2d\", vcpus = 0 }]\nreservation = [{ zone = \"us-central1\", machine_type = \"n2d\", number = 4 }]\nimages");
     anonymous_to_google: with(PROJECT, "images", "credentials = \"anonymous\"\nimages");
+    one_stack_key_for_two: format!("{TOP}{SOURCE}{}{PROJECT}", SOURCE.replacen("name = \"main\"", "name = \"other\"", 1));
+    stack_key_too_long: with(SOURCE, "queues =", &format!("stack_key = \"{}\"\nqueues =", "k".repeat(81)));
     twins: format!("{TOP}{SOURCE}{SOURCE}{PROJECT}{PROJECT}");
     open_without_encryption: format!("listen = \"0.0.0.0:7070\"\n{TOP}{SOURCE}{PROJECT}");
     listen_without_port: format!("listen = \"127.0.0.1\"\n{TOP}{SOURCE}{PROJECT}");

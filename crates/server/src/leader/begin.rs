@@ -94,6 +94,7 @@ pub(super) fn start(
         flow: Flow::default(),
         bulk_calls: Default::default(),
         registered: Default::default(),
+        trouble: BTreeMap::new(),
         listed: Default::default(),
         roster_seen: false,
         workers: BTreeMap::new(),

@@ -125,7 +125,7 @@ impl Leader {
                 // Who only looks does not change what is to be decided.
                 dirty |= match &input {
                     Input::Visit(visit) => !visit.reads,
-                    Input::Hint(_) | Input::Probed { .. } => false,
+                    Input::Hint(_) | Input::Probed { .. } | Input::Troubled { .. } => false,
                     _ => true,
                 };
                 if let Some(end) = self.on(input) {
@@ -192,8 +192,10 @@ impl Leader {
     fn on(&mut self, input: Input) -> Option<End> {
         match input {
             Input::Registered(source) => {
+                self.trouble.remove(&(source.clone(), None));
                 self.registered.insert(source);
             }
+            Input::Troubled { source, queue, why } => self.on_troubled(source, queue, why),
             Input::Listed {
                 source,
                 queue,

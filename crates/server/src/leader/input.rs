@@ -51,6 +51,12 @@ pub struct Assignment {
 pub(super) enum Input {
     /// A source took our registration.
     Registered(SourceName),
+    /// A source could not be asked: to register (no queue), or to list one.
+    Troubled {
+        source: SourceName,
+        queue: Option<QueueKey>,
+        why: String,
+    },
     /// A queue was listed.
     Listed {
         source: SourceName,

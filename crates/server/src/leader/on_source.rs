@@ -23,6 +23,7 @@ impl Leader {
         jobs: Vec<ListedJob>,
         paused: bool,
     ) {
+        self.trouble.remove(&(source.clone(), Some(queue.clone())));
         let key = (source.clone(), queue.clone());
         self.listed.insert(key.clone());
         let changed = if paused {
@@ -61,6 +62,16 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// A source could not be asked; operators see since when.
+    pub(super) fn on_troubled(&mut self, source: SourceName, queue: Option<QueueKey>, why: String) {
+        let now = self.now();
+        let (_, latest) = self
+            .trouble
+            .entry((source, queue))
+            .or_insert_with(|| (now, String::new()));
+        *latest = why;
     }
 
     /// A reservation was answered: what is ours is booked.

@@ -108,6 +108,7 @@ async fn register(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15), &dice);
     while let Err(error) = part.source.register().await {
         report(&part.name, &error);
+        let _ = inputs.send(troubled(&part, None, &error)).await;
         tokio::time::sleep(wait_for(&error, &mut backoff)).await;
     }
     let _ = inputs.send(Input::Registered(part.name)).await;
@@ -146,6 +147,19 @@ async fn probe(part: SourcePart, inputs: mpsc::Sender<Input>, dice: Dice) {
     }
     let source = part.name;
     let _ = inputs.send(Input::Probed { source, tokens }).await;
+}
+
+fn troubled(part: &SourcePart, queue: Option<QueueKey>, error: &SourceError) -> Input {
+    let words = crate::error_chain(error);
+    let why = match error.remedy {
+        Remedy::Unauthorized => format!("{words}: put a token in place that Buildkite accepts"),
+        _ => words,
+    };
+    Input::Troubled {
+        source: part.name.clone(),
+        queue,
+        why,
+    }
 }
 
 fn wait_for(error: &SourceError, backoff: &mut Backoff) -> Duration {
@@ -192,6 +206,10 @@ async fn list(part: SourcePart, queue: QueueKey, wake: Arc<Notify>, inputs: mpsc
             }
             Err(error) => {
                 report(&part.name, &error);
+                let queue = Some(queue.clone());
+                if inputs.send(troubled(&part, queue, &error)).await.is_err() {
+                    return;
+                }
                 // The stack may have been forgotten: registering is idempotent and cheap.
                 if error.remedy == Remedy::Gone {
                     register(part.clone(), inputs.clone(), dice.clone()).await;

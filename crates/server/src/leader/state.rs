@@ -103,6 +103,8 @@ pub(super) struct Leader {
     pub flow: Flow,
     pub bulk_calls: VecDeque<(Timestamp, ProjectId)>,
     pub registered: BTreeSet<SourceName>,
+    /// What could not be asked last, and since when: to register, or to list a queue.
+    pub trouble: BTreeMap<(SourceName, Option<QueueKey>), (Timestamp, String)>,
     /// Queues that were listed since we lead.
     pub listed: BTreeSet<(SourceName, QueueKey)>,
     pub roster_seen: bool,

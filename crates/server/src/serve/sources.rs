@@ -1,10 +1,10 @@
 //! The ways to Buildkite that a configuration names.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use gust_buildkite::{
     Client, Config as ClientConfig, GraphqlSource, RestRetrier, StacksSource,
-    client::{ConfigError, Scheme},
+    client::{ConfigError, Scheme, TokenOf},
 };
 use gust_core::{
     ids::SourceName,
@@ -48,9 +48,10 @@ pub(super) fn connect(config: &Config, dice: &Dice) -> Result<BTreeMap<SourceNam
 
 /// The way to list a source's jobs.
 fn way(config: &Config, source: &config::Source, dice: &Dice) -> Result<Arc<dyn Source>, ConfigError> {
-    let client = |endpoint: &Url, token: &Secret, scheme| {
+    let client = |endpoint: &Url, token: &Secret, file: &Option<PathBuf>, scheme| {
         Client::new(ClientConfig {
             scheme,
+            renew: file.clone().map(read_again),
             replica: config.replica.to_string(),
             seed: dice.seed(),
             ..ClientConfig::new(endpoint.clone(), token.clone(), source.stack_key.as_str())
@@ -59,14 +60,14 @@ fn way(config: &Config, source: &config::Source, dice: &Dice) -> Result<Arc<dyn 
     let graphql = |api: &config::Api| api.graphql.clone().map(|graphql| (graphql, api.clone()));
     match (source.kind, source.api.as_ref().and_then(graphql)) {
         (SourceKind::Graphql, Some((graphql, api))) => {
-            let queries = client(&graphql.endpoint, &api.token, Scheme::Bearer)?;
-            let rest = client(&api.endpoint, &api.token, Scheme::Bearer)?;
+            let queries = client(&graphql.endpoint, &api.token, &api.token_file, Scheme::Bearer)?;
+            let rest = client(&api.endpoint, &api.token, &api.token_file, Scheme::Bearer)?;
             let source = GraphqlSource::new(queries, rest, api.organization, graphql.cluster);
             Ok(Arc::new(source))
         }
         // A source by GraphQL without its API is refused where the configuration is read.
         _ => {
-            let client = client(&source.endpoint, &source.token, Scheme::Token)?;
+            let client = client(&source.endpoint, &source.token, &source.token_file, Scheme::Token)?;
             let metadata = [("gust".to_owned(), VERSION.to_owned())].into();
             let first = source.queues.first().cloned().unwrap_or_else(|| "default".into());
             Ok(Arc::new(StacksSource::new(client, first, metadata)))
@@ -76,14 +77,19 @@ fn way(config: &Config, source: &config::Source, dice: &Dice) -> Result<Arc<dyn 
 
 /// The way to have preempted jobs run again.
 fn retrier(config: &Config, api: &config::Api) -> Result<Arc<dyn Retrier>, ConfigError> {
-    let (token, file) = (api.token.clone(), api.token_file.clone());
-    let current = move || match &file {
+    let token = api.token.clone();
+    let current: TokenOf = match api.token_file.clone() {
         // It may have been replaced since.
-        Some(file) => std::fs::read_to_string(file).map(|text| Secret::new(text.trim())),
-        None => Ok(token.clone()),
+        Some(file) => read_again(file),
+        None => Arc::new(move || Ok(token.clone())),
     };
     let (endpoint, organization) = (api.endpoint.clone(), api.organization.clone());
     let user_agent = user_agent(&config.replica);
-    let made = RestRetrier::new(endpoint, organization, Arc::new(current), &user_agent);
+    let made = RestRetrier::new(endpoint, organization, current, &user_agent);
     Ok(Arc::new(made.map_err(ConfigError::Http)?))
+}
+
+/// The token that a file holds now.
+fn read_again(file: PathBuf) -> TokenOf {
+    Arc::new(move || std::fs::read_to_string(&file).map(|text| Secret::new(text.trim())))
 }

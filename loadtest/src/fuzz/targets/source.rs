@@ -192,7 +192,7 @@ fn rest() -> Target {
         let _ = world.buildkite.cancel_job(now, job.0, out);
     });
     let endpoint = Url::parse(&format!("{}/v2", service.url)).expect("a URL");
-    let token: gust_buildkite::rest::TokenOf = Arc::new(|| io::Result::Ok(Secret::new("bkua_fake")));
+    let token: gust_buildkite::client::TokenOf = Arc::new(|| io::Result::Ok(Secret::new("bkua_fake")));
     let retrier = RestRetrier::new(endpoint, "gust-demo", token, "gust/0 (fuzz)").expect("an HTTP client");
     let _ = service.really(retrier.retry(job));
     let recorded = service.recorded();

@@ -26,6 +26,8 @@ type UsageOf = Box<dyn Fn(&Footprint) -> Usage + Send>;
 pub struct Expectations {
     /// Our queues. A job whose tags name no queue is ours.
     pub queues: BTreeSet<String>,
+    /// Whether jobs are reserved. Over GraphQL there is no such thing.
+    pub reserves: bool,
     /// Keys of steps whose request can never be met.
     pub impossible: BTreeSet<String>,
     /// What one machine uses of each quota, as the planner counts.
@@ -66,6 +68,7 @@ impl Expectations {
     pub fn new(queue: &str, usage: impl Fn(&Footprint) -> Usage + Send + 'static) -> Self {
         Self {
             queues: [queue.to_owned()].into(),
+            reserves: true,
             impossible: BTreeSet::new(),
             usage: Box::new(usage),
             limits: Vec::new(),

@@ -33,7 +33,9 @@ impl Checker {
     fn unheeded(&self, ix: JobIx) -> Option<(Invariant, &'static str)> {
         let state = self.seen[ix].state;
         match &self.record_of(ix)?.phase {
-            JobPhase::Booked | JobPhase::Claimed { .. } if state == JobState::Scheduled => {
+            JobPhase::Booked | JobPhase::Claimed { .. }
+                if state == JobState::Scheduled && self.expect.reserves =>
+            {
                 Some((Invariant::Lost, "is reserved for nobody"))
             }
             JobPhase::Booked | JobPhase::Refusing { .. } if state.is_over() => {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::{Checker, Invariant, seen::JobIx};
 
 /// Why the stack may give a job up, by words of the detail: more than which multiple of the patience must have failed.
@@ -25,6 +27,13 @@ enum Cause {
 }
 
 impl Checker {
+    /// A job was canceled by gust, with a reason on it: what finishing is over GraphQL.
+    pub fn canceled_with_a_reason(&mut self, at: Duration, job: Uuid, detail: &str) {
+        self.catch_up(at);
+        let ix = self.seen.job(job);
+        self.finished_by_stack(at, ix, detail);
+    }
+
     /// The stack finished a job.
     pub(super) fn finished_by_stack(&mut self, at: Duration, ix: JobIx, detail: &str) {
         self.finish_was_durable(at, ix);

@@ -13,6 +13,7 @@ use gust_core::{
     records::MachinePhase,
 };
 use gust_fakes::event::Event;
+use uuid::Uuid;
 
 use super::{
     Checker, Invariant, Picture,
@@ -209,12 +210,21 @@ impl Checker {
 
     /// A note is on a job's timeline.
     pub(super) fn job_notified(&mut self, event: &Event) {
-        let Some(ix) = self.seen.job_of(event) else {
-            return;
-        };
+        if let Some(ix) = self.seen.job_of(event) {
+            self.told(ix, text(event, "detail").unwrap_or_default());
+        }
+    }
+
+    /// A note stands in a job's annotation: over GraphQL.
+    pub fn annotated(&mut self, job: Uuid, text: &str) {
+        let ix = self.seen.job(job);
+        self.told(ix, text);
+    }
+
+    fn told(&mut self, ix: JobIx, text: &str) {
         let job = &mut self.seen[ix];
         job.notes += 1;
-        job.told = text(event, "detail").and_then(kind_told);
+        job.told = kind_told(text);
     }
 
     pub(super) fn reason_is_due(&mut self, at: Duration, ix: JobIx) {

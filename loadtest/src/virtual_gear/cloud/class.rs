@@ -80,6 +80,7 @@ pub(super) fn on_the_way(call: &'static str, trouble: Trouble) -> Missed {
         Trouble::Refused { status, .. } => {
             Missed::Failed(unclear(call, format!("HTTP {status}, not in Google's form")))
         }
+        Trouble::CutOff => Missed::Failed(unclear(call, "the answer is cut off".to_owned())),
         Trouble::Lost => Missed::Failed(unclear(call, "no answer".to_owned())),
     }
 }

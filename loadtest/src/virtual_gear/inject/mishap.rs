@@ -50,6 +50,11 @@ impl Injector {
             | What::JobReprioritize { pick, .. }
             | What::ReservationLapse { pick }
             | What::AgentLost { pick } => self.job(fault, aim, *pick),
+            What::ReservationTaken { pick, .. }
+            | What::StateUnknown { pick, .. }
+            | What::JobGone { pick } => {
+                self.odd(fault, aim, *pick);
+            }
             What::QuotaRaised { factor } => self.raise(fault, *factor),
             _ => self.set(fault),
         }
@@ -124,7 +129,7 @@ impl Injector {
     }
 
     /// The job that triggered the fault, or one of those that fit.
-    fn pick_job(&self, aim: &Aim, pick: u64, fits: impl Fn(&Job) -> bool) -> Option<Uuid> {
+    pub(super) fn pick_job(&self, aim: &Aim, pick: u64, fits: impl Fn(&Job) -> bool) -> Option<Uuid> {
         self.inner.world.read(|world| {
             let aimed = aim.job.and_then(|job| world.buildkite.job(job));
             if let Some(job) = aimed.filter(|job| fits(job)) {

@@ -10,6 +10,7 @@ mod control;
 mod driver;
 mod hands;
 mod mishap;
+mod odd;
 mod operator;
 mod state;
 mod strike;
@@ -167,6 +168,7 @@ impl Injector {
         match what {
             What::ReplyLostBefore { .. } => passage.fate = Fate::LostBefore,
             What::ReplyLostAfter { .. } => passage.fate = Fate::LostAfter,
+            What::ReplyTruncated { .. } => passage.fate = Fate::Truncated,
             What::ReplyDoubled { later_ms, .. } => passage.fate = Fate::Doubled(ms(*later_ms)),
             What::ReplyLate {
                 late_ms,
@@ -201,6 +203,7 @@ impl Injector {
 impl Weather for Injector {
     fn passage(&self, from: usize, point: Point) -> Passage {
         let is_quiet = self.is_quiet();
+        let mut revoked = None;
         let (mut passage, items, rule) = {
             let mut state = self.state();
             let (there, back) = (state.latency(), state.latency());
@@ -214,6 +217,9 @@ impl Weather for Injector {
             }
             if is_source(point) {
                 state.leader = from;
+                revoked = state
+                    .revoked
+                    .filter(|(_, until)| self.inner.world.elapsed() < *until);
             }
             let items = state.count(point, Side::Before);
             let rule = if state.rules.is_empty() {
@@ -225,6 +231,17 @@ impl Weather for Injector {
         };
         if let Some(fault) = rule {
             self.bend(fault, point, &mut passage);
+        }
+        if let Some((fault, _)) = revoked {
+            passage.fate = Fate::Refused {
+                status: 401,
+                html: false,
+            };
+            self.met(
+                self.what(fault).kind(),
+                Subject::Point(point),
+                passage.fate.to_string(),
+            );
         }
         for item in items {
             match item {
@@ -310,9 +327,14 @@ impl Injector {
             .fields
             .get("subject")
             .and_then(|subject| subject.get("name"));
-        let subject = match name.and_then(serde_json::Value::as_str) {
-            Some(name) => Subject::Machine(name.to_owned()),
-            None => Subject::World,
+        let job = event.fields.get("subject").and_then(|subject| subject.get("job"));
+        let job = job
+            .and_then(serde_json::Value::as_str)
+            .and_then(|job| Uuid::parse_str(job).ok());
+        let subject = match (name.and_then(serde_json::Value::as_str), job) {
+            (Some(name), _) => Subject::Machine(name.to_owned()),
+            (None, Some(job)) => Subject::Job(job),
+            (None, None) => Subject::World,
         };
         self.met(
             self.what(fault).kind(),

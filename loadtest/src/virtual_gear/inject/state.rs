@@ -55,6 +55,8 @@ pub(super) struct State {
     pub pauses: Vec<usize>,
     /// Raised quotas that nobody has read yet.
     pub raised: Vec<usize>,
+    /// Buildkite does not take gust's token: which fault, and until when.
+    pub revoked: Option<(usize, Duration)>,
     /// Builds that are still to come.
     pub builds_left: usize,
     /// What the driver's calendar holds, or is about to.
@@ -76,6 +78,7 @@ impl State {
             cuts: Vec::new(),
             pauses: Vec::new(),
             raised: Vec::new(),
+            revoked: None,
             builds_left: scenario.builds.len(),
             errands_left: 0,
         };

@@ -33,6 +33,7 @@ pub(super) fn is_immediate(what: &What) -> bool {
                 | What::EtcdWatchBroken {}
                 | What::EtcdCut { .. }
                 | What::GustDown { .. }
+                | What::TokenRevoked { .. }
         )
 }
 
@@ -116,6 +117,11 @@ impl Injector {
                 if struck.count() > 0 {
                     self.met(kind, Subject::World, format!("for {lasting_ms} ms"));
                 }
+            }
+            // It is met by each call.
+            What::TokenRevoked { lasting_ms } => {
+                let until = self.inner.world.elapsed() + for_ms(*lasting_ms);
+                self.state().revoked = Some((fault, until));
             }
             what if kind.is_reply() => {
                 if let Some(point) = what.point() {

@@ -252,6 +252,7 @@ async fn every_kind_of_reply_fault_looks_as_it_should() {
                 html: true,
             }),
         ),
+        ("kind = 'reply-truncated'", Err(Trouble::CutOff)),
     ] {
         let bench = bench(&fault("point = 'cloud-create'", what));
         assert_eq!(bench.send(0, Point::CloudCreate).await, expected, "{what}");

@@ -4,7 +4,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Act, LimitsOf, Planned, Profile, Scenario, What, When, step::Step, step::build};
+use super::{Act, LimitsOf, Planned, Profile, Scenario, SourceOf, What, When, step::Step, step::build};
 
 const MINUTE_MS: u64 = 60_000;
 /// A build comes each minute for so long.
@@ -59,6 +59,7 @@ impl Scenario {
             builds,
             acts: if oracle { foresight() } else { Vec::new() },
             faults: faults(&mut rng),
+            source: SourceOf::default(),
             caps: Vec::new(),
         }
     }

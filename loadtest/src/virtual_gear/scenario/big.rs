@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    LimitsOf, Profile, Scenario, mix,
+    LimitsOf, Profile, Scenario, SourceOf, mix,
     step::{Step, build},
 };
 
@@ -58,6 +58,7 @@ impl Scenario {
             },
             builds,
             acts: Vec::new(),
+            source: SourceOf::default(),
             caps: Vec::new(),
             faults: Vec::new(),
         })

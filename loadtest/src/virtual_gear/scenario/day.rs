@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{LimitsOf, Profile, Scenario, step::Step, step::build};
+use super::{LimitsOf, Profile, Scenario, SourceOf, step::Step, step::build};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -53,6 +53,7 @@ impl Scenario {
             builds,
             acts: Vec::new(),
             faults: Vec::new(),
+            source: SourceOf::default(),
             caps: Vec::new(),
         }
     }

@@ -175,6 +175,13 @@ pub enum What {
         #[serde(default = "one")]
         count: u32,
     },
+    /// A message has its effect, and of the answer half arrives.
+    ReplyTruncated {
+        #[serde(default)]
+        point: Option<Point>,
+        #[serde(default = "one")]
+        count: u32,
+    },
     /// Lists show what was true so long ago.
     ListLag {
         host: Lister,
@@ -277,6 +284,25 @@ pub enum What {
         #[serde(default)]
         pick: u64,
     },
+    /// Another stack has a job's reservation for so long.
+    ReservationTaken {
+        #[serde(default)]
+        pick: u64,
+        lasting_ms: u64,
+    },
+    /// Buildkite says that a job is in a state of which nobody here has heard.
+    StateUnknown {
+        #[serde(default)]
+        pick: u64,
+        lasting_ms: u64,
+    },
+    /// A job that waits disappears, as with its pipeline.
+    JobGone {
+        #[serde(default)]
+        pick: u64,
+    },
+    /// Buildkite does not take gust's token for so long.
+    TokenRevoked { lasting_ms: u64 },
     /// Somebody pauses the queue.
     QueuePause { lasting_ms: u64 },
     /// Buildkite takes an agent for lost.

@@ -10,17 +10,18 @@ use strum::{VariantArray as _, VariantNames as _};
 use toml::{Table, Value};
 
 use super::{
-    Act, BuildAt, FaultKind, Planned, Scenario,
+    Act, BuildAt, FaultKind, Planned, Scenario, SourceOf,
     check::{Bad, Problem, hint_in, unknown},
 };
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "seed",
     "profile",
     "replicas",
     "latency_ms",
     "quiet_after_ms",
     "patience_ms",
+    "source",
     "limits",
     "builds",
     "acts",
@@ -89,6 +90,10 @@ impl Reader {
         let latency_ms = self.field(&mut table, "", "latency_ms");
         let quiet_after_ms = self.field(&mut table, "", "quiet_after_ms");
         let patience_ms = self.field(&mut table, "", "patience_ms");
+        let source = match table.contains_key("source") {
+            true => self.field(&mut table, "", "source"),
+            false => Some(SourceOf::default()),
+        };
         let limits = self.field(&mut table, "", "limits");
         let builds = self.list(&mut table, "builds", |reader, path, value| {
             reader.value::<BuildAt>(path, value)
@@ -110,6 +115,7 @@ impl Reader {
             latency_ms: latency_ms?,
             quiet_after_ms: quiet_after_ms?,
             patience_ms: patience_ms?,
+            source: source?,
             limits: limits?,
             builds: builds?,
             acts: acts?,

@@ -47,6 +47,9 @@ pub struct Scenario {
     pub quiet_after_ms: u64,
     /// After so long the run has failed.
     pub patience_ms: u64,
+    /// How gust finds its jobs.
+    #[serde(default, skip_serializing_if = "SourceOf::is_usual")]
+    pub source: SourceOf,
     /// What the services enforce.
     pub limits: LimitsOf,
     /// The builds.
@@ -60,6 +63,23 @@ pub struct Scenario {
     /// What the operator lets pipelines use at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caps: Vec<Cap>,
+}
+
+/// How gust finds its jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceOf {
+    /// Over the Stacks API.
+    #[default]
+    Stacks,
+    /// Over GraphQL: there are no reservations, no tokens for single jobs, and refused jobs are canceled.
+    Graphql,
+}
+
+impl SourceOf {
+    fn is_usual(&self) -> bool {
+        *self == Self::Stacks
+    }
 }
 
 /// Limits: a built-in set, and what differs.

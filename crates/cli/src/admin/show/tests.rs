@@ -106,6 +106,7 @@ fn whole() -> v1::GetStatusResponse {
                 queues: vec!["gust".into(), "gust-big".into()],
                 paused_queues: vec!["gust-big".into()],
                 backlog: 7,
+                ..Default::default()
             }],
             jobs: [("waiting", 9), ("claimed", 11), ("refusing", 0)]
                 .map(|(word, n)| (word.into(), n))
@@ -163,6 +164,18 @@ fn a_leader_that_does_not_decide_yet_tells_for_what_it_waits() {
         text.contains("NOT YET DECIDING: waits for machines and quotas of ci/us-central1"),
         "{text}"
     );
+}
+
+#[test]
+fn a_source_that_cannot_be_asked_is_shown_with_the_reason() {
+    let mut troubled = whole();
+    if let Some(leading) = &mut troubled.leading {
+        leading.sources[0].trouble = "list scheduled jobs failed: 401 Invalid access token".into();
+        leading.sources[0].trouble_since = at(180);
+    }
+    let text = status(&troubled, NOW);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("main")).collect();
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

@@ -279,3 +279,21 @@ fn shifting_pages_lose_what_slips_to_a_page_that_was_read() {
     assert_eq!(seen, [all[0], all[2]]);
     assert!(!second.has_next_page);
 }
+
+#[test]
+fn a_job_that_is_deleted_is_canceled_in_the_log_and_nowhere_to_be_found() {
+    let mut bench = Bench::new();
+    let jobs = bench.build(THREE).jobs;
+    let gone = jobs[1].uuid;
+    assert!(bench.reserve("g", gone, 60));
+    bench
+        .act(|model, now, out| model.delete_job(now, gone, out))
+        .unwrap();
+    assert_eq!(bench.listed(), [jobs[0].uuid, jobs[2].uuid]);
+    let texts: Vec<String> = jobs.iter().map(|job| job.uuid.to_string()).collect();
+    let states = bench.model.get_states(0, "g", &texts).unwrap();
+    assert_eq!(states.len(), 2);
+    assert_eq!(bench.model.show_job(gone).unwrap_err().status, 404);
+    let again = bench.act(|model, now, out| model.delete_job(now, gone, out));
+    assert_eq!(again.unwrap_err().status, 404);
+}

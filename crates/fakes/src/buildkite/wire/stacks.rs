@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::route::StackCall;
 use super::{Context, json, settle};
 use crate::buildkite::ids::Refusal;
+use crate::buildkite::mishaps;
 use crate::buildkite::notify::Notification;
 use crate::buildkite::rate::Standing;
 use crate::buildkite::stacks::{ListView, ListedJob, StackFinish, StackRegistration};
@@ -104,10 +105,9 @@ fn granted(
             let jobs = json::texts(&body, "job_uuids")?;
             context.told.insert("count".into(), jobs.len().into());
             let states = context.model.get_states(cluster, key, &jobs)?;
-            let states: Map<String, Value> = states
-                .into_iter()
-                .map(|(job, state)| (job, state.name().into()))
-                .collect();
+            let words = mishaps::state_words(states, context.faults, context.now, context.out);
+            let states: Map<String, Value> =
+                words.into_iter().map(|(job, word)| (job, word.into())).collect();
             Ok(Response::json(200, &json!({ "states": states })))
         }
         StackCall::Finish(job) => finish(context, cluster, key, job),

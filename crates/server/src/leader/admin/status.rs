@@ -103,6 +103,8 @@ pub struct SourceLine {
     pub paused: Vec<QueueKey>,
     /// Jobs listed and not yet taken in.
     pub backlog: u64,
+    /// Since when Buildkite cannot be asked there, and why.
+    pub trouble: Option<(Timestamp, String)>,
     /// It issues tokens for single jobs; absent while that is not known.
     pub tokens: Option<bool>,
 }
@@ -194,6 +196,13 @@ impl Leader {
                     .backlog
                     .get(&part.name)
                     .map_or(0, |backlog| backlog.jobs.len() as u64),
+                trouble: {
+                    let of_it = self
+                        .trouble
+                        .iter()
+                        .filter(|((source, _), _)| *source == part.name);
+                    of_it.map(|(_, trouble)| trouble).min().cloned()
+                },
                 tokens: self.issues_tokens.get(&part.name).copied(),
             })
             .collect()

@@ -244,12 +244,17 @@ pub(super) fn status(whole: Whole) -> v1::LeaderStatus {
         same_config: line.same_config,
         connected: line.connected,
     });
-    let sources = whole.sources.into_iter().map(|line| v1::SourceStatus {
-        name: line.name.to_string(),
-        registered: line.registered,
-        queues: line.queues.iter().map(ToString::to_string).collect(),
-        paused_queues: line.paused.iter().map(ToString::to_string).collect(),
-        backlog: line.backlog,
+    let sources = whole.sources.into_iter().map(|line| {
+        let (since, trouble) = line.trouble.unzip();
+        v1::SourceStatus {
+            name: line.name.to_string(),
+            registered: line.registered,
+            queues: line.queues.iter().map(ToString::to_string).collect(),
+            paused_queues: line.paused.iter().map(ToString::to_string).collect(),
+            backlog: line.backlog,
+            trouble: trouble.unwrap_or_default(),
+            trouble_since: since.map(time),
+        }
     });
     let counts = |counts: std::collections::BTreeMap<&'static str, u64>| {
         counts

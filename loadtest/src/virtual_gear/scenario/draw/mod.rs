@@ -3,16 +3,25 @@
 //! Faults are aimed at moments when state has just changed: at least half of them hang on a message or an
 //! event, and some come in pairs, the second right after the recovery from the first.
 
+mod odd;
 mod reply;
 mod what;
 mod when;
+
+use std::sync::LazyLock;
 
 use gust_core::cap::Cap;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Act, BuildAt, FaultKind, Planned, Profile, Scenario, What, When};
+use super::{Act, BuildAt, FaultKind, Planned, Profile, Scenario, SourceOf, What, When};
 use crate::virtual_gear::net::Point;
+
+/// Kinds that are drawn for every run.
+static COMMON: LazyLock<Vec<FaultKind>> = LazyLock::new(|| {
+    let all = <FaultKind as strum::VariantArray>::VARIANTS.iter().copied();
+    all.filter(|kind| !kind.is_odd()).collect()
+});
 
 /// The usual intensity.
 pub const INTENSITY: f64 = 1.0;
@@ -50,6 +59,10 @@ impl Scenario {
             true => DOWN_MS + 10 * 60_000,
             false => 10 * 60_000,
         };
+        let mut faults = faults;
+        if intensity > 0.0 {
+            faults.extend(odd::oddities(seed, replicas));
+        }
         let fastest = rng.random_range(1..10);
         let caps = caps(seed, profile);
         Self {
@@ -60,6 +73,10 @@ impl Scenario {
             latency_ms: (fastest, fastest + rng.random_range(1..60)),
             quiet_after_ms,
             patience_ms: quiet_after_ms + ENDING_MS,
+            source: match intensity > 0.0 {
+                true => odd::source(seed),
+                false => SourceOf::default(),
+            },
             limits: work.limits,
             builds: work.builds,
             acts: work.acts.into_iter().chain(orders).collect(),
@@ -166,9 +183,7 @@ impl Draw {
 
     fn kind(&mut self) -> FaultKind {
         loop {
-            let kind = *<FaultKind as strum::VariantArray>::VARIANTS
-                .choose(&mut self.rng)
-                .expect("there are kinds");
+            let kind = *COMMON.choose(&mut self.rng).expect("there are kinds");
             let fits = match kind {
                 FaultKind::LinkCut | FaultKind::LinkHalfOpen | FaultKind::PortClosed => self.replicas > 1,
                 // Two hours cost many passes of polling machines: once in a while is enough.

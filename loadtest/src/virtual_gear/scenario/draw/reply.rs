@@ -87,6 +87,7 @@ impl Draw {
                     },
                 }
             }
+            FaultKind::ReplyTruncated => What::ReplyTruncated { point, count },
             _ => What::ReplyHtml { point, count },
         };
         Planned { when, what }
@@ -104,7 +105,11 @@ impl Draw {
 fn is_http(kind: FaultKind) -> bool {
     matches!(
         kind,
-        FaultKind::Reply4xx | FaultKind::Reply429 | FaultKind::Reply5xx | FaultKind::ReplyHtml
+        FaultKind::Reply4xx
+            | FaultKind::Reply429
+            | FaultKind::Reply5xx
+            | FaultKind::ReplyHtml
+            | FaultKind::ReplyTruncated
     )
 }
 

@@ -153,6 +153,16 @@ impl Draw {
                 priority: self.rng.random_range(-5..20),
             },
             FaultKind::ReservationLapse => What::ReservationLapse { pick },
+            FaultKind::ReservationTaken => What::ReservationTaken {
+                pick,
+                lasting_ms: while_ms,
+            },
+            FaultKind::StateUnknown => What::StateUnknown {
+                pick,
+                lasting_ms: while_ms,
+            },
+            FaultKind::JobGone => What::JobGone { pick },
+            FaultKind::TokenRevoked => What::TokenRevoked { lasting_ms: while_ms },
             FaultKind::QueuePause => What::QueuePause { lasting_ms: while_ms },
             FaultKind::AgentLost => What::AgentLost { pick },
             FaultKind::WrongKey => What::WrongKey { pick },
@@ -164,7 +174,8 @@ impl Draw {
             | FaultKind::Reply4xx
             | FaultKind::Reply429
             | FaultKind::Reply5xx
-            | FaultKind::ReplyHtml => unreachable!("replies are drawn by another function"),
+            | FaultKind::ReplyHtml
+            | FaultKind::ReplyTruncated => unreachable!("replies are drawn by another function"),
         }
     }
 

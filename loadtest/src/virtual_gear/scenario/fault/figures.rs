@@ -8,6 +8,18 @@ impl FaultKind {
         self.into()
     }
 
+    /// Whether it is drawn apart from the others: see `draw::odd`.
+    pub(in super::super) fn is_odd(self) -> bool {
+        matches!(
+            self,
+            Self::ReplyTruncated
+                | Self::ReservationTaken
+                | Self::StateUnknown
+                | Self::JobGone
+                | Self::TokenRevoked
+        )
+    }
+
     /// Whether it strikes messages on their way.
     pub fn is_reply(self) -> bool {
         self.name().starts_with("reply-")
@@ -30,7 +42,8 @@ impl What {
             | Self::Reply4xx { point, .. }
             | Self::Reply429 { point, .. }
             | Self::Reply5xx { point, .. }
-            | Self::ReplyHtml { point, .. } => *point,
+            | Self::ReplyHtml { point, .. }
+            | Self::ReplyTruncated { point, .. } => *point,
             _ => None,
         }
     }
@@ -45,7 +58,8 @@ impl What {
             | Self::Reply4xx { count, .. }
             | Self::Reply429 { count, .. }
             | Self::Reply5xx { count, .. }
-            | Self::ReplyHtml { count, .. } => *count,
+            | Self::ReplyHtml { count, .. }
+            | Self::ReplyTruncated { count, .. } => *count,
             _ => 0,
         }
     }
@@ -77,6 +91,9 @@ impl What {
             | Self::Rate { lasting_ms, .. }
             | Self::VmNeverBoots { lasting_ms, .. }
             | Self::BootBroken { lasting_ms, .. }
+            | Self::ReservationTaken { lasting_ms, .. }
+            | Self::StateUnknown { lasting_ms, .. }
+            | Self::TokenRevoked { lasting_ms }
             | Self::QueuePause { lasting_ms }
             | Self::GustDown { lasting_ms } => Some(*lasting_ms),
             Self::ReplyLate { late_ms, .. } => Some(*late_ms),
