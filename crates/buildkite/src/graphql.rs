@@ -2,7 +2,7 @@
 //! to the Stacks API.
 //!
 //! What is different there, and what becomes of it:
-//! - There are no reservations. A job that is still scheduled counts as reserved by us: gust's own records say which jobs
+//! - There are no reservations. A job that is still scheduled when it is asked for counts as reserved by us: gust's own records say which jobs
 //!   it takes care of, and whoever else runs agents for the same queue may take one before our machine does.
 //! - The jobs of a queue are those of the cluster queue with that key, if there is one; else those whose tags name it.
 //! - There is no order but newest first, so all pages are read each time.
@@ -15,7 +15,7 @@ mod answer;
 mod query;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -44,8 +44,8 @@ use crate::{
 
 /// Where Buildkite serves its GraphQL API.
 pub const DEFAULT_GRAPHQL_ENDPOINT: &str = "https://graphql.buildkite.com/v1";
-/// So long after a job was listed it counts as scheduled without asking again.
-const FRESH: Duration = Duration::from_secs(10);
+/// So long after a job was last listed what was learned of it is kept.
+const KEPT: Duration = Duration::from_secs(300);
 /// Calls wait longer than those of the Stacks API, since the pace is kept over minutes.
 const PATIENCE: Patience = Patience {
     reads: Duration::from_secs(120),
@@ -252,7 +252,7 @@ impl Source for GraphqlSource {
             seen.listed.insert(*id, now);
         }
         let Seen { facts, listed, .. } = &mut *seen;
-        listed.retain(|_, at| now.saturating_duration_since(*at) < FRESH * 30);
+        listed.retain(|_, at| now.saturating_duration_since(*at) < KEPT);
         facts.retain(|id, _| listed.contains_key(id));
         // Oldest first, as elsewhere. One that went away before its details could be read has none.
         let jobs = ids.iter().rev().filter_map(|id| {
@@ -271,21 +271,11 @@ impl Source for GraphqlSource {
         usize::MAX
     }
 
+    // A list may be behind: a job that is over would be taken on again as often as an old list shows it. So each is asked for.
     async fn reserve(&self, jobs: &[JobId], _lasting: Duration) -> Result<Reserved, SourceError> {
-        let now = Instant::now();
-        let (mut reserved, stale): (Vec<JobId>, Vec<JobId>) = {
-            let seen = self.seen();
-            let fresh = |at: &Instant| now.saturating_duration_since(*at) < FRESH;
-            jobs.iter()
-                .partition(|job| seen.listed.get(job).is_some_and(fresh))
-        };
-        let states = self.states(&stale).await?;
-        let (ours, not_reserved): (BTreeSet<JobId>, Vec<JobId>) = {
-            let is_ours = |job: &&JobId| states.get(*job) == Some(&JobState::Scheduled);
-            let ours = stale.iter().filter(is_ours).copied().collect();
-            (ours, stale.iter().filter(|job| !is_ours(job)).copied().collect())
-        };
-        reserved.extend(ours);
+        let states = self.states(jobs).await?;
+        let is_ours = |job: &JobId| states.get(job) == Some(&JobState::Scheduled);
+        let (reserved, not_reserved) = jobs.iter().copied().partition(is_ours);
         Ok(Reserved {
             reserved,
             not_reserved,

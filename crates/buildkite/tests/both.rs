@@ -37,6 +37,7 @@ over_both! {
     jobs_that_come_while_pages_are_read_are_in_the_next_list
     a_job_that_is_canceled_meanwhile_is_seen_to_be_over
     a_job_that_disappears_is_in_no_answer
+    what_an_old_list_still_shows_is_not_taken_on
     a_job_that_another_stack_has_is_not_ours
     a_paused_queue_says_so_and_still_lists
     a_wrong_token_is_for_a_person_and_is_not_shown
@@ -216,6 +217,27 @@ async fn a_job_that_disappears_is_in_no_answer(way: Way) {
         .expect("an answer");
     assert_eq!(rejected.len(), 1);
     assert!(!all(&*source).await.contains(&jobs[0]));
+}
+
+async fn what_an_old_list_still_shows_is_not_taken_on(way: Way) {
+    let world = World::new().await;
+    let lag = json!({ "kind": "list.lag", "match": { "host": "buildkite", "lag_s": 1 } });
+    world.fault(lag).await;
+    let jobs = world.build(1).await;
+    let source = way.source(&world).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while all(&*source).await != jobs {
+        assert!(tokio::time::Instant::now() < deadline, "it is never listed");
+    }
+    let path = format!("/jobs/{}/cancel", jobs[0]);
+    world.control(&path, "application/json", String::new()).await;
+    // Whether the list shows it still is a matter of a second.
+    let _ = source.list(&queue(), None).await.expect("a page");
+    let answer = source
+        .reserve(&jobs, Duration::from_secs(60))
+        .await
+        .expect("an answer");
+    assert_eq!((answer.reserved, answer.not_reserved), (Vec::new(), jobs));
 }
 
 async fn a_job_that_another_stack_has_is_not_ours(way: Way) {

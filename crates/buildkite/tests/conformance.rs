@@ -435,51 +435,6 @@ async fn ten_thousand_jobs_are_all_seen_while_pages_are_reserved_and_more_come_b
     assert_eq!(reserved, jobs);
 }
 
-/// The rest comes behind the cursor, again and again: no job is shown twice or left out, and what came meanwhile is in the
-/// next list.
-#[tokio::test]
-async fn ten_thousand_jobs_are_listed_while_more_arrive_behind_the_cursor() {
-    let world = World::new().await;
-    let mut jobs = BTreeSet::new();
-    for _ in 0..20 {
-        jobs.extend(world.build(500).await);
-    }
-    let source = world.source();
-    source.register().await.expect("registered");
-    let (mut seen, mut cursor, mut pages) = (BTreeSet::new(), None, 0);
-    loop {
-        let page = source.list(&queue(), cursor.as_deref()).await.expect("a page");
-        pages += 1;
-        for job in page.jobs {
-            assert!(seen.insert(job.id), "{} came twice", job.id);
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-        if pages < 10 {
-            jobs.extend(world.build(20).await);
-        }
-    }
-    assert_eq!((pages, seen.len()), (11, jobs.len()));
-    assert_eq!(seen, jobs);
-    // Once the first ones are reserved those behind are at the head.
-    let first: Vec<JobId> = jobs_of(&source, None).await;
-    assert_eq!(first.len(), 1000);
-    let reserved = source
-        .reserve(&first, Duration::from_secs(60))
-        .await
-        .expect("ours");
-    assert_eq!(reserved.reserved.len(), 1000);
-    let next = jobs_of(&source, None).await;
-    assert!(next.iter().all(|job| !first.contains(job)));
-}
-
-async fn jobs_of(source: &StacksSource, cursor: Option<&str>) -> Vec<JobId> {
-    let page = source.list(&queue(), cursor).await.expect("a page");
-    page.jobs.into_iter().map(|job| job.id).collect()
-}
-
 #[tokio::test]
 async fn a_token_that_was_replaced_is_taken_up_when_the_old_one_is_refused() {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -1,11 +1,7 @@
 //! Buildkite as gust finds it over GraphQL: nothing is reserved, no tokens are issued for single jobs, progress is an
 //! annotation, and a job that cannot run is canceled (see `gust_buildkite::graphql`).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gust_core::{
@@ -15,43 +11,28 @@ use gust_core::{
         SourceError, Tokens,
     },
 };
-use tokio::time::Instant;
 
 use super::{Call, Point, STATES, TOKENS, VirtualSource, call};
-
-/// So long after a job was listed it counts as scheduled without asking again.
-const FRESH: Duration = Duration::from_secs(10);
 
 const ANNOTATE: Call = call("annotate job", Point::SourceNotify, "", true);
 const CANCEL: Call = call("cancel job", Point::SourceFinish, "", true);
 
 /// The same Buildkite without reservations.
-pub(in super::super) struct Unreserved {
-    buildkite: Arc<VirtualSource>,
-    /// When jobs were last listed.
-    listed: Mutex<BTreeMap<JobId, Instant>>,
-}
+pub(in super::super) struct Unreserved(Arc<VirtualSource>);
 
 impl Unreserved {
     pub fn new(buildkite: Arc<VirtualSource>) -> Self {
-        Self {
-            buildkite,
-            listed: Mutex::default(),
-        }
-    }
-
-    fn listed(&self) -> MutexGuard<'_, BTreeMap<JobId, Instant>> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+        Self(buildkite)
     }
 
     async fn state(&self, job: JobId) -> Result<JobState, SourceError> {
         let gone = || STATES.error(Remedy::Gone, "Buildkite knows no such job".to_owned());
-        self.buildkite.states(&[job]).await?.remove(&job).ok_or_else(gone)
+        self.0.states(&[job]).await?.remove(&job).ok_or_else(gone)
     }
 
     async fn annotate(&self, job: JobId, text: &str) -> Result<(), SourceError> {
-        let (witness, text) = (self.buildkite.witness.clone(), text.to_owned());
-        let annotated = self.buildkite.call(&ANNOTATE, move |world, _, _| {
+        let (witness, text) = (self.0.witness.clone(), text.to_owned());
+        let annotated = self.0.call(&ANNOTATE, move |world, _, _| {
             world.buildkite.show_job(job.0)?;
             witness.tell(|checker| checker.annotated(job.0, &text));
             Ok(())
@@ -60,8 +41,8 @@ impl Unreserved {
     }
 
     async fn cancel(&self, job: JobId, detail: String) -> Result<(), SourceError> {
-        let (world, witness) = (self.buildkite.world.clone(), self.buildkite.witness.clone());
-        let canceled = self.buildkite.call(&CANCEL, move |buildkite, now, out| {
+        let (world, witness) = (self.0.world.clone(), self.0.witness.clone());
+        let canceled = self.0.call(&CANCEL, move |buildkite, now, out| {
             buildkite.buildkite.cancel_job(now, job.0, out)?;
             let at = world.elapsed();
             witness.tell(|checker| checker.canceled_with_a_reason(at, job.0, &detail));
@@ -74,16 +55,11 @@ impl Unreserved {
 #[async_trait]
 impl Source for Unreserved {
     async fn register(&self) -> Result<(), SourceError> {
-        self.buildkite.register().await
+        self.0.register().await
     }
 
     async fn list(&self, queue: &QueueKey, cursor: Option<&str>) -> Result<Listing, SourceError> {
-        let page = self.buildkite.list(queue, cursor).await?;
-        let now = Instant::now();
-        let mut listed = self.listed();
-        listed.retain(|_, at| now.saturating_duration_since(*at) < FRESH);
-        listed.extend(page.jobs.iter().map(|job| (job.id, now)));
-        Ok(page)
+        self.0.list(queue, cursor).await
     }
 
     fn pages(&self) -> usize {
@@ -91,28 +67,17 @@ impl Source for Unreserved {
     }
 
     async fn reserve(&self, jobs: &[JobId], _lasting: Duration) -> Result<Reserved, SourceError> {
-        let now = Instant::now();
-        let (mut reserved, stale): (Vec<JobId>, Vec<JobId>) = {
-            let listed = self.listed();
-            let fresh = |at: &Instant| now.saturating_duration_since(*at) < FRESH;
-            jobs.iter().partition(|job| listed.get(job).is_some_and(fresh))
-        };
-        let states = match stale.is_empty() {
-            true => BTreeMap::new(),
-            false => self.buildkite.states(&stale).await?,
-        };
-        let (ours, not_reserved): (BTreeSet<JobId>, BTreeSet<JobId>) = stale
-            .into_iter()
-            .partition(|job| states.get(job) == Some(&JobState::Scheduled));
-        reserved.extend(ours);
+        let states = self.states(jobs).await?;
+        let is_ours = |job: &JobId| states.get(job) == Some(&JobState::Scheduled);
+        let (reserved, not_reserved) = jobs.iter().copied().partition(is_ours);
         Ok(Reserved {
             reserved,
-            not_reserved: not_reserved.into_iter().collect(),
+            not_reserved,
         })
     }
 
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
-        self.buildkite.states(jobs).await
+        self.0.states(jobs).await
     }
 
     async fn finish(&self, job: JobId, finish: &Finish) -> Result<FinishOutcome, SourceError> {
