@@ -205,7 +205,7 @@ proptest! {
 
     #[test]
     fn whatever_can_be_read_is_read_the_same_from_its_canonical_form(
-        rules in prop::collection::vec("(cpu|memory|disk|local-ssd|family|arch|spot|max-run|machine-type)=[0-9a-z+|.*]{0,6}", 0..6)
+        rules in prop::collection::vec("(cpu|memory|disk|local-ssd|family|arch|spot|max-run|machine-type|gpu)=[0-9a-z+|.*]{0,6}", 0..6)
     ) {
         let policy = Policy::default();
         if let Ok(request) = Request::parse(&rules, &policy) {

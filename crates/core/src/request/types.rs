@@ -124,8 +124,8 @@ impl Request {
     pub fn tags(&self) -> Vec<(Tag, String)> {
         let mut tags = Vec::new();
         let mut put = |tag: Tag, value: String| tags.push((tag, value));
-        // Any size is what a machine type without a size means; said with nothing else it must be written.
-        let named = !self.machine_types.is_empty();
+        // Any size is what a machine type or an accelerator without a size means; said with nothing else it must be written.
+        let named = !self.machine_types.is_empty() || self.gpu.is_some();
         if self.cpu != ANY_CPU || !named {
             put(Tag::Cpu, self.cpu.exact_form());
         }

@@ -123,6 +123,7 @@ pub(super) fn start(
     for job in leader.book.jobs().keys().cloned().collect::<Vec<_>>() {
         leader.know(job);
     }
+    leader.notes.inherit(leader.book.jobs().keys());
     leader.say_format();
     leader.start_pollers();
     leader

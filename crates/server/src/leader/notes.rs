@@ -75,7 +75,8 @@ impl Told {
 /// change once there were many; changes that were not told are counted in it.
 ///
 /// # Assumptions
-/// The count is this leader's own. A successor begins anew, and what is then over Buildkite's limit is refused there.
+/// The count is this leader's own. A successor does not know it and begins with little ([`Notes::inherit`]); what is over
+/// Buildkite's limit after many of them is refused there.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     told: BTreeMap<JobRef, Told>,
@@ -85,10 +86,19 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Jobs that an earlier leader took in, and told of.
+    pub fn inherit<'j>(&mut self, jobs: impl Iterator<Item = &'j JobRef>) {
+        let inherited = || Told {
+            ration: Ration::inherited(),
+            ..Told::default()
+        };
+        self.told.extend(jobs.map(|job| (job.clone(), inherited())));
+    }
+
     /// The reason of this pass.
     pub fn reason(&mut self, job: &JobRef, reason: &Reason, now: Timestamp) {
-        if !self.told.contains_key(job) {
-            self.told.insert(job.clone(), Told::default());
+        if self.told.get(job).is_none_or(|told| told.kind.is_none()) {
+            self.told.entry(job.clone()).or_default();
         } else if gust_core::mutant!("reason-not-updated") {
             return;
         }

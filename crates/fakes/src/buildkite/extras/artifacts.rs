@@ -14,6 +14,16 @@ use crate::buildkite::model::Model;
 /// Size of a part of a large upload, bytes.
 pub(in crate::buildkite) const PART_BYTES: u64 = 8 << 20;
 
+// What a job may upload. Source: buildkite.com/docs/platform/limits, as of November 2026.
+/// Largest artifact, bytes.
+const MOST_BYTES: u64 = 10 << 30;
+/// All artifacts of a job together, bytes.
+const MOST_BYTES_OF_JOB: u64 = 50 << 30;
+/// Artifacts announced at once.
+const MOST_AT_ONCE: usize = 30;
+/// Artifacts of a job.
+const MOST_OF_JOB: usize = 5000;
+
 /// An artifact as kept.
 #[derive(Clone, Debug)]
 pub struct Artifact {
@@ -67,6 +77,7 @@ impl Model {
         if new.iter().any(|artifact| artifact.path.is_empty()) {
             return Err(Refusal::unprocessable("path can't be blank"));
         }
+        self.check_room(key, &new)?;
         let threshold = self.config.multipart_from_bytes;
         Ok(new
             .into_iter()
@@ -91,6 +102,31 @@ impl Model {
                 (uuid, multipart)
             })
             .collect())
+    }
+
+    /// Whether Buildkite takes so much of a job. It documents the limits, and not its words.
+    fn check_room(&self, job: JobKey, new: &[NewArtifact]) -> Result<(), Refusal> {
+        let refused = |why: String| Err(Refusal::unprocessable(why));
+        if new.len() > MOST_AT_ONCE {
+            return refused(format!("artifacts must have at most {MOST_AT_ONCE} entries"));
+        }
+        if let Some(large) = new.iter().find(|artifact| artifact.file_size > MOST_BYTES) {
+            return refused(format!("{} is larger than 10 GiB", large.path));
+        }
+        let known = self.artifacts.values().filter(|artifact| artifact.job == job);
+        let (count, bytes) = known.fold((new.len(), 0_u64), |(count, bytes), artifact| {
+            (count + 1, bytes.saturating_add(artifact.file_size))
+        });
+        if count > MOST_OF_JOB {
+            return refused(format!("A job can have at most {MOST_OF_JOB} artifacts"));
+        }
+        let bytes = new
+            .iter()
+            .fold(bytes, |bytes, artifact| bytes + artifact.file_size);
+        if bytes > MOST_BYTES_OF_JOB {
+            return refused("The artifacts of a job can have at most 50 GiB".to_owned());
+        }
+        Ok(())
     }
 
     /// The form upload: the content of one artifact of a batch, by its path.

@@ -320,6 +320,42 @@ fn artifacts_are_found_once_uploaded_and_downloaded_as_they_were() {
 }
 
 #[test]
+fn more_artifacts_than_buildkite_takes_are_refused_and_none_of_them_is_kept() {
+    let mut bench = Bench::new();
+    let build = bench.build(ONE);
+    let job = build.jobs[0].uuid;
+    let token = bench.run(job);
+    let of = |gib: u64, count: usize| {
+        let one = NewArtifact {
+            path: "core.dump".into(),
+            file_size: gib << 30,
+            ..NewArtifact::default()
+        };
+        vec![one; count]
+    };
+    let mut announce = |new| {
+        let answer = bench
+            .model
+            .create_artifacts(&token, job, Uuid::from_u128(3), new, true);
+        answer
+            .map(|created| created.len())
+            .map_err(|refusal| refusal.status)
+    };
+    assert_eq!(announce(of(11, 1)), Err(422));
+    assert_eq!(announce(of(0, 31)), Err(422));
+    assert_eq!(announce(of(10, 6)), Err(422));
+    let huge = NewArtifact {
+        path: "huge".into(),
+        file_size: u64::MAX,
+        ..NewArtifact::default()
+    };
+    assert_eq!(announce(vec![huge]), Err(422));
+    assert_eq!(announce(of(10, 5)), Ok(5));
+    assert_eq!(announce(of(1, 1)), Err(422), "50 GiB a job");
+    assert_eq!(announce(of(0, 1)), Ok(1));
+}
+
+#[test]
 fn secrets_steps_and_tokens_answer_a_running_job() {
     let mut bench = Bench::new();
     let job = bench.build(ONE).jobs[0].uuid;

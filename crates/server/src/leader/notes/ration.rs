@@ -15,6 +15,8 @@ pub(super) const MOST: u32 = 100;
 pub(super) const AT_ONCE: u32 = 20;
 /// And so many with growing pauses. The last of them comes [`PAUSE`] × 2¹⁶ after the one before, which is 45 days.
 const SELDOM: u32 = 16;
+/// So many are told at once of each class by a leader that took the job over.
+const LEFT: u32 = 5;
 /// New figures in a reason whose kind has not changed.
 const FIGURES: u32 = 16;
 /// What is told once, such as how the job ended: no reason can use this up.
@@ -78,6 +80,21 @@ impl Lane {
 }
 
 impl Ration {
+    /// That of a job of which an earlier leader told what is not known here: it goes on as if most of what is told at once
+    /// had been, so that a job can see many leaders.
+    pub fn inherited() -> Self {
+        let lane = |sent| Lane {
+            sent,
+            ..Lane::default()
+        };
+        Self {
+            steps: lane(AT_ONCE - LEFT),
+            waits: lane(AT_ONCE - LEFT),
+            figures: lane(FIGURES - LEFT),
+            once: lane(ONCE - LEFT),
+        }
+    }
+
     /// Whether a note of this class may go out now.
     pub fn may(&self, class: Class, now: Timestamp) -> bool {
         match class {

@@ -57,6 +57,24 @@ fn a_change_of_kind_is_told_at_once_and_figures_only_now_and_then() {
 }
 
 #[test]
+fn many_leaders_in_a_row_leave_room_on_the_timeline() {
+    let mut told = 0;
+    for term in 0..8 {
+        let mut notes = Notes::default();
+        notes.inherit(std::iter::once(&job()));
+        // Each sees a reason that comes and goes every second for a minute.
+        for second in 0..60 {
+            let now = Timestamp((term * 60 + second) * 1000);
+            notes.reason(&job(), &reason((second % 3) as u8), now);
+        }
+        let details = notes.details();
+        assert!(details.len() >= 5, "each tells how it stands: {details:?}");
+        told += details.len();
+    }
+    assert!(told < MOST as usize, "{told}");
+}
+
+#[test]
 fn figures_come_after_one_two_five_ten_minutes_and_so_on() {
     let minutes: Vec<u64> = (0..8).map(|n| refresh_after(n).as_secs() / 60).collect();
     assert_eq!(minutes, [1, 2, 5, 10, 20, 50, 100, 200]);
