@@ -3,9 +3,9 @@
 //! A pure model with a typed surface ([`Model`]) and, around it, the wire (`wire`). The model knows no JSON
 //! of requests and replies, but for pipelines and for what it shows whole.
 //!
-//! Where things are: `pipeline` reads pipeline files, `condition` what is written behind `if`; `create`, `builds`, `steps`, `ready`, `block`
-//! and `trigger` turn them into jobs and drive dependencies; `stacks` is what a scheduler sees; `agents` and `running` what an agent sees; `extras`
-//! what a running job can call.
+//! Where things are: `pipeline` reads pipeline files, `condition` what is written behind `if`; `create`, `builds`,
+//! `steps`, `ready`, `block` and `trigger` turn them into jobs and drive dependencies; `stacks` is what a scheduler
+//! sees; `agents` and `running` what an agent sees; `extras` what a running job can call.
 
 mod agents;
 mod auth;

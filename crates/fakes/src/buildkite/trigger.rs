@@ -215,7 +215,10 @@ impl Model {
         detail: Option<String>,
         out: &mut Effects,
     ) {
-        let Some(job) = self.trigger_job(at) else { return };
+        // One that was canceled is over, also when its step is taken up again.
+        let Some(job) = self.trigger_job(at).filter(|job| job.end.is_none()) else {
+            return;
+        };
         job.end = Some(end);
         job.passed = passed;
         job.finished_at = Some(now.unix_ns);
