@@ -3,9 +3,9 @@
 //! A pure model with a typed surface ([`Model`]) and, around it, the wire (`wire`). The model knows no JSON
 //! of requests and replies, but for pipelines and for what it shows whole.
 //!
-//! Where things are: `pipeline` reads pipeline files; `builds`, `steps` and `retry` turn them into jobs and
-//! drive dependencies; `stacks` is what a scheduler sees; `agents` and `running` what an agent sees; `extras`
-//! what a running job can call.
+//! Where things are: `pipeline` reads pipeline files, `condition` what is written behind `if`; `create`, `builds`,
+//! `steps`, `ready`, `block` and `trigger` turn them into jobs and drive dependencies; `stacks` is what a scheduler
+//! sees; `agents` and `running` what an agent sees; `extras` what a running job can call.
 
 mod agents;
 mod auth;
@@ -13,11 +13,14 @@ mod block;
 mod budget;
 mod build;
 mod builds;
+mod condition;
 mod config;
+mod create;
 mod due;
 mod end;
 mod env;
 mod extras;
+mod facts;
 mod ids;
 mod job;
 mod mishaps;
@@ -25,19 +28,21 @@ mod model;
 mod notify;
 mod pipeline;
 mod rate;
+mod ready;
 mod running;
 mod shapes;
 mod show;
 mod stacks;
 mod steps;
 mod timeline;
+mod trigger;
 mod webhooks;
 pub mod wire;
 
 pub use agents::{Agent, AgentState, Registered, Registration, TokenKind};
 pub use build::{Build, BuildState};
-pub use builds::{CreatedBuild, CreatedJob, NewBuild};
 pub use config::{Cluster, Config};
+pub use create::{CreatedBuild, CreatedJob, NewBuild};
 pub use extras::{Annotation, Artifact, MetaDataOf, NewAnnotation, NewArtifact, Upload, UploadState};
 pub use ids::Refusal;
 pub use job::{Acquired, Job, State};

@@ -81,6 +81,9 @@ pub struct Buildkite {
     pub jobs_per_build: usize,
     /// How many jobs one pipeline upload can add.
     pub jobs_per_upload: usize,
+    /// How many builds a chain can have in which each triggers the next.
+    #[serde(default = "trigger_depth")]
+    pub trigger_depth: usize,
     /// An agent silent for so long is lost.
     pub agent_lost_after_s: u32,
     /// The server looks for lost agents this often.
@@ -293,6 +296,11 @@ impl Limits {
         merge(&mut whole, change);
         serde_json::from_value(whole).map_err(Error::Change)
     }
+}
+
+/// Files from before there were trigger steps do not have it.
+fn trigger_depth() -> usize {
+    10
 }
 
 fn merge(into: &mut Value, change: &Value) {

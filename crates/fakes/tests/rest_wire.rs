@@ -404,7 +404,8 @@ async fn tokens_scopes_and_unknown_things_are_refused() {
         ("bkua_fake", "GET", format!("{P}/builds/1/jobs?state[]=finished")),
         ("bkua_fake", "PUT", format!("{P}/builds/1/cancel")),
         ("bkua_fake", "PUT", format!("{P}/builds/1/cancel")),
-        ("bkua_fake", "POST", format!("{P}/builds")),
+        ("bkua_read", "POST", format!("{P}/builds")),
+        ("bkua_fake", "PUT", format!("{P}/builds/1/rebuild")),
     ] {
         let authorization = format!("Bearer {token}");
         let reply = fakes
@@ -418,6 +419,50 @@ async fn tokens_scopes_and_unknown_things_are_refused() {
         seen.push(format!("{token} {method} {path}: {} {told}", reply.status));
     }
     insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[tokio::test]
+async fn a_build_is_made_of_the_steps_that_a_pipeline_has() {
+    let fakes = generous().await;
+    let path = format!("{P}/builds");
+    let create = |body: Value| fakes.rest("POST", &path, body);
+    let wanted = json!({"commit": "abc", "branch": "topic", "message": "Why", "env": {"A": 1}, "meta_data": {"v": true}});
+    assert_eq!(create(wanted.clone()).await.status, 404);
+    fakes.build("steps:\n- {command: a}").await;
+    assert_eq!(create(wanted.clone()).await.status, 422, "it has no steps yet");
+    let steps = "steps:\n- {command: a, if: build.message == 'Why'}\n- {trigger: p, branches: '!topic'}";
+    assert_eq!(fakes.control("PUT", "/pipelines/p", steps).await.status, 201);
+    assert_eq!(fakes.control("PUT", "/pipelines/p", steps).await.status, 200);
+    assert_eq!(fakes.control("PUT", "/pipelines/p", "steps: 1").await.status, 422);
+    let reply = create(wanted).await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    let build = reply.body;
+    assert_eq!(
+        ["commit", "branch", "message", "env", "meta_data"].map(|name| build[name].clone()),
+        [
+            json!("abc"),
+            json!("topic"),
+            json!("Why"),
+            json!({"A": "1"}),
+            json!({"v": "true"})
+        ]
+    );
+    assert_eq!(
+        [0, 1].map(|at| build["jobs"][at]["state"].clone()),
+        ["scheduled", "broken"]
+    );
+    let trigger = build["jobs"][1]["id"].as_str().unwrap();
+    let job = fakes
+        .rest("GET", &format!("{P}/builds/2/jobs/{trigger}"), json!(null))
+        .await;
+    assert_eq!((job.status, &job.body["type"]), (200, &json!("trigger")));
+    assert_eq!(create(json!({"commit": "abc"})).await.status, 422);
+    assert_eq!(
+        create(json!({"commit": "abc", "branch": "b", "author": {}}))
+            .await
+            .status,
+        501
+    );
 }
 
 #[tokio::test]

@@ -423,6 +423,7 @@ impl Model {
             token,
             env: self.env_for_agent(key, agent),
             step: self.step_json(key),
+            matrix: self.matrix_permutation(key),
             chunk_max_bytes: self.limits.chunk_max_bytes,
             log_max_bytes: self.limits.log_max_bytes,
             runnable_at,

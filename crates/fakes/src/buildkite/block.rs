@@ -55,6 +55,7 @@ impl Model {
             StepState::Ready => "blocked",
             StepState::Passed | StepState::Failed => "unblocked",
             StepState::NotRun => "blocked_failed",
+            StepState::Ignored => "broken",
         }
     }
 

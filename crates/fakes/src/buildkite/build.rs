@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::extras::Annotation;
 use super::ids::{BuildKey, JobKey, StepKey};
-use super::pipeline::{BlockPlan, CommandPlan};
+use super::job::State;
+use super::pipeline::{BlockPlan, CommandPlan, TriggerPlan};
 
 /// How a build stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum BuildState {
     Failed,
     /// It was cancelled.
     Canceled,
+    /// No step of it was to run.
+    NotRun,
 }
 
 impl BuildState {
@@ -33,6 +36,7 @@ impl BuildState {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
+            Self::NotRun => "not_run",
         }
     }
 }
@@ -57,6 +61,11 @@ pub struct Build {
     pub(super) finished_at: Option<i128>,
     pub(super) canceled_at: Option<i128>,
     pub(super) failing_at: Option<i128>,
+    /// What it is for, if anybody said so.
+    pub(super) message: Option<String>,
+    pub(super) commit: String,
+    /// The job of a trigger step that made it.
+    pub(super) from: Option<(StepKey, usize)>,
     /// Priority of jobs whose step has none.
     pub(super) priority: i64,
     pub(super) env: IndexMap<String, String>,
@@ -67,6 +76,19 @@ pub struct Build {
     pub(super) jobs: usize,
     pub(super) meta_data: BTreeMap<String, String>,
     pub(super) annotations: Vec<Annotation>,
+}
+
+impl Build {
+    /// The message that its jobs see.
+    pub(super) fn message_text(&self) -> String {
+        let own = self.message.clone();
+        own.unwrap_or_else(|| format!("Build {}", self.number))
+    }
+
+    /// Who asked for it.
+    pub(super) fn source(&self) -> &'static str {
+        if self.from.is_some() { "trigger_job" } else { "api" }
+    }
 }
 
 /// How a step stands.
@@ -82,11 +104,13 @@ pub(super) enum StepState {
     Failed,
     /// A step it waits for failed: its jobs do not run.
     NotRun,
+    /// Not made for this build: what waits for it does not wait.
+    Ignored,
 }
 
 impl StepState {
     pub(super) fn is_done(self) -> bool {
-        matches!(self, Self::Passed | Self::Failed | Self::NotRun)
+        matches!(self, Self::Passed | Self::Failed | Self::NotRun | Self::Ignored)
     }
 }
 
@@ -101,15 +125,23 @@ pub(super) enum StepKind {
     Group,
     /// Passes when a person lets it.
     Block(Box<Block>),
+    /// Passes when builds of another pipeline did.
+    Trigger(Box<Trigger>),
+}
+
+impl Step {
+    /// Whether the steps behind it wait for all before it.
+    pub(super) fn is_barrier(&self) -> bool {
+        self.omitted.is_none() && self.kind.is_barrier()
+    }
 }
 
 impl StepKind {
-    /// Whether the steps behind it wait for all before it.
-    pub(super) fn is_barrier(&self) -> bool {
+    fn is_barrier(&self) -> bool {
         match self {
             Self::Wait => true,
             Self::Block(block) => !block.plan.input,
-            Self::Command(_) | Self::Group => false,
+            Self::Command(_) | Self::Group | Self::Trigger(_) => false,
         }
     }
 }
@@ -124,6 +156,27 @@ pub(super) struct Block {
     pub(super) behind: usize,
     /// When a person let it pass, wall time.
     pub(super) unblocked_at: Option<i128>,
+}
+
+/// A trigger step. Buildkite shows it as jobs of its own, of type `trigger`.
+#[derive(Debug)]
+pub(super) struct Trigger {
+    pub(super) plan: TriggerPlan,
+    /// How many jobs there were before it: its place in lists of jobs.
+    pub(super) behind: usize,
+    pub(super) jobs: Vec<TriggerJob>,
+}
+
+/// A job that makes a build, and follows it.
+#[derive(Debug)]
+pub(super) struct TriggerJob {
+    pub(super) uuid: Uuid,
+    pub(super) build: Option<BuildKey>,
+    pub(super) end: Option<State>,
+    pub(super) passed: bool,
+    pub(super) runnable_at: Option<i128>,
+    pub(super) started_at: Option<i128>,
+    pub(super) finished_at: Option<i128>,
 }
 
 /// A step waits for another.
@@ -142,6 +195,8 @@ pub(super) struct Step {
     pub(super) label: Option<String>,
     pub(super) kind: StepKind,
     pub(super) state: StepState,
+    /// Why it is not made for this build, if it is not.
+    pub(super) omitted: Option<&'static str>,
     pub(super) links: Vec<Link>,
     pub(super) dependents: Vec<StepKey>,
     /// Links whose step is not done.

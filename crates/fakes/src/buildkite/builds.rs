@@ -1,135 +1,17 @@
-//! Builds: creating them from a pipeline, adding uploaded steps, cancelling them, their end.
+//! Builds: what is checked before there is one, adding uploaded steps, cancelling them, their end.
 
 use indexmap::IndexMap;
-use uuid::Uuid;
 
-use super::build::{Build, BuildState};
-use super::ids::{self, BuildKey, JobKey, QueueKey, Refusal};
+use super::build::{Build, BuildState, StepKind, StepState};
+use super::due::Due;
+use super::ids::{BuildKey, JobKey, QueueKey, Refusal};
 use super::job::State;
 use super::model::Model;
-use super::pipeline::{self, Pipeline, StepPlan};
+use super::pipeline::{self, CommandPlan, Pipeline, StepPlan, TriggerPlan};
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
 
-/// A build to create.
-#[derive(Clone, Debug, Default)]
-pub struct NewBuild {
-    /// Slug of the pipeline; made known by its first build.
-    pub pipeline: String,
-    /// Branch; empty means `main`.
-    pub branch: String,
-    /// Priority of jobs whose step has none.
-    pub priority: i64,
-    /// Name of the cluster; `None` means the first.
-    pub cluster: Option<String>,
-    /// The pipeline file, YAML.
-    pub yaml: String,
-}
-
-/// A build that was created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreatedBuild {
-    /// Its number.
-    pub number: u64,
-    /// Its UUID.
-    pub uuid: Uuid,
-    /// Its jobs, in the order of the steps.
-    pub jobs: Vec<CreatedJob>,
-}
-
-/// A job that was created with its build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreatedJob {
-    /// Its UUID.
-    pub uuid: Uuid,
-    /// Key of its step.
-    pub key: Option<String>,
-    /// What it asks for, `key=value`.
-    pub rules: Vec<String>,
-}
-
 impl Model {
-    /// Creates a build: `POST /builds` of the control surface.
-    pub fn create_build(
-        &mut self,
-        now: Now,
-        new: &NewBuild,
-        out: &mut Effects,
-    ) -> Result<CreatedBuild, Refusal> {
-        let pipeline = pipeline::from_yaml(&new.yaml)?;
-        let cluster = match &new.cluster {
-            None => 0,
-            Some(name) => self
-                .clusters
-                .iter()
-                .position(|cluster| cluster.name == *name)
-                .ok_or_else(|| Refusal::not_found("cluster"))?,
-        };
-        self.check_plan(cluster, None, &pipeline)?;
-        let slug = if new.pipeline.is_empty() {
-            "gust-demo"
-        } else {
-            &new.pipeline
-        };
-        let pipeline_uuid = match self.pipelines.get(slug) {
-            Some(uuid) => *uuid,
-            None => {
-                let uuid = ids::uuid(&mut self.rng);
-                self.pipelines.insert(slug.to_owned(), uuid);
-                uuid
-            }
-        };
-        let key = BuildKey(self.builds.len());
-        let build = Build {
-            number: key.0 as u64 + 1,
-            uuid: ids::uuid(&mut self.rng),
-            pipeline: slug.to_owned(),
-            branch: if new.branch.is_empty() {
-                "main".into()
-            } else {
-                new.branch.clone()
-            },
-            state: BuildState::Running,
-            pipeline_uuid,
-            cluster,
-            created_at: now.unix_ns,
-            started_at: None,
-            finished_at: None,
-            canceled_at: None,
-            failing_at: None,
-            priority: new.priority,
-            env: pipeline.env,
-            order: Vec::new(),
-            keys: std::collections::BTreeMap::new(),
-            open_steps: 0,
-            jobs: 0,
-            meta_data: std::collections::BTreeMap::new(),
-            annotations: Vec::new(),
-        };
-        out.push(
-            Event::new(Host::Buildkite, "build.created")
-                .with("build", build.number)
-                .with("uuid", build.uuid.to_string())
-                .with("pipeline", build.pipeline.clone())
-                .with("branch", build.branch.clone()),
-        );
-        let (number, uuid) = (build.number, build.uuid);
-        self.builds_by_uuid.insert(uuid, key);
-        self.builds.push(build);
-        self.tell_build(now, key, "build.scheduled", out);
-        let jobs = self.add_steps(now, key, None, pipeline.steps, out);
-        self.end_build_if_done(now, key, out);
-        let jobs = jobs
-            .into_iter()
-            .map(|job| CreatedJob {
-                uuid: self.jobs[job.0].uuid,
-                key: self.step_of(job).key.clone(),
-                rules: self.jobs[job.0].rules.clone(),
-            })
-            .collect();
-        Ok(CreatedBuild { number, uuid, jobs })
-    }
-
     /// Adds the steps of an upload to its build, behind the step of the job that uploaded them.
     pub(super) fn add_uploaded(
         &mut self,
@@ -152,7 +34,7 @@ impl Model {
     }
 
     /// Everything about a plan that can be refused, before anything is changed.
-    fn check_plan(
+    pub(super) fn check_plan(
         &self,
         cluster: usize,
         build: Option<BuildKey>,
@@ -183,6 +65,9 @@ impl Model {
         }
         check_cycles(&heads)?;
         let mut jobs = 0;
+        for plan in triggers(&pipeline.steps) {
+            jobs += plan.parallelism.unwrap_or(1) as usize;
+        }
         for plan in commands(&pipeline.steps) {
             jobs += plan.parallelism.unwrap_or(1) as usize;
             self.queue_of_rules(cluster, &plan.rules)?;
@@ -243,8 +128,28 @@ impl Model {
             }
         }
         self.close_blocks(now, key, out);
+        self.close_triggers(now, key, out);
         self.end_build_if_done(now, key, out);
         Ok(())
+    }
+
+    /// Whether all steps of a build that could do something were left out or skipped.
+    fn ran_nothing(&self, build: &Build) -> bool {
+        let mut doers = build
+            .order
+            .iter()
+            .map(|step| &self.steps[step.0])
+            .filter(|step| !matches!(step.kind, StepKind::Wait | StepKind::Group))
+            .peekable();
+        doers.peek().is_some()
+            && doers.all(|step| {
+                let skipped = |job: &JobKey| self.jobs[job.0].state.is_left_out();
+                let by_itself = match &step.kind {
+                    StepKind::Trigger(trigger) => trigger.plan.skip,
+                    _ => !step.jobs.is_empty() && step.jobs.iter().all(skipped),
+                };
+                step.omitted.is_some() || by_itself
+            })
     }
 
     /// Ends a build whose steps are all done.
@@ -263,13 +168,14 @@ impl Model {
         if build.state == BuildState::Canceling && with_agent() {
             return;
         }
-        let failed = build.order.iter().any(|step| {
-            let state = self.steps[step.0].state;
-            state == super::build::StepState::Failed || state == super::build::StepState::NotRun
-        });
+        let failed = build
+            .order
+            .iter()
+            .any(|step| matches!(self.steps[step.0].state, StepState::Failed | StepState::NotRun));
         let state = match build.state {
             BuildState::Canceling => BuildState::Canceled,
             _ if failed => BuildState::Failed,
+            _ if self.ran_nothing(build) => BuildState::NotRun,
             _ => BuildState::Passed,
         };
         let build = &mut self.builds[key.0];
@@ -282,7 +188,11 @@ impl Model {
                 .with("state", state.name())
                 .with("took_s", (now.unix_ns - build.created_at) as f64 / 1e9),
         );
+        let triggered = build.from.is_some();
         self.tell_build(now, key, "build.finished", out);
+        if triggered {
+            self.at(now.since_start, Due::Followed(key));
+        }
     }
 }
 
@@ -290,19 +200,30 @@ fn heads(steps: &[StepPlan]) -> Vec<&pipeline::Head> {
     steps
         .iter()
         .flat_map(|step| match step {
-            StepPlan::Command(head, _) | StepPlan::Wait(head, _) | StepPlan::Block(head, _) => vec![head],
             StepPlan::Group(head, children) => std::iter::once(head).chain(heads(children)).collect(),
+            other => vec![other.head()],
         })
         .collect()
 }
 
-fn commands(steps: &[StepPlan]) -> Vec<&pipeline::CommandPlan> {
+fn commands(steps: &[StepPlan]) -> Vec<&CommandPlan> {
     steps
         .iter()
         .flat_map(|step| match step {
-            StepPlan::Command(_, plan) => vec![plan.as_ref()],
-            StepPlan::Wait(..) | StepPlan::Block(..) => Vec::new(),
+            StepPlan::Command(_, plan) => plan.each(),
+            StepPlan::Wait(..) | StepPlan::Block(..) | StepPlan::Trigger(..) => Vec::new(),
             StepPlan::Group(_, children) => commands(children),
+        })
+        .collect()
+}
+
+fn triggers(steps: &[StepPlan]) -> Vec<&TriggerPlan> {
+    steps
+        .iter()
+        .flat_map(|step| match step {
+            StepPlan::Trigger(_, plan) => vec![plan.as_ref()],
+            StepPlan::Group(_, children) => triggers(children),
+            _ => Vec::new(),
         })
         .collect()
 }

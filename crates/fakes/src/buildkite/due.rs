@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::end::End;
-use super::ids::{AgentKey, JobKey};
+use super::ids::{AgentKey, BuildKey, JobKey, StepKey};
 use super::job::State;
 use super::model::Model;
 use crate::event::Effects;
@@ -29,6 +29,10 @@ pub(super) enum Due {
     Agent(AgentKey),
     /// A pipeline upload is to be applied.
     Upload(JobKey, Uuid),
+    /// A trigger step is to make its builds.
+    Trigger(StepKey),
+    /// A triggered build ended.
+    Followed(BuildKey),
 }
 
 impl Model {
@@ -101,6 +105,8 @@ impl Model {
             }
             Due::Agent(key) => self.check_agent(now, key, out),
             Due::Upload(job, upload) => self.apply_upload(now, job, upload, out),
+            Due::Trigger(step) => self.fire_trigger(now, step, out),
+            Due::Followed(build) => self.follow(now, build, out),
         }
     }
 

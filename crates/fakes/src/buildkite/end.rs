@@ -8,7 +8,7 @@ use super::build::{BuildState, StepKind};
 use super::ids::{JobKey, Refusal};
 use super::job::State;
 use super::model::Model;
-use super::pipeline::{CommandPlan, Ended};
+use super::pipeline::{Combination, CommandPlan, Ended};
 use super::timeline::What;
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
@@ -119,21 +119,35 @@ impl Model {
     }
 
     pub(super) fn plan_of(&self, key: JobKey) -> Option<&CommandPlan> {
+        match (&self.step_of(key).kind, self.combination_of(key)) {
+            (_, Some(combination)) => Some(&combination.plan),
+            (StepKind::Command(plan), None) => Some(plan),
+            (StepKind::Wait | StepKind::Group | StepKind::Block(_) | StepKind::Trigger(_), None) => None,
+        }
+    }
+
+    /// The values of a matrix that the job is for.
+    pub(super) fn combination_of(&self, key: JobKey) -> Option<&Combination> {
         match &self.step_of(key).kind {
-            StepKind::Command(plan) => Some(plan),
-            StepKind::Wait | StepKind::Group | StepKind::Block(_) => None,
+            StepKind::Command(plan) => plan.combinations.get(self.jobs[key.0].combination?),
+            StepKind::Wait | StepKind::Group | StepKind::Block(_) | StepKind::Trigger(_) => None,
+        }
+    }
+
+    /// The label of the job's step, with the values of a matrix in it.
+    pub(super) fn label_of(&self, key: JobKey) -> Option<&str> {
+        match self.combination_of(key) {
+            Some(combination) => combination.label.as_deref(),
+            None => self.step_of(key).label.as_deref(),
         }
     }
 
     /// A retry: a new job with a new UUID takes the place of an ended one.
     fn replace_job(&mut self, now: Now, key: JobKey, kind: &'static str, out: &mut Effects) -> JobKey {
         let plan = self.plan_of(key).expect("only command steps have jobs").clone();
-        let (step, parallel, priority) = (
-            self.jobs[key.0].step,
-            self.jobs[key.0].parallel,
-            self.jobs[key.0].priority,
-        );
-        let new = self.create_job(now, step, &plan, parallel, now.unix_ns, Some(key), out);
+        let old = &self.jobs[key.0];
+        let (step, place, priority) = (old.step, (old.parallel, old.combination), old.priority);
+        let new = self.create_job(now, step, &plan, place, now.unix_ns, Some(key), out);
         let (retries, rule_uses) = (self.jobs[key.0].retries + 1, self.jobs[key.0].rule_uses.clone());
         let job = &mut self.jobs[new.0];
         job.priority = priority;
@@ -154,7 +168,7 @@ impl Model {
     pub fn retry_job(&mut self, now: Now, job: Uuid, out: &mut Effects) -> Result<Uuid, Refusal> {
         let key = self.job_key(job)?;
         let job = &self.jobs[key.0];
-        if !job.state.is_terminal() || job.state == State::Skipped {
+        if !job.state.is_terminal() || job.state.is_left_out() {
             return Err(Refusal::unprocessable(format!(
                 "A {} job cannot be retried",
                 job.state.name()
@@ -167,6 +181,11 @@ impl Model {
         if self.builds[build.0].state == BuildState::Canceling {
             return Err(Refusal::unprocessable(
                 "Jobs of a build that is being canceled cannot be retried",
+            ));
+        }
+        if self.has_canceled_parent(build) {
+            return Err(Refusal::unprocessable(
+                "This job can't be retried because this build was triggered by a synchronous trigger step in a canceled build",
             ));
         }
         let retry = &self.plan_of(key).expect("only command steps have jobs").retry;
@@ -187,6 +206,7 @@ impl Model {
             self.reopen_step(now, step, out);
         }
         self.steps[step.0].open_jobs += 1;
+        self.reopen_parents(now, build, out);
         let new = self.replace_job(now, key, "manual", out);
         Ok(self.jobs[new.0].uuid)
     }

@@ -22,7 +22,7 @@ impl Model {
             "{}/{organization}/{}/builds/{}",
             self.config.base_url, build.pipeline, build.number
         );
-        let label = step.label.clone().unwrap_or_default();
+        let label = self.label_of(key).unwrap_or_default().to_owned();
         let text = |value: &str| value.to_owned();
         let own = [
             ("CI", text("true")),
@@ -54,10 +54,10 @@ impl Model {
             ("BUILDKITE_BUILD_CREATOR", text("Gust Demo")),
             ("BUILDKITE_BUILD_CREATOR_EMAIL", text("demo@gust.invalid")),
             ("BUILDKITE_BRANCH", build.branch.clone()),
-            ("BUILDKITE_COMMIT", text("HEAD")),
-            ("BUILDKITE_MESSAGE", format!("Build {}", build.number)),
+            ("BUILDKITE_COMMIT", build.commit.clone()),
+            ("BUILDKITE_MESSAGE", build.message_text()),
             ("BUILDKITE_TAG", String::new()),
-            ("BUILDKITE_SOURCE", text("api")),
+            ("BUILDKITE_SOURCE", text(build.source())),
             ("BUILDKITE_PULL_REQUEST", text("false")),
             ("BUILDKITE_PULL_REQUEST_BASE_BRANCH", String::new()),
             ("BUILDKITE_PULL_REQUEST_REPO", String::new()),
@@ -90,6 +90,10 @@ impl Model {
             ("BUILDKITE_COMPUTE_TYPE", text("self-hosted")),
         ];
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        if build.from.is_some() {
+            let origin = self.origin_env(build);
+            env.extend(origin.map(|(name, value)| (name.to_owned(), value)));
+        }
         if let Some((index, count)) = job.parallel {
             env.insert("BUILDKITE_PARALLEL_JOB".into(), index.to_string());
             env.insert("BUILDKITE_PARALLEL_JOB_COUNT".into(), count.to_string());
@@ -124,7 +128,18 @@ impl Model {
         env
     }
 
-    /// The command step as the agent reads it. Never a `signature`: the agent has no keys for it.
+    /// The values of a matrix by dimension, as the agent reads them; empty without one.
+    pub(super) fn matrix_permutation(&self, key: JobKey) -> IndexMap<String, String> {
+        let combination = self.combination_of(key);
+        combination.map_or_else(IndexMap::new, |combination| combination.values.clone())
+    }
+
+    /// The values of a matrix as the APIs show them; null without one.
+    pub(super) fn matrix_json(&self, key: JobKey) -> Value {
+        json!(self.combination_of(key).map(|combination| &combination.values))
+    }
+
+    /// The command step as the agent reads it, a matrix not yet in it. Never a `signature`: the agent has no keys for it.
     pub(super) fn step_json(&self, key: JobKey) -> Value {
         let step = self.step_of(key);
         let StepKind::Command(plan) = &step.kind else {
@@ -136,6 +151,9 @@ impl Model {
         }
         if let Some(label) = &step.label {
             out["label"] = label.clone().into();
+        }
+        if !plan.matrix.is_null() {
+            out["matrix"] = plan.matrix.clone();
         }
         if !plan.secrets.is_empty() {
             out["secrets"] = plan

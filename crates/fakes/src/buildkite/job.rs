@@ -41,6 +41,8 @@ pub enum State {
     TimedOut,
     /// Skipped by its step.
     Skipped,
+    /// Its step is not made for the build.
+    Broken,
 }
 
 impl State {
@@ -60,6 +62,7 @@ impl State {
             Self::TimingOut => "timing_out",
             Self::TimedOut => "timed_out",
             Self::Skipped => "skipped",
+            Self::Broken => "broken",
         }
     }
 
@@ -67,8 +70,13 @@ impl State {
     pub fn is_terminal(self) -> bool {
         matches!(
             self,
-            Self::Finished | Self::Canceled | Self::TimedOut | Self::Skipped
+            Self::Finished | Self::Canceled | Self::TimedOut | Self::Skipped | Self::Broken
         )
+    }
+
+    /// Whether it is over and never was to run.
+    pub(super) fn is_left_out(self) -> bool {
+        matches!(self, Self::Skipped | Self::Broken)
     }
 
     /// Whether an agent has it.
@@ -132,6 +140,8 @@ pub struct Job {
     pub priority: i64,
     /// Index and count within a parallel step.
     pub(super) parallel: Option<(u32, u32)>,
+    /// Its place among the combinations of a matrix.
+    pub(super) combination: Option<usize>,
     /// Wall time of its creation, nanoseconds since the epoch.
     pub(super) created_at: i128,
     pub(super) scheduled_at: i128,
@@ -179,6 +189,8 @@ pub struct Acquired {
     pub env: IndexMap<String, String>,
     /// The command step, as the agent reads it.
     pub step: Value,
+    /// The values of its matrix that the job is for, by dimension.
+    pub matrix: IndexMap<String, String>,
     /// Largest log chunk, bytes.
     pub chunk_max_bytes: usize,
     /// Largest log, bytes.

@@ -12,6 +12,7 @@ use super::agents::{AcquisitionToken, Agent};
 use super::budget::Budget;
 use super::build::{Build, Step};
 use super::config::{Config, DEFAULT_QUEUE};
+use super::create::Stored;
 use super::due::Due;
 use super::extras::{Artifact, Upload};
 use super::ids::{self, AgentKey, BuildKey, JobKey, QueueKey, Refusal, StepKey};
@@ -73,11 +74,15 @@ pub struct Model {
     pub(super) queues: Vec<Queue>,
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) pipelines: IndexMap<String, Uuid>,
+    /// Steps of pipelines that have some.
+    pub(super) stored: BTreeMap<String, Stored>,
     pub(super) builds: Vec<Build>,
     pub(super) builds_by_uuid: BTreeMap<Uuid, BuildKey>,
     pub(super) steps: Vec<Step>,
     /// Block and input steps by the UUID of their jobs.
     pub(super) blocks: BTreeMap<Uuid, StepKey>,
+    /// Trigger steps, and which of their jobs, by the UUIDs of those.
+    pub(super) triggers: BTreeMap<Uuid, (StepKey, usize)>,
     pub(super) jobs: Vec<Job>,
     pub(super) jobs_by_uuid: BTreeMap<Uuid, JobKey>,
     pub(super) agents: Vec<Agent>,
@@ -138,10 +143,12 @@ impl Model {
             queues,
             stacks: BTreeMap::new(),
             pipelines: IndexMap::new(),
+            stored: BTreeMap::new(),
             builds: Vec::new(),
             builds_by_uuid: BTreeMap::new(),
             steps: Vec::new(),
             blocks: BTreeMap::new(),
+            triggers: BTreeMap::new(),
             jobs: Vec::new(),
             jobs_by_uuid: BTreeMap::new(),
             agents: Vec::new(),

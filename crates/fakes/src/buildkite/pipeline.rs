@@ -1,18 +1,24 @@
 //! Pipeline files: YAML (a build) or JSON (an upload) into plans of steps.
 //!
-//! Refuses what the fake does not build (trigger, `if`, `branches`, matrix) rather than ignoring it.
+//! Refuses what the fake does not build rather than ignoring it.
 //! Takes steps as they are: interpolation is the agent's, at `pipeline upload`.
 
 mod block;
 mod command;
+mod matrix;
+mod only;
 mod retry;
+mod trigger;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 pub(super) use block::BlockPlan;
 pub(super) use command::CommandPlan;
+pub(super) use matrix::Combination;
+pub(super) use only::{Only, covers};
 pub(super) use retry::Ended;
+pub(super) use trigger::TriggerPlan;
 
 use super::ids::Refusal;
 
@@ -30,6 +36,7 @@ pub(super) enum StepPlan {
     Wait(Head, bool),
     Group(Head, Vec<Self>),
     Block(Head, BlockPlan),
+    Trigger(Head, Box<TriggerPlan>),
 }
 
 /// What all kinds of steps have.
@@ -39,6 +46,30 @@ pub(super) struct Head {
     pub(super) label: Option<String>,
     /// Steps it waits for (key, allow failure). `None`: the wait step before it, if there is one.
     pub(super) depends_on: Option<Vec<(String, bool)>>,
+    /// Which builds it is made for.
+    pub(super) only: Only,
+}
+
+impl StepPlan {
+    pub(super) fn head(&self) -> &Head {
+        match self {
+            Self::Command(head, _)
+            | Self::Wait(head, _)
+            | Self::Group(head, _)
+            | Self::Block(head, _)
+            | Self::Trigger(head, _) => head,
+        }
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        match self {
+            Self::Command(head, _)
+            | Self::Wait(head, _)
+            | Self::Group(head, _)
+            | Self::Block(head, _)
+            | Self::Trigger(head, _) => head,
+        }
+    }
 }
 
 /// Reads YAML.
@@ -157,15 +188,14 @@ fn step_plan(step: &Value, agents: Option<&[String]>) -> Result<StepPlan, Refusa
         _ => return Err(Refusal::unprocessable("A step must be a map or \"wait\"")),
     };
     let of_type = step.get("type").and_then(Value::as_str);
-    if step.contains_key("trigger") || of_type == Some("trigger") {
-        return Err(Refusal::unprocessable("A trigger step is not supported"));
+    if step.get("if_changed").is_some_and(|value| !value.is_null()) {
+        return Err(Refusal::unprocessable(
+            "`if_changed` is applied by the agent when it uploads a pipeline, and is not accepted in any other",
+        ));
     }
-    for attribute in ["if", "if_changed", "branches", "matrix"] {
-        if step.get(attribute).is_some_and(|value| !value.is_null()) {
-            return Err(Refusal::unprocessable(format!(
-                "The attribute `{attribute}` is not supported"
-            )));
-        }
+    if trigger::is_one(step) {
+        known(step, "trigger", trigger::ATTRIBUTES)?;
+        return Ok(StepPlan::Trigger(head(step)?, Box::new(trigger::read(step)?)));
     }
     if let Some(input) = block::is_input(step) {
         known(step, if input { "input" } else { "block" }, block::ATTRIBUTES)?;
@@ -186,6 +216,11 @@ fn step_plan(step: &Value, agents: Option<&[String]>) -> Result<StepPlan, Refusa
     }
     if step.contains_key("group") || of_type == Some("group") {
         known(step, "group", &[])?;
+        if step.contains_key("branches") {
+            return Err(Refusal::unprocessable(
+                "`branches` is not a valid property on the group step",
+            ));
+        }
         let mut head = head(step)?;
         head.label = step
             .get("group")
@@ -195,18 +230,25 @@ fn step_plan(step: &Value, agents: Option<&[String]>) -> Result<StepPlan, Refusa
         let Some(Value::Array(steps)) = step.get("steps") else {
             return Err(Refusal::unprocessable("A group step must have `steps`"));
         };
-        let steps: Vec<StepPlan> = steps
+        let mut steps: Vec<StepPlan> = steps
             .iter()
             .map(|step| step_plan(step, agents))
             .collect::<Result<_, _>>()?;
         if steps.iter().any(|step| matches!(step, StepPlan::Group(..))) {
             return Err(Refusal::unprocessable("A group step cannot hold another group"));
         }
+        // The condition of a group is that of each step in it, not of the group.
+        let only = std::mem::take(&mut head.only);
+        for step in &mut steps {
+            step.head_mut().only.also(&only);
+        }
         return Ok(StepPlan::Group(head, steps));
     }
     known(step, "command", command::ATTRIBUTES)?;
     let head = head(step)?;
-    let plan = command::read(step, agents)?;
+    let mut plan = command::read(step, agents)?;
+    plan.combinations = matrix::expand(step, &head, &plan)?;
+    plan.matrix = step.get("matrix").cloned().unwrap_or_default();
     Ok(StepPlan::Command(head, Box::new(plan)))
 }
 
@@ -221,7 +263,6 @@ const COMMON: &[&str] = &[
     "type",
     "if",
     "branches",
-    "matrix",
     "if_changed",
     "wait",
     "waiter",
@@ -274,9 +315,16 @@ fn head(step: &Map<String, Value>) -> Result<Head, Refusal> {
         Some(Value::Array(entries)) => Some(entries.iter().map(one).collect::<Result<_, _>>()?),
         Some(entry) => Some(vec![one(entry)?]),
     };
+    let key = first(step, &["key", "id", "identifier"]).and_then(text);
+    let label = first(step, &["label", "name"]).and_then(text);
+    let name = match key.as_ref().or(label.as_ref()) {
+        Some(name) => format!("the step {name:?}"),
+        None => "a step".to_owned(),
+    };
     Ok(Head {
-        key: first(step, &["key", "id", "identifier"]).and_then(text),
-        label: first(step, &["label", "name"]).and_then(text),
+        only: only::read(step, &name)?,
+        key,
+        label,
         depends_on,
     })
 }

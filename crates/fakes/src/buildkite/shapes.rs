@@ -49,7 +49,7 @@ impl Model {
         let cluster = self.clusters[build.cluster].uuid;
         let queue = self.queues[job.queue.0].uuid;
         let cluster_url = self.rest_url(&format!("/clusters/{cluster}"));
-        let name = step.label.as_deref().or(plan.map(|plan| plan.command.as_str()));
+        let name = self.label_of(key).or(plan.map(|plan| plan.command.as_str()));
         let soft =
             matches!(job.state, State::Finished | State::TimedOut) && status != Some(0) && self.is_green(key);
         let mut shown = json!({
@@ -72,7 +72,7 @@ impl Model {
             "exit_status": status,
             "signal": job.signal,
             "signal_reason": job.signal_reason,
-            "broken_reason": null,
+            "broken_reason": step.omitted,
             "artifact_paths": plan.map(|plan| &plan.artifact_paths),
             "created_at": rfc3339(job.created_at),
             "scheduled_at": rfc3339(job.scheduled_at),
@@ -88,7 +88,7 @@ impl Model {
             "retried_by": (job.retry_kind == Some("manual")).then(|| self.rest_user(0)),
             "parallel_group_index": job.parallel.map(|(index, _)| index),
             "parallel_group_total": job.parallel.map(|(_, count)| count),
-            "matrix": null,
+            "matrix": self.matrix_json(key),
             "agent": job.agent.map(|agent| self.rest_agent(now, agent, false)),
             "cluster_id": cluster,
             "cluster_url": cluster_url,
@@ -123,11 +123,11 @@ impl Model {
             "state": self.shown_state(build),
             "blocked": self.is_blocked(key).is_some(),
             "cancel_reason": null,
-            "message": null,
-            "commit": "HEAD",
+            "message": build.message,
+            "commit": build.commit,
             "branch": build.branch,
             "env": build.env,
-            "source": "api",
+            "source": build.source(),
             "creator": self.rest_user(0),
             "created_at": rfc3339(build.created_at),
             "scheduled_at": rfc3339(build.created_at),
@@ -146,7 +146,14 @@ impl Model {
                 .jobs_of_build(key)
                 .into_iter()
                 .map(|job| self.rest_job(now, job));
-            shown["jobs"] = jobs.chain(blocks.map(|step| self.rest_block(*step))).collect();
+            let triggers = build.order.iter().flat_map(|step| {
+                let count = self.trigger(*step).map_or(0, |trigger| trigger.jobs.len());
+                (0..count).map(|index| self.rest_trigger((*step, index)))
+            });
+            shown["jobs"] = jobs
+                .chain(blocks.map(|step| self.rest_block(*step)))
+                .chain(triggers)
+                .collect();
         }
         shown
     }

@@ -79,7 +79,7 @@ impl Model {
             "rules": job.rules,
             "priority": job.priority,
             "key": step.key,
-            "label": step.label,
+            "label": self.label_of(key),
             "build": build.number,
             "pipeline": build.pipeline,
             "queue": self.queues[job.queue.0].key,

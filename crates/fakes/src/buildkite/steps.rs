@@ -1,9 +1,10 @@
-//! Steps: how they wait for each other, and what happens when one is done.
+//! Steps: how they come to be, and how they wait for each other.
 //!
 //! A step counts the steps it waits for that are not done (`pending`). When one is done, its dependents count
 //! down; at zero they become ready; at a failure they do not allow, they do not run, and that is passed on.
 
 use super::build::{Link, Step, StepKind, StepState};
+use super::facts::BuildFacts;
 use super::ids::{self, BuildKey, JobKey, StepKey};
 use super::job::{Job, Log, State};
 use super::model::Model;
@@ -37,9 +38,12 @@ impl Model {
             .and_then(|step| order.iter().position(|other| *other == step))
             .map_or(order.len(), |at| at + 1);
         order.splice(at..at, planned.iter().map(|step| step.key));
-        self.builds[build.0].open_steps += planned.len();
+        let made = planned.iter().filter(|step| !self.is_left_out(step.key)).count();
+        self.builds[build.0].open_steps += made;
         for step in &planned {
-            self.link_step(build, step);
+            if !self.is_left_out(step.key) {
+                self.link_step(build, step);
+            }
         }
         if let Some(step) = upload_step {
             self.link_uploaded(build, step, at + planned.len(), &planned);
@@ -52,8 +56,10 @@ impl Model {
         let mut done = Vec::new();
         for step in &planned {
             // An earlier one of these may have completed this one already.
-            if self.steps[step.key.0].state == StepState::Waiting {
-                self.settle_new(now, step.key, &mut done, out);
+            match self.steps[step.key.0].state {
+                StepState::Waiting => self.settle_new(now, step.key, &mut done, out),
+                StepState::Ignored => self.leave_out(now, step.key, out),
+                _ => {}
             }
         }
         self.complete_steps(now, done, out);
@@ -101,6 +107,16 @@ impl Model {
                         group,
                     });
                 }
+                StepPlan::Trigger(head, plan) => {
+                    let depends_on = joined(head.depends_on.as_ref(), group_depends);
+                    let key = self.push_trigger(build, head, *plan);
+                    planned.push(Planned {
+                        key,
+                        depends_on,
+                        wait: None,
+                        group,
+                    });
+                }
                 StepPlan::Group(head, children) => {
                     let depends_on = head.depends_on.clone();
                     let key = self.push_step(build, head, StepKind::Group);
@@ -117,8 +133,15 @@ impl Model {
         }
     }
 
+    fn is_left_out(&self, step: StepKey) -> bool {
+        self.steps[step.0].state == StepState::Ignored
+    }
+
     pub(super) fn push_step(&mut self, build: BuildKey, head: Head, kind: StepKind) -> StepKey {
         let key = StepKey(self.steps.len());
+        // Conditions are asked when steps are made, not when they would run.
+        let facts = BuildFacts { model: self, build };
+        let omitted = head.only.omits(&facts, &self.builds[build.0].branch);
         if let Some(name) = &head.key {
             self.builds[build.0].keys.insert(name.clone(), key);
         }
@@ -128,7 +151,11 @@ impl Model {
             key: head.key,
             label: head.label,
             kind,
-            state: StepState::Waiting,
+            state: match omitted {
+                None => StepState::Waiting,
+                Some(_) => StepState::Ignored,
+            },
+            omitted,
             links: Vec::new(),
             dependents: Vec::new(),
             pending: 0,
@@ -147,7 +174,7 @@ impl Model {
         let before = order.iter().position(|other| *other == step.key).unwrap_or(0);
         let previous_wait = order[..before]
             .iter()
-            .rposition(|other| self.steps[other.0].kind.is_barrier());
+            .rposition(|other| self.steps[other.0].is_barrier());
         let on: Vec<(StepKey, bool)> = match (&step.depends_on, step.wait) {
             (Some(names), None) => self.resolve(build, names),
             (None, None) => previous_wait.map(|at| (order[at], false)).into_iter().collect(),
@@ -176,7 +203,7 @@ impl Model {
     fn link_uploaded(&mut self, build: BuildKey, uploader: StepKey, behind: usize, planned: &[Planned]) {
         let next_wait = self.builds[build.0].order[behind..]
             .iter()
-            .find(|step| self.steps[step.0].kind.is_barrier())
+            .find(|step| self.steps[step.0].is_barrier())
             .copied();
         let mut waiting = self.steps[uploader.0].dependents.clone();
         waiting.extend(next_wait);
@@ -211,11 +238,18 @@ impl Model {
             return Vec::new();
         };
         let plan: CommandPlan = plan.as_ref().clone();
-        let count = plan.parallelism.unwrap_or(1);
+        let count = plan.parallelism.map_or(plan.each().len(), |count| count as usize);
         (0..count)
             .map(|index| {
-                let parallel = plan.parallelism.map(|count| (index, count));
-                let key = self.create_job(now, step, &plan, parallel, scheduled_at, None, out);
+                let parallel = plan.parallelism.map(|count| (index as u32, count));
+                let combination = (!plan.combinations.is_empty()).then_some(index);
+                let plan = if parallel.is_some() {
+                    &plan
+                } else {
+                    plan.each()[index]
+                };
+                let place = (parallel, combination);
+                let key = self.create_job(now, step, plan, place, scheduled_at, None, out);
                 self.steps[step.0].jobs.push(key);
                 self.steps[step.0].open_jobs += 1;
                 key
@@ -233,7 +267,7 @@ impl Model {
         now: Now,
         step: StepKey,
         plan: &CommandPlan,
-        parallel: Option<(u32, u32)>,
+        (parallel, combination): (Option<(u32, u32)>, Option<usize>),
         scheduled_at: i128,
         retry_of: Option<JobKey>,
         out: &mut Effects,
@@ -257,6 +291,7 @@ impl Model {
             rules: plan.rules.clone(),
             priority: plan.priority.unwrap_or(build.priority),
             parallel,
+            combination,
             created_at: now.unix_ns,
             scheduled_at,
             runnable_at: None,
@@ -299,155 +334,6 @@ impl Model {
         self.jobs_by_uuid.insert(uuid, key);
         self.jobs.push(job);
         key
-    }
-
-    /// First state of a step that was just linked.
-    fn settle_new(&mut self, now: Now, step: StepKey, done: &mut Vec<StepKey>, out: &mut Effects) {
-        if self.is_doomed(step) {
-            self.do_not_run(now, step, out);
-            done.push(step);
-        } else if self.steps[step.0].pending == 0 {
-            if self.make_ready(now, step, out) {
-                done.push(step);
-            }
-        } else {
-            for job in self.steps[step.0].jobs.clone() {
-                self.set_state(now, job, State::Waiting, "created", out);
-            }
-        }
-    }
-
-    /// Whether a step it waits for failed, and that is not allowed.
-    fn is_doomed(&self, step: StepKey) -> bool {
-        self.steps[step.0].links.iter().any(|link| {
-            !link.allow_failure
-                && matches!(self.steps[link.on.0].state, StepState::Failed | StepState::NotRun)
-        })
-    }
-
-    pub(super) fn do_not_run(&mut self, now: Now, step: StepKey, out: &mut Effects) {
-        self.steps[step.0].state = StepState::NotRun;
-        self.builds[self.steps[step.0].build.0].open_steps -= 1;
-        for job in self.steps[step.0].jobs.clone() {
-            if self.jobs[job.0].state == State::Waiting {
-                self.set_state(now, job, State::WaitingFailed, "a step it waits for failed", out);
-            }
-        }
-    }
-
-    /// All it waited for is done. True if that makes it done itself.
-    fn make_ready(&mut self, now: Now, step: StepKey, out: &mut Effects) -> bool {
-        self.steps[step.0].state = StepState::Ready;
-        let skip = matches!(&self.steps[step.0].kind, StepKind::Command(plan) if plan.skip);
-        for job in self.steps[step.0].jobs.clone() {
-            if self.jobs[job.0].state != State::Waiting {
-                continue;
-            }
-            if skip {
-                self.jobs[job.0].ended = Some(now.since_start);
-                self.set_state(now, job, State::Skipped, "skip", out);
-                self.tell_end(job, "server", None, out);
-                self.steps[step.0].open_jobs -= 1;
-            } else {
-                self.enlist(now, job, "ready", out);
-            }
-        }
-        if matches!(self.steps[step.0].kind, StepKind::Block(_)) {
-            self.tell_block(step, "step.blocked", out);
-            return false;
-        }
-        if self.steps[step.0].open_jobs > 0 {
-            return false;
-        }
-        self.close_step(step);
-        true
-    }
-
-    /// Puts a job into the list, or behind its concurrency group.
-    pub(super) fn enlist(&mut self, now: Now, job: JobKey, cause: &str, out: &mut Effects) {
-        if let Some((limit, name)) = self.group_of(self.jobs[job.0].step) {
-            let group = self.groups.entry(name).or_default();
-            if group.active >= limit {
-                group.waiting.insert(job);
-                self.set_state(now, job, State::Limited, "concurrency", out);
-                return;
-            }
-            group.active += 1;
-        }
-        self.set_state(now, job, State::Scheduled, cause, out);
-    }
-
-    /// Gives a step without open jobs its end.
-    pub(super) fn close_step(&mut self, step: StepKey) {
-        let passed = self.steps[step.0].jobs.iter().all(|job| self.is_green(*job));
-        self.steps[step.0].state = if passed {
-            StepState::Passed
-        } else {
-            StepState::Failed
-        };
-        self.builds[self.steps[step.0].build.0].open_steps -= 1;
-    }
-
-    /// Whether the job's end leaves its step green.
-    pub(super) fn is_green(&self, job: JobKey) -> bool {
-        let (step, job) = (self.step_of(job), &self.jobs[job.0]);
-        let status = job.exit_status.as_deref();
-        match job.state {
-            State::Skipped => true,
-            State::Finished if status == Some("0") => true,
-            State::Finished | State::TimedOut => match &step.kind {
-                StepKind::Command(plan) => plan.soft_fail.covers(status.unwrap_or("-1")),
-                StepKind::Wait | StepKind::Group | StepKind::Block(_) => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// Tells the dependents of steps that are done; may make more steps done.
-    pub(super) fn complete_steps(&mut self, now: Now, mut done: Vec<StepKey>, out: &mut Effects) {
-        while let Some(step) = done.pop() {
-            for dependent in self.steps[step.0].dependents.clone() {
-                let state = self.steps[dependent.0].state;
-                if !matches!(state, StepState::Waiting | StepState::NotRun) {
-                    continue;
-                }
-                self.steps[dependent.0].pending -= 1;
-                if state == StepState::NotRun {
-                    continue;
-                }
-                if self.is_doomed(dependent) {
-                    self.do_not_run(now, dependent, out);
-                    done.push(dependent);
-                } else if self.steps[dependent.0].pending == 0 && self.make_ready(now, dependent, out) {
-                    done.push(dependent);
-                }
-            }
-        }
-    }
-
-    /// A job of a done step is retried by hand: the step is open again, and so is what waited for it.
-    pub(super) fn reopen_step(&mut self, now: Now, step: StepKey, out: &mut Effects) {
-        let mut reopened = vec![step];
-        self.steps[step.0].state = StepState::Ready;
-        while let Some(step) = reopened.pop() {
-            self.builds[self.steps[step.0].build.0].open_steps += 1;
-            for dependent in self.steps[step.0].dependents.clone() {
-                let state = self.steps[dependent.0].state;
-                if !matches!(state, StepState::Waiting | StepState::NotRun) {
-                    continue;
-                }
-                self.steps[dependent.0].pending += 1;
-                if state == StepState::NotRun && !self.is_doomed(dependent) {
-                    self.steps[dependent.0].state = StepState::Waiting;
-                    for job in self.steps[dependent.0].jobs.clone() {
-                        if self.jobs[job.0].state == State::WaitingFailed {
-                            self.set_state(now, job, State::Waiting, "a step it waits for is retried", out);
-                        }
-                    }
-                    reopened.push(dependent);
-                }
-            }
-        }
     }
 }
 

@@ -2,12 +2,15 @@
 
 mod agents;
 mod blocks;
+mod conditions;
 mod graphql;
 mod invariants;
 mod jobs;
+mod matrix;
 mod pages;
 mod stacks;
 mod steps;
+mod triggers;
 mod webhooks;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::ids::{AgentKey, BuildKey, JobKey, Refusal, StepKey};
 use super::job::State;
 use super::model::Model;
+use super::pipeline::covers;
 use crate::event::Effects;
 use crate::now::Now;
 
@@ -61,6 +62,12 @@ pub struct Webhook {
     /// What is told; all where this is empty.
     #[serde(default)]
     pub events: Vec<String>,
+    /// Slugs of the pipelines it is told about; all where this is empty.
+    #[serde(default)]
+    pub pipelines: Vec<String>,
+    /// Patterns of the branches it is told about; all where this is empty.
+    #[serde(default)]
+    pub branches: String,
 }
 
 impl Webhook {
@@ -179,7 +186,10 @@ impl Model {
     /// All webhooks, without their tokens.
     pub fn webhooks_json(&self) -> Value {
         let shown = self.webhooks.set.iter().map(|(id, webhook)| {
-            json!({"id": id, "url": webhook.url, "scheme": webhook.scheme, "events": webhook.events})
+            json!({
+                "id": id, "url": webhook.url, "scheme": webhook.scheme, "events": webhook.events,
+                "pipelines": webhook.pipelines, "branches": webhook.branches,
+            })
         });
         shown.collect()
     }
@@ -192,7 +202,7 @@ impl Model {
             State::Scheduled if matches!(from, Some(State::Reserved | State::Accepted)) => return,
             State::Scheduled => "job.scheduled",
             State::Running => "job.started",
-            State::Finished | State::Canceled | State::TimedOut => "job.finished",
+            State::Finished | State::Canceled | State::TimedOut | State::Broken => "job.finished",
             _ => return,
         };
         self.tell_about_job(now, key, event, out);
@@ -200,7 +210,7 @@ impl Model {
 
     pub(super) fn tell_about_job(&mut self, now: Now, key: JobKey, event: &'static str, out: &mut Effects) {
         let (build, uuid) = (self.jobs[key.0].build, self.jobs[key.0].uuid);
-        self.tell(event, Some(uuid), out, |model| {
+        self.tell(event, (Some(build), Some(uuid)), out, |model| {
             json!({
                 "event": event,
                 "job": model.rest_job(now, key),
@@ -214,7 +224,7 @@ impl Model {
     pub(super) fn tell_activated(&mut self, now: Now, key: StepKey, out: &mut Effects) {
         let build = self.steps[key.0].build;
         let job = self.block(key).map(|block| block.job);
-        self.tell("job.activated", job, out, |model| {
+        self.tell("job.activated", (Some(build), job), out, |model| {
             json!({
                 "event": "job.activated",
                 "job": model.rest_block(key),
@@ -225,7 +235,7 @@ impl Model {
     }
 
     pub(super) fn tell_build(&mut self, now: Now, key: BuildKey, event: &'static str, out: &mut Effects) {
-        self.tell(event, None, out, |model| {
+        self.tell(event, (Some(key), None), out, |model| {
             json!({
                 "event": event,
                 "build": model.rest_build(now, key, false),
@@ -237,16 +247,27 @@ impl Model {
     pub(super) fn tell_agent(&mut self, now: Now, key: AgentKey, event: &'static str, out: &mut Effects) {
         self.tell(
             event,
-            None,
+            (None, None),
             out,
             |model| json!({"event": event, "agent": model.rest_agent(now, key, true)}),
         );
     }
 
     /// Makes the deliveries of an event. The body is made only where somebody wants it.
-    fn tell(&mut self, event: &str, job: Option<Uuid>, out: &mut Effects, body: impl Fn(&Self) -> Value) {
+    fn tell(
+        &mut self,
+        event: &str,
+        (build, job): (Option<BuildKey>, Option<Uuid>),
+        out: &mut Effects,
+        body: impl Fn(&Self) -> Value,
+    ) {
+        let build = build.map(|key| &self.builds[key.0]);
         let wants = |webhook: &Webhook| {
-            webhook.events.is_empty() || webhook.events.iter().any(|known| known == event)
+            (webhook.events.is_empty() || webhook.events.iter().any(|known| known == event))
+                && build.is_none_or(|build| {
+                    (webhook.pipelines.is_empty() || webhook.pipelines.contains(&build.pipeline))
+                        && covers(&webhook.branches, &build.branch)
+                })
         };
         let wanting: Vec<usize> = (0..self.webhooks.set.len())
             .filter(|at| wants(&self.webhooks.set[*at].1))

@@ -47,6 +47,7 @@ fn answer(
 ) -> Result<Response, Refusal> {
     match (request.method.as_str(), segments) {
         ("POST", ["builds"]) => create_build(world, now, request, out),
+        ("PUT", ["pipelines", slug]) => store_steps(world, slug, request),
         ("POST", ["builds", number, "cancel"]) => {
             let number = number.parse().map_err(|_| Refusal::new(404, "No build found"))?;
             world.buildkite.cancel_build(now, number, out)?;
@@ -132,8 +133,7 @@ fn create_build(
     request: &Request,
     out: &mut Effects,
 ) -> Result<Response, Refusal> {
-    let yaml =
-        std::str::from_utf8(&request.body).map_err(|_| Refusal::new(422, "The pipeline is not UTF-8"))?;
+    let yaml = yaml(request)?;
     let priority = match request.query("priority").filter(|text| !text.is_empty()) {
         None => 0,
         Some(text) => text
@@ -156,6 +156,18 @@ fn create_build(
         .collect();
     let build = json!({"number": build.number, "uuid": build.uuid.to_string()});
     Ok(Response::json(201, &json!({"build": build, "jobs": jobs})))
+}
+
+fn yaml(request: &Request) -> Result<&str, Refusal> {
+    std::str::from_utf8(&request.body).map_err(|_| Refusal::new(422, "The pipeline is not UTF-8"))
+}
+
+/// Steps for a pipeline, which trigger steps and the REST API make builds of.
+fn store_steps(world: &mut World, slug: &str, request: &Request) -> Result<Response, Refusal> {
+    let cluster = request.query("cluster");
+    let new = world.buildkite.store_steps(slug, cluster, yaml(request)?)?;
+    let status = if new { 201 } else { 200 };
+    Ok(Response::json(status, &json!({"pipeline": slug})))
 }
 
 /// `{"priority": 5}`, or the number alone, or `?priority=5`.

@@ -67,6 +67,7 @@ impl Model {
             StepState::Passed => ("finished", "passed"),
             StepState::Failed => ("finished", "hard_failed"),
             StepState::NotRun => ("finished", "errored"),
+            StepState::Ignored => ("ignored", "neutral"),
         };
         let mut all = serde_json::Map::new();
         all.insert("id".into(), step.uuid.to_string().into());
@@ -85,6 +86,7 @@ impl Model {
             StepKind::Group => "group",
             StepKind::Block(block) if block.plan.input => "input",
             StepKind::Block(_) => "block",
+            StepKind::Trigger(_) => "trigger",
         };
         all.insert("type".into(), kind.into());
         all.extend(

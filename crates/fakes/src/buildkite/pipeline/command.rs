@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::matrix::Combination;
 use super::retry::{self, Retry};
 use super::{agents, env, first, text};
 use crate::buildkite::ids::Refusal;
@@ -24,6 +25,20 @@ pub(in crate::buildkite) struct CommandPlan {
     pub(in crate::buildkite) plugins: Value,
     pub(in crate::buildkite) artifact_paths: String,
     pub(in crate::buildkite) secrets: Vec<StepSecret>,
+    /// The matrix as it is written; null without one.
+    pub(in crate::buildkite) matrix: Value,
+    /// A job for each of these, if there are any.
+    pub(in crate::buildkite) combinations: Vec<Combination>,
+}
+
+impl CommandPlan {
+    /// The plan of each job, but for what `parallelism` multiplies.
+    pub(in crate::buildkite) fn each(&self) -> Vec<&Self> {
+        match self.combinations.as_slice() {
+            [] => vec![self],
+            combinations => combinations.iter().map(|one| &one.plan).collect(),
+        }
+    }
 }
 
 /// A secret the agent fetches before the command.
@@ -64,6 +79,7 @@ pub(super) const ATTRIBUTES: &[&str] = &[
     "env",
     "priority",
     "parallelism",
+    "matrix",
     "timeout_in_minutes",
     "retry",
     "soft_fail",
@@ -79,6 +95,9 @@ pub(super) const ATTRIBUTES: &[&str] = &[
     "image",
     "checkout",
 ];
+
+/// So many jobs can a step have.
+pub(super) const PARALLELISM: u32 = 1000;
 
 /// Reads a command step; `defaults` are the pipeline's own `agents`, replaced whole by the step's.
 pub(super) fn read(step: &Map<String, Value>, defaults: Option<&[String]>) -> Result<CommandPlan, Refusal> {
@@ -100,14 +119,9 @@ pub(super) fn read(step: &Map<String, Value>, defaults: Option<&[String]>) -> Re
             ));
         }
     };
-    let skip = match step.get("skip") {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(reason)) => !reason.is_empty(),
-        Some(_) => true,
-    };
     let parallelism = positive(step, "parallelism")?;
-    if parallelism.is_some_and(|count| count > 1000) {
-        return Err(Refusal::unprocessable("`parallelism` must be at most 1000"));
+    if parallelism.is_some_and(|count| count > PARALLELISM) {
+        return Err(too_parallel());
     }
     Ok(CommandPlan {
         command: command(step)?,
@@ -125,10 +139,12 @@ pub(super) fn read(step: &Map<String, Value>, defaults: Option<&[String]>) -> Re
             .unwrap_or_default(),
         soft_fail: soft_fail(step.get("soft_fail"))?,
         concurrency,
-        skip,
+        skip: skip(step.get("skip")),
         plugins: plugins(step.get("plugins")),
         artifact_paths: lines(step.get("artifact_paths"), ";"),
         secrets: secrets(step.get("secrets"))?,
+        matrix: Value::Null,
+        combinations: Vec::new(),
     })
 }
 
@@ -174,7 +190,11 @@ fn integer(step: &Map<String, Value>, name: &str) -> Result<Option<i64>, Refusal
     }
 }
 
-fn positive(step: &Map<String, Value>, name: &str) -> Result<Option<u32>, Refusal> {
+pub(super) fn too_parallel() -> Refusal {
+    Refusal::unprocessable(format!("`parallelism` must be at most {PARALLELISM}"))
+}
+
+pub(super) fn positive(step: &Map<String, Value>, name: &str) -> Result<Option<u32>, Refusal> {
     match integer(step, name)? {
         None => Ok(None),
         Some(value) => u32::try_from(value)
@@ -185,7 +205,16 @@ fn positive(step: &Map<String, Value>, name: &str) -> Result<Option<u32>, Refusa
     }
 }
 
-fn soft_fail(value: Option<&Value>) -> Result<SoftFail, Refusal> {
+/// A reason, or true; an empty reason is none.
+pub(super) fn skip(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(reason)) => !reason.is_empty(),
+        Some(_) => true,
+    }
+}
+
+pub(super) fn soft_fail(value: Option<&Value>) -> Result<SoftFail, Refusal> {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => Ok(SoftFail::Never),
         Some(Value::Bool(true)) => Ok(SoftFail::Always),

@@ -9,11 +9,13 @@ use uuid::Uuid;
 use super::Bench;
 use crate::buildkite::{JobEnd, NewBuild, Registration, StackFinish};
 
-const PIPELINES: [&str; 4] = [
+const PIPELINES: [&str; 6] = [
     "steps:\n- {command: a, key: a, retry: {automatic: true}}\n- wait\n- {command: b, parallelism: 2}",
     "steps:\n- {command: a, key: a, timeout_in_minutes: 1}\n- {command: b, depends_on: a, soft_fail: true}",
     "steps:\n- {command: a, parallelism: 3, concurrency: 2, concurrency_group: x}\n- {command: s, skip: true}",
     "steps:\n- group: g\n  key: g\n  steps:\n  - {command: a, retry: {automatic: [{exit_status: -1, limit: 2}]}}\n- {command: b, depends_on: [{step: g, allow_failure: true}]}",
+    "steps:\n- {command: a, key: a, if: build.branch == 'x'}\n- {command: b, key: b, depends_on: a, branches: '!x'}\n- {wait: ~, branches: x}\n- {command: c, depends_on: b}",
+    "steps:\n- {trigger: x, key: t}\n- {command: b, depends_on: t}\n- {trigger: nobody, soft_fail: true}",
 ];
 
 /// One act; numbers choose among what exists.
@@ -58,6 +60,16 @@ struct Run {
 }
 
 impl Run {
+    fn prepare(&mut self) {
+        self.bench.register("h");
+        let yaml = "steps:\n- {command: c, key: c}\n- {trigger: y, async: true}";
+        self.bench.model.store_steps("x", None, yaml).unwrap();
+        self.bench
+            .model
+            .store_steps("y", None, "steps: [{command: d, matrix: [1, 2]}]")
+            .unwrap();
+    }
+
     /// Jobs that exist; the newest are the likeliest to be chosen.
     fn job(&self, index: usize) -> Option<Uuid> {
         let created = self.bench.events("job.created");
@@ -244,7 +256,7 @@ fn check(bench: &Bench) {
         }
     }
     for (job, state) in &states {
-        let is_over = ["finished", "canceled", "timed_out", "skipped"].contains(&state.as_str());
+        let is_over = ["finished", "canceled", "timed_out", "skipped", "broken"].contains(&state.as_str());
         assert_eq!(is_over, ended.contains(job), "{job} is {state}");
         let job = Uuid::parse_str(job).unwrap();
         assert_eq!(bench.state(job).name(), state);
@@ -278,7 +290,7 @@ proptest! {
         acts in proptest::collection::vec(act(), 1..120),
     ) {
         let mut run = Run { bench: Bench::new(), sessions: Vec::new(), tokens: BTreeMap::new() };
-        run.bench.register("h");
+        run.prepare();
         for act in &acts {
             run.act(act);
         }
@@ -293,7 +305,7 @@ proptest! {
         let logs: Vec<String> = (0..2)
             .map(|_| {
                 let mut run = Run { bench: Bench::seeded(11), sessions: Vec::new(), tokens: BTreeMap::new() };
-                run.bench.register("h");
+                run.prepare();
                 for act in &acts {
                     run.act(act);
                 }

@@ -267,7 +267,7 @@ fn an_upload_that_cannot_be_applied_is_rejected_with_the_reason() {
     let mut bench = Bench::new();
     let job = bench.build(ONE).jobs[0].uuid;
     let token = bench.run(job);
-    let what = (json!({"steps": [{"trigger": "stop"}]}), false);
+    let what = (json!({"steps": [{"wait": null, "command": "stop"}]}), false);
     bench
         .act(|model, now, _| model.upload_pipeline(now, &token, job, Uuid::from_u128(2), what))
         .unwrap();
@@ -275,7 +275,7 @@ fn an_upload_that_cannot_be_applied_is_rejected_with_the_reason() {
     let state = bench.model.upload_state(&token, job, Uuid::from_u128(2)).unwrap();
     assert_eq!(
         state,
-        UploadState::Rejected("A trigger step is not supported".into())
+        UploadState::Rejected("`command` is not a valid property on the wait step".into())
     );
 }
 

@@ -195,8 +195,8 @@ fn what_the_fake_does_not_build_is_refused_by_name() {
     let mut all: Vec<String> = Vec::new();
     for yaml in [
         "steps:\n- {block: stop, blocked_state: open}",
-        "steps:\n- {trigger: other}",
-        "steps:\n- {command: a, if: build.branch == 'x'}",
+        "steps:\n- {trigger: other, build: {skip: true}}",
+        "steps:\n- {wait: ~, matrix: [x]}",
         "steps:\n- {command: a, comand: b}",
         "steps:\n- {command: a, key: k}\n- {command: b, key: k}",
         "steps:\n- {command: a, depends_on: nobody}",

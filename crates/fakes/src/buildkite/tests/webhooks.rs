@@ -15,6 +15,8 @@ impl Bench {
             token: "secret".into(),
             scheme: Scheme::Token,
             events: Vec::new(),
+            pipelines: Vec::new(),
+            branches: String::new(),
         };
         self.act(|model, _, out| model.add_webhook(webhook, out)).unwrap();
     }
@@ -89,5 +91,55 @@ fn agents_tell_that_they_come_stop_and_go_and_are_lost() {
     assert_eq!(
         bench.told(|model, now, out| model.tick(now, out)),
         "agent.lost lost"
+    );
+}
+
+#[test]
+fn a_webhook_hears_of_its_pipelines_and_branches_only() {
+    for (pipelines, branches, wanted) in [
+        ("p", "", true),
+        ("q", "", false),
+        ("", "main !x", true),
+        ("", "release/*", false),
+    ] {
+        let mut bench = Bench::new();
+        let webhook = Webhook {
+            url: "http://127.0.0.1:1/".into(),
+            token: "secret".into(),
+            scheme: Scheme::Token,
+            events: Vec::new(),
+            pipelines: pipelines.split_whitespace().map(str::to_owned).collect(),
+            branches: branches.into(),
+        };
+        bench
+            .act(|model, _, out| model.add_webhook(webhook, out))
+            .unwrap();
+        let new = crate::buildkite::NewBuild {
+            pipeline: "p".into(),
+            yaml: "steps: [{command: a}]".into(),
+            ..crate::buildkite::NewBuild::default()
+        };
+        let told = bench.told(|model, now, out| {
+            model.create_build(now, &new, out).unwrap();
+        });
+        assert_eq!(told.starts_with("build.scheduled"), wanted, "{told}");
+        assert_eq!(told.is_empty(), !wanted, "{told}");
+    }
+}
+
+#[test]
+fn the_end_of_a_job_that_is_left_out_is_told() {
+    let mut bench = Bench::new();
+    bench.hook();
+    let new = crate::buildkite::NewBuild {
+        yaml: "steps: [{command: a, if: 'false'}]".into(),
+        ..crate::buildkite::NewBuild::default()
+    };
+    let told = bench.told(|model, now, out| {
+        model.create_build(now, &new, out).unwrap();
+    });
+    assert_eq!(
+        told,
+        "build.scheduled scheduled, job.finished broken, build.finished not_run"
     );
 }

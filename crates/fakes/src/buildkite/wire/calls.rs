@@ -103,9 +103,7 @@ fn done(job: Uuid) -> Response {
 
 fn acquire(context: &mut Context<'_>, token: &str, job: Uuid) -> Result<Response, Refusal> {
     let acquired = context.model.acquire(context.now, token, job, context.out)?;
-    Ok(Response::json(
-        200,
-        &json!({
+    let mut body = json!({
             "id": acquired.job.to_string(),
             "endpoint": format!("{}/v3", context.model.config.base_url),
             "state": "accepted",
@@ -123,8 +121,11 @@ fn acquire(context: &mut Context<'_>, token: &str, job: Uuid) -> Result<Response
             "runnable_at": acquired.runnable_at.unwrap_or_default(),
             "chunks_failed_count": 0,
             "priority": acquired.priority,
-        }),
-    ))
+    });
+    if !acquired.matrix.is_empty() {
+        body["matrix_permutation"] = json!(acquired.matrix);
+    }
+    Ok(Response::json(200, &body))
 }
 
 fn chunk(context: &mut Context<'_>, token: &str, job: Uuid) -> Result<Response, Refusal> {

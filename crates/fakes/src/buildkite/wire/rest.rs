@@ -28,6 +28,7 @@ pub(super) enum RestCall<'a> {
     Organization,
     Pipelines,
     Pipeline(&'a str),
+    CreateBuild(&'a str),
     /// Builds; of a pipeline where there is one.
     Builds(Option<&'a str>),
     Build(&'a str, &'a str),
@@ -60,6 +61,7 @@ impl RestCall<'_> {
             Self::Organization => "rest.get-organization",
             Self::Pipelines => "rest.list-pipelines",
             Self::Pipeline(_) => "rest.get-pipeline",
+            Self::CreateBuild(_) => "rest.create-build",
             Self::Builds(_) => "rest.list-builds",
             Self::Build(..) => "rest.get-build",
             Self::CancelBuild(..) => "rest.cancel-build",
@@ -89,7 +91,10 @@ impl RestCall<'_> {
             Self::Organization => "read_organizations",
             Self::Pipelines | Self::Pipeline(_) => "read_pipelines",
             Self::Builds(_) | Self::Build(..) | Self::Jobs(..) | Self::Annotations(..) => "read_builds",
-            Self::CancelBuild(..) | Self::Annotate(..) | Self::DeleteAnnotation(..) => "write_builds",
+            Self::CreateBuild(_)
+            | Self::CancelBuild(..)
+            | Self::Annotate(..)
+            | Self::DeleteAnnotation(..) => "write_builds",
             Self::Job(.., call) => call.scope(),
             Self::Agents | Self::Agent(_) => "read_agents",
             Self::StopAgent(_) | Self::PauseAgent(_) | Self::ResumeAgent(_) => "write_agents",
@@ -137,6 +142,7 @@ fn below_pipeline<'a>(method: &str, pipeline: &'a str, rest: &[&'a str]) -> Opti
     Some(match (method, rest) {
         ("GET", []) => RestCall::Pipeline(pipeline),
         ("GET", ["builds"]) => RestCall::Builds(Some(pipeline)),
+        ("POST", ["builds"]) => RestCall::CreateBuild(pipeline),
         ("GET", ["builds", number]) => RestCall::Build(pipeline, number),
         ("PUT", ["builds", number, "cancel"]) => RestCall::CancelBuild(pipeline, number),
         ("GET", ["builds", number, "jobs"]) => RestCall::Jobs(pipeline, number),
@@ -235,6 +241,7 @@ fn perform(
             true => Ok(Response::json(200, &context.model.rest_pipeline(slug))),
             false => Err(Refusal::not_found("pipeline")),
         },
+        RestCall::CreateBuild(pipeline) => builds::create(context, pipeline),
         RestCall::Builds(pipeline) => builds::list(context, pipeline),
         RestCall::Build(pipeline, number) => builds::get(context, pipeline, number),
         RestCall::CancelBuild(pipeline, number) => builds::cancel(context, pipeline, number),

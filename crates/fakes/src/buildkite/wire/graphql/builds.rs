@@ -25,7 +25,9 @@ impl Site<'_> {
                 && branches
                     .as_ref()
                     .is_none_or(|known| known.contains(&build.branch.as_str()))
-                && commits.as_ref().is_none_or(|known| known.contains(&"HEAD"))
+                && commits
+                    .as_ref()
+                    .is_none_or(|known| known.contains(&build.commit.as_str()))
                 && states
                     .as_ref()
                     .is_none_or(|known| known.iter().any(|is| is.eq_ignore_ascii_case(state)))
@@ -157,12 +159,13 @@ fn leaf(model: &Model, build: &Build, field: &str) -> Option<Value> {
         "uuid" => json!(build.uuid),
         "number" => json!(build.number),
         "branch" => json!(build.branch),
-        "commit" => json!("HEAD"),
+        "commit" => json!(build.commit),
+        "message" => json!(build.message),
         "blockedState" => {
             let key = BuildKey(build.number as usize - 1);
             json!(model.is_blocked(key).map(str::to_uppercase))
         }
-        "cancelReason" | "message" => Value::Null,
+        "cancelReason" => Value::Null,
         "failingAt" => time(build.failing_at),
         "canceledAt" => time(build.canceled_at),
         "createdAt" | "scheduledAt" => time(Some(build.created_at)),

@@ -11,6 +11,7 @@ use crate::stamp::{parse_rfc3339, rfc3339};
 pub(super) struct Filter<'a> {
     command: bool,
     block: bool,
+    trigger: bool,
     pub(super) states: Option<Vec<&'a str>>,
     rules: Vec<&'a str>,
     pub(super) queues: Option<Vec<QueueKey>>,
@@ -40,6 +41,7 @@ impl<'a> Filter<'a> {
         Ok(Self {
             command: types.as_ref().is_none_or(|types| types.contains(&"COMMAND")),
             block: types.as_ref().is_none_or(|types| types.contains(&"BLOCK")),
+            trigger: types.as_ref().is_none_or(|types| types.contains(&"TRIGGER")),
             states: args.texts("state"),
             rules: args.texts("agentQueryRules").unwrap_or_default(),
             queues: args
@@ -62,9 +64,8 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether it asks for nothing that only command jobs have.
-    fn takes_blocks(&self) -> bool {
-        self.block
-            && self.rules.is_empty()
+    fn takes_others(&self) -> bool {
+        self.rules.is_empty()
             && self.queues.is_none()
             && self.cluster.is_none()
             && self.priorities.is_none()
@@ -130,9 +131,9 @@ impl<'a> Filter<'a> {
 pub(super) fn blocks(
     model: &Model,
     filter: &Filter<'_>,
-    within: impl Fn(&Model, BuildKey) -> bool,
+    within: &impl Fn(&Model, BuildKey) -> bool,
 ) -> Vec<(u128, Thing)> {
-    if !filter.takes_blocks() {
+    if !filter.block || !filter.takes_others() {
         return Vec::new();
     }
     let meets = |step: &StepKey| {
@@ -143,10 +144,34 @@ pub(super) fn blocks(
     };
     let place = |step: StepKey| {
         let behind = model.block(step).map_or(0, |block| block.behind);
-        (behind as u128) << 32 | (step.0 as u128 + 1)
+        (behind as u128) << 32 | (step.0 as u128 + 1) << 10
     };
     let found = model.blocks.values().filter(|step| meets(step));
     found.map(|step| (place(*step), Thing::Block(*step))).collect()
+}
+
+/// The jobs of trigger steps that meet a filter. As those of block steps.
+pub(super) fn triggers(
+    model: &Model,
+    filter: &Filter<'_>,
+    within: &impl Fn(&Model, BuildKey) -> bool,
+) -> Vec<(u128, Thing)> {
+    if !filter.trigger || !filter.takes_others() {
+        return Vec::new();
+    }
+    let meets = |at: &&(StepKey, usize)| {
+        let (build, state) = (model.steps[at.0.0].build, model.trigger_state(**at).name());
+        let states = filter.states.as_ref();
+        within(model, build)
+            && states.is_none_or(|states| states.iter().any(|is| is.eq_ignore_ascii_case(state)))
+    };
+    // Behind the jobs made before them, each in a place of its own.
+    let place = |(step, index): (StepKey, usize)| {
+        let behind = model.trigger(step).map_or(0, |trigger| trigger.behind);
+        (behind as u128) << 32 | (step.0 as u128 + 1) << 10 | index as u128
+    };
+    let found = model.triggers.values().filter(meets);
+    found.map(|at| (place(*at), Thing::Trigger(at.0, at.1))).collect()
 }
 
 /// A queue by its id.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::connection::{self, List};
-use super::filter::{Filter, blocks};
+use super::filter::{Filter, blocks, triggers};
 use super::thing::{Answer, Args, Out, Site, Thing};
 use crate::buildkite::ids::{BuildKey, JobKey, Refusal, StepKey};
 use crate::buildkite::job::{Job, State};
@@ -33,8 +33,8 @@ pub(super) fn signal_reason(reason: Option<&str>) -> Value {
 }
 
 impl Site<'_> {
-    /// The page of jobs that the arguments ask for, of those that `of` lets through, and of the block steps of
-    /// builds that `within` lets through.
+    /// The page of jobs that the arguments ask for, of those that `of` lets through, and of the block and trigger
+    /// steps of builds that `within` lets through.
     pub(super) fn jobs(
         &self,
         args: Args<'_>,
@@ -73,8 +73,9 @@ impl Site<'_> {
             .into_iter()
             .filter(|key| of(&model, &model.jobs[key.0]) && filter.meets(&model, *key))
             .map(|key| (place(key), Thing::Job(key)));
-        let blocks = blocks(&model, &filter, within);
-        List::newest_first(connection::JOBS, commands.chain(blocks))
+        let blocks = blocks(&model, &filter, &within);
+        let triggers = triggers(&model, &filter, &within);
+        List::newest_first(connection::JOBS, commands.chain(blocks).chain(triggers))
             .shifted(view.shift)
             .page(args)
     }
@@ -116,6 +117,25 @@ impl Site<'_> {
             "isUnblockable" => Out::leaf(model.block_state(key) == "blocked"),
             "unblockedAt" => Out::time(block.unblocked_at),
             "unblockedBy" => Out::maybe(block.unblocked_at.map(|_| Thing::User)),
+            "retried" => Out::leaf(false),
+            "retriedBy" | "retrySource" | "retryType" | "retriesCount" => Out::null(),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn trigger(&self, at: (StepKey, usize), field: &str) -> Option<Out> {
+        let model = self.model.borrow();
+        let (step, trigger) = (&model.steps[at.0.0], model.trigger(at.0)?);
+        let job = trigger.jobs.get(at.1)?;
+        Some(match field {
+            "id" => Out::id("Job", job.uuid),
+            "uuid" => Out::leaf(job.uuid.to_string()),
+            "async" => Out::leaf(trigger.plan.asynchronous),
+            "build" => Out::One(Thing::Build(step.build)),
+            "triggered" => Out::maybe(job.build.map(Thing::Build)),
+            "step" => Out::One(Thing::Step(at.0)),
+            "label" => Out::leaf(step.label.clone()),
+            "state" => Out::leaf(model.trigger_state(at).name().to_uppercase()),
             "retried" => Out::leaf(false),
             "retriedBy" | "retrySource" | "retryType" | "retriesCount" => Out::null(),
             _ => return None,
@@ -170,7 +190,8 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
     Some(match field {
         "agentQueryRules" => json!(job.rules),
         "automaticArtifactUploadPaths" => json!(plan.map(|plan| &plan.artifact_paths)),
-        "brokenReason" | "expiredAt" | "promisedExitStatusAt" => Value::Null,
+        "brokenReason" => json!(step.omitted),
+        "expiredAt" | "promisedExitStatusAt" => Value::Null,
         "canceledAt" => time(model.entered_at(key, State::Canceled)),
         "command" => json!(plan.map(|plan| &plan.command)),
         "createdAt" => time(Some(job.created_at)),
@@ -184,7 +205,8 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
         }
         "exitStatus" => json!(job.exit_status),
         "finishedAt" => time(job.finished_at),
-        "label" => json!(step.label),
+        "label" => json!(model.label_of(key)),
+        "matrix" => model.matrix_json(key),
         "parallelGroupIndex" => json!(job.parallel.map(|(index, _)| index)),
         "parallelGroupTotal" => json!(job.parallel.map(|(_, count)| count)),
         "passed" => json!(is_passed(job)),
@@ -201,7 +223,7 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
         "signal" => json!(job.signal),
         "signalReason" => signal_reason(job.signal_reason.as_deref()),
         "softFailed" => json!(
-            job.state.is_terminal() && job.state != State::Skipped && !is_passed(job) && model.is_green(key)
+            job.state.is_terminal() && !job.state.is_left_out() && !is_passed(job) && model.is_green(key)
         ),
         "startedAt" => time(job.started_at),
         "state" => json!(job.state.name().to_uppercase()),

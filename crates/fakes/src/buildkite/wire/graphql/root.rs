@@ -29,7 +29,9 @@ impl Site<'_> {
             "job" => {
                 let job = uuid("uuid").and_then(|uuid| model.jobs_by_uuid.get(&uuid));
                 let block = || uuid("uuid").and_then(|uuid| model.blocks.get(&uuid).copied());
-                Out::maybe(job.copied().map(Thing::Job).or_else(|| block().map(Thing::Block)))
+                let trigger = || uuid("uuid").and_then(|uuid| model.triggers.get(&uuid).copied());
+                let job = job.copied().map(Thing::Job).or_else(|| block().map(Thing::Block));
+                Out::maybe(job.or_else(|| trigger().map(|(step, index)| Thing::Trigger(step, index))))
             }
             "build" => {
                 let by_uuid = uuid("uuid")
@@ -241,9 +243,10 @@ fn build_of_slug(model: &Model, slug: &str) -> Option<BuildKey> {
 pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
     let (kind, uuid) = read_id(id)?;
     Some(match kind.as_str() {
-        "Job" => match model.blocks.get(&uuid) {
-            Some(block) => Thing::Block(*block),
-            None => Thing::Job(*model.jobs_by_uuid.get(&uuid)?),
+        "Job" => match (model.blocks.get(&uuid), model.triggers.get(&uuid)) {
+            (Some(block), _) => Thing::Block(*block),
+            (None, Some((step, index))) => Thing::Trigger(*step, *index),
+            (None, None) => Thing::Job(*model.jobs_by_uuid.get(&uuid)?),
         },
         "Build" => Thing::Build(*model.builds_by_uuid.get(&uuid)?),
         "Organization" if uuid == model.organization => Thing::Organization,

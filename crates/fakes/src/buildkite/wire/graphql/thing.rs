@@ -34,6 +34,8 @@ pub(super) enum Thing {
     Step(StepKey),
     /// The job of a block or input step.
     Block(StepKey),
+    /// A job of a trigger step, by its place.
+    Trigger(StepKey, usize),
     Agent(AgentKey),
     Annotation(BuildKey, Uuid),
     /// An entry of a job's timeline.
@@ -176,8 +178,10 @@ impl ObjectValue for Resolver<'_> {
             Thing::Build(_) => "Build",
             Thing::Job(_) => "JobTypeCommand",
             Thing::Step(step) if self.site.model.borrow().block(*step).is_some() => "StepInput",
+            Thing::Step(step) if self.site.model.borrow().trigger(*step).is_some() => "StepTrigger",
             Thing::Step(_) => "StepCommand",
             Thing::Block(_) => "JobTypeBlock",
+            Thing::Trigger(..) => "JobTypeTrigger",
             Thing::Agent(_) => "Agent",
             Thing::Annotation(..) => "Annotation",
             Thing::Event(job, index) => super::events::type_name(&self.site.model.borrow(), *job, *index),
@@ -235,6 +239,7 @@ impl Site<'_> {
             Thing::Job(job) => self.job(*job, field, args),
             Thing::Step(step) => Ok(self.step(*step, field)),
             Thing::Block(step) => Ok(self.block(*step, field)),
+            Thing::Trigger(step, index) => Ok(self.trigger((*step, *index), field)),
             Thing::Agent(agent) => self.agent(*agent, field, args),
             Thing::Annotation(build, uuid) => Ok(self.annotation(*build, *uuid, field)),
             Thing::Event(job, index) => Ok(self.event(*job, *index, field)),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::frame::{badge, escape, length, moment, page, plain};
 use crate::buildkite::build::{Build, StepKind};
 use crate::buildkite::extras::Annotation;
-use crate::buildkite::ids::{BuildKey, JobKey};
+use crate::buildkite::ids::{BuildKey, JobKey, StepKey};
 use crate::buildkite::model::Model;
 use crate::buildkite::timeline::{Moment, What};
 use crate::buildkite::wire::markdown;
@@ -54,6 +54,11 @@ pub(super) fn show(model: &Model, now: Now, key: BuildKey) -> Response {
                     escape(label)
                 );
             }
+            StepKind::Trigger(trigger) => {
+                for index in 0..trigger.jobs.len() {
+                    main.push_str(&show_trigger(model, (*at, index)));
+                }
+            }
             StepKind::Command(_) | StepKind::Group => {}
         }
         for current in &step.jobs {
@@ -74,6 +79,31 @@ pub(super) fn show(model: &Model, now: Now, key: BuildKey) -> Response {
     )
 }
 
+/// A job of a trigger step: one line, which leads to the build.
+fn show_trigger(model: &Model, at: (StepKey, usize)) -> String {
+    let Some(trigger) = model.trigger(at.0) else {
+        return String::new();
+    };
+    let job = &trigger.jobs[at.1];
+    let label = model.steps[at.0.0].label.as_deref();
+    let link = job.build.map(|build| {
+        let build = &model.builds[build.0];
+        format!(
+            " <a href=\"{}\">{} #{}</a>",
+            escape(&model.build_url(build)),
+            escape(&build.pipeline),
+            build.number
+        )
+    });
+    format!(
+        "<p class=\"wait\" id=\"{}\">{} {}{}</p>\n",
+        job.uuid,
+        escape(label.unwrap_or(&trigger.plan.pipeline)),
+        badge(model.trigger_word(at)),
+        link.unwrap_or_default(),
+    )
+}
+
 fn annotation(note: &Annotation) -> String {
     let style = note.style.as_deref().unwrap_or("default");
     format!(
@@ -86,7 +116,7 @@ fn show_job(model: &Model, now: Now, build: &Build, key: JobKey) -> String {
     let (job, step) = (&model.jobs[key.0], model.step_of(key));
     let state = model.rest_state(key);
     // What went well, or has nothing to tell yet, is folded.
-    let open = !matches!(state, "passed" | "waiting" | "skipped") && job.retried_in.is_none();
+    let open = !matches!(state, "passed" | "waiting" | "skipped" | "broken") && job.retried_in.is_none();
     let mut out = format!(
         "<details class=\"card{}\" id=\"{}\"{}>\n<summary>{}<div><div class=\"name\">{}</div><div class=\"tags\">{}</div></div><div class=\"facts\">{}</div></summary>\n<div class=\"inside\">\n",
         if job.retried_in.is_some() { " retried" } else { "" },
@@ -147,12 +177,11 @@ fn show_job(model: &Model, now: Now, build: &Build, key: JobKey) -> String {
 }
 
 fn name(model: &Model, key: JobKey) -> String {
-    let (job, step) = (&model.jobs[key.0], model.step_of(key));
+    let job = &model.jobs[key.0];
     let command = model.plan_of(key).map_or("", |plan| plan.command.as_str());
     let first = command.lines().next().unwrap_or_default();
-    let name = step
-        .label
-        .as_deref()
+    let name = model
+        .label_of(key)
         .filter(|label| !label.is_empty())
         .unwrap_or(first);
     match job.parallel {

@@ -5,8 +5,10 @@ use uuid::Uuid;
 
 use super::{Context, pages};
 use crate::buildkite::build::Build;
+use crate::buildkite::create::Asked;
 use crate::buildkite::extras::{Annotation, NewAnnotation};
 use crate::buildkite::ids::{BuildKey, JobKey, Refusal};
+use crate::buildkite::pipeline;
 use crate::buildkite::wire::json as body;
 use crate::stamp::parse_rfc3339;
 use crate::wire::{Request, Response};
@@ -81,7 +83,7 @@ pub(super) fn list(context: &Context<'_>, pipeline: Option<&str>) -> Result<Resp
                     .iter()
                     .any(|wanted| *wanted == state || (*wanted == "finished" && build.finished_at.is_some())))
             && (branches.is_empty() || branches.contains(&build.branch.as_str()))
-            && (commits.is_empty() || commits.contains(&"HEAD"))
+            && (commits.is_empty() || commits.contains(&build.commit.as_str()))
             && from.is_none_or(|from| build.created_at >= from)
             && to.is_none_or(|to| build.created_at < to)
             && ended.is_none_or(|from| build.finished_at.is_some_and(|at| at >= from))
@@ -121,6 +123,42 @@ pub(super) fn get(context: &Context<'_>, pipeline: &str, number: &str) -> Result
     }
     shown["job_state_counts"] = json!(counts);
     Ok(Response::json(200, &shown))
+}
+
+/// A build of a pipeline that has steps. What else the documents let a caller say of it is not built.
+pub(super) fn create(context: &mut Context<'_>, pipeline: &str) -> Result<Response, Refusal> {
+    const KNOWN: [&str; 5] = ["commit", "branch", "message", "env", "meta_data"];
+    let posted = body::object(&context.request.body)?;
+    if let Some(other) = posted.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+        return Err(Refusal::new(
+            501,
+            format!("{other:?} of a new build is not built"),
+        ));
+    }
+    let needed = |name: &str, shown: &str| {
+        let text = body::text(&posted, name)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| Refusal::unprocessable(format!("Validation failed: {shown} can't be blank")))
+    };
+    let map = |name: &str| {
+        let read = posted.get(name).map(pipeline::env).transpose();
+        let read = read.map_err(|_| Refusal::unprocessable(format!("`{name}` must be a map of scalars")));
+        read.map(Option::unwrap_or_default)
+    };
+    let asked = Asked {
+        commit: needed("commit", "Commit")?,
+        branch: needed("branch", "Branch")?,
+        message: body::text(&posted, "message")?,
+        env: map("env")?,
+        meta_data: map("meta_data")?,
+        ..Asked::default()
+    };
+    let key = context
+        .model
+        .build_stored(context.now, pipeline, asked, context.out)?;
+    Ok(Response::json(
+        201,
+        &context.model.rest_build(context.now, key, true),
+    ))
 }
 
 pub(super) fn cancel(context: &mut Context<'_>, pipeline: &str, number: &str) -> Result<Response, Refusal> {

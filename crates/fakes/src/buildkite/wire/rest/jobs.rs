@@ -78,6 +78,13 @@ pub(super) fn answer(
     if let Some(step) = context.model.blocks.get(&uuid).copied() {
         return answer_block(context, build, (uuid, step), call);
     }
+    if let Some(at) = context.model.triggers.get(&uuid).copied() {
+        within(context, build, at.0)?;
+        return match call {
+            JobCall::Get => Ok(Response::json(200, &context.model.rest_trigger(at))),
+            _ => Err(Refusal::bad("This job type has no such thing")),
+        };
+    }
     let key = find(context, build, job)?;
     let of = context.model.jobs[key.0].build;
     match call {
@@ -133,11 +140,7 @@ fn answer_block(
     (job, step): (Uuid, StepKey),
     call: JobCall<'_>,
 ) -> Result<Response, Refusal> {
-    if let Some((pipeline, number)) = build
-        && builds::find(context, pipeline, number)? != context.model.steps[step.0].build
-    {
-        return Err(Refusal::not_found("job"));
-    }
+    within(context, build, step)?;
     match call {
         JobCall::Get => {}
         JobCall::Unblock => {
@@ -152,6 +155,18 @@ fn answer_block(
         _ => return Err(Refusal::bad("This job type has no such thing")),
     }
     Ok(Response::json(200, &context.model.rest_block(step)))
+}
+
+/// Refuses a step of another build than that of the path, if the path has one.
+fn within(context: &Context<'_>, build: Option<(&str, &str)>, step: StepKey) -> Result<(), Refusal> {
+    match build {
+        Some((pipeline, number))
+            if builds::find(context, pipeline, number)? != context.model.steps[step.0].build =>
+        {
+            Err(Refusal::not_found("job"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn find(context: &Context<'_>, build: Option<(&str, &str)>, job: &str) -> Result<JobKey, Refusal> {
