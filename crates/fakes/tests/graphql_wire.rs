@@ -4,6 +4,8 @@
 
 mod wire;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gust_fakes::config::Settings;
 use gust_fakes::limits::Limits;
 use serde_json::{Value, json};
@@ -493,6 +495,15 @@ async fn what_command_lines_and_provisioners_ask_for_is_answered() {
     assert_eq!(
         (&artifacts["count"], &first(artifacts)["job"]["uuid"]),
         (&json!(1), &json!(job))
+    );
+    // `JobTypeCommand---` and the job, as `bk job cancel` makes it.
+    let id = STANDARD.encode(format!("JobTypeCommand---{job}"));
+    let cancel =
+        "mutation($id: ID!) { jobTypeCommandCancel(input: {id: $id}) { jobTypeCommand { state url } } }";
+    let canceled = fakes.graphql(cancel, json!({ "id": id })).await.body;
+    assert_eq!(
+        canceled["data"]["jobTypeCommandCancel"]["jobTypeCommand"]["state"], "CANCELING",
+        "{canceled}"
     );
     let none = fakes
         .graphql(

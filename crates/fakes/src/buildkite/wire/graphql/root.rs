@@ -237,7 +237,13 @@ fn build_of_slug(model: &Model, slug: &str) -> Option<BuildKey> {
 /// Whatever has this id.
 pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
     let (kind, uuid) = read_id(id)?;
-    Some(match kind.as_str() {
+    // Ids say `Job`; `bk` makes its own of the type of the job, which the real service takes too.
+    let kind = if kind.starts_with("JobType") {
+        "Job"
+    } else {
+        kind.as_str()
+    };
+    Some(match kind {
         "Job" => match model.blocks.get(&uuid) {
             Some(block) => Thing::Block(*block),
             None => Thing::Job(*model.jobs_by_uuid.get(&uuid)?),
