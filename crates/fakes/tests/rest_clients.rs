@@ -1,6 +1,8 @@
 //! What clients made by others for the real REST and metrics APIs send, and what they look at: go-buildkite,
 //! pybuildkite, the `bk` program, buildkite-agent-scaler, buildkite-agent-metrics.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod wire;
 
 use gust_fakes::config::Settings;
