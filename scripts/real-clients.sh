@@ -3,7 +3,8 @@
 # something that is not as it must be. Which clients there are is said by the environment; those that are not there are
 # told of as SKIPPED. How to get them: scripts/real-clients.md.
 #
-#   GUST_BUILDKITE_AGENT=/path/to/3/buildkite-agent:/path/to/4/buildkite-agent GUST_STACKS_CLIENT=/path scripts/real-clients.sh
+#   GUST_BUILDKITE_AGENT=/path/to/3/buildkite-agent:/path/to/4/buildkite-agent GUST_STACKS_CLIENT=/path GUST_BK_CLI=/path \
+#     GUST_AGENT_METRICS=/path scripts/real-clients.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/ensure.sh

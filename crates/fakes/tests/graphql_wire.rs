@@ -4,6 +4,8 @@
 
 mod wire;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gust_fakes::config::Settings;
 use gust_fakes::limits::Limits;
 use serde_json::{Value, json};
@@ -414,4 +416,101 @@ async fn lists_lag_and_shift_under_faults() {
         keys(&fakes.graphql(SCHEDULED, json!({"org": "gust-demo"})).await.body),
         ["c", "b"]
     );
+}
+
+#[tokio::test]
+async fn what_command_lines_and_provisioners_ask_for_is_answered() {
+    let fakes = Fakes::start().await;
+    let build = fakes.build(THREE).await;
+    let job = build["jobs"][0]["uuid"].as_str().unwrap().to_owned();
+    let token = fakes.run(&job).await;
+    let artifacts = json!({"artifacts": [{"path": "out/a", "file_size": 1, "content_type": "text/plain"}]});
+    fakes
+        .post(&format!("/v3/jobs/{job}/artifacts"), &token, &artifacts)
+        .await;
+    fakes
+        .post(
+            "/v3/register",
+            TOKEN,
+            &json!({"name": "one", "os": "linux", "arch": "amd64", "version": "3"}),
+        )
+        .await;
+    let query = r#"query Whole($org: ID!, $job: ID!) {
+      organization(slug: $org) {
+        allowedApiIpAddresses membersRequireTwoFactorAuthentication
+        members(first: 2, email: "user-1@gust-demo.invalid") { edges { node { role user { email avatar { url } } } } }
+        pipelines(first: 5, search: "p", repository: {url: "https://git.invalid/gust-demo.git"}) {
+          edges { node { slug visibility tags { label } repository { url provider { name __typename } } createdBy { name } } }
+        }
+        cluster: clusters(first: 1) { edges { node {
+          agentTokens(first: 5) { edges { node { description expiresAt cluster { name } } } }
+          queues(first: 1) { edges { node { key dispatchPausedBy { id } createdBy { name } } } }
+        } } }
+        agents(first: 1) { edges { node { name userAgent operatingSystem { name } permissions { agentStop { allowed } } } } }
+      }
+      job(uuid: $job) { ... on JobTypeCommand {
+        artifacts(first: 5, path: "out/*", state: NEW) { count edges { node { path state mimeType job { uuid } } } }
+      } }
+    }"#;
+    let reply = fakes
+        .graphql(query, json!({"org": "gust-demo", "job": job}))
+        .await
+        .body;
+    assert_eq!(reply["errors"], Value::Null);
+    let organization = &reply["data"]["organization"];
+    let first = |list: &Value| list["edges"][0]["node"].clone();
+    let member = first(&organization["members"]);
+    assert_eq!(
+        (&member["role"], &member["user"]["email"]),
+        (&json!("ADMIN"), &json!("user-1@gust-demo.invalid"))
+    );
+    assert_eq!(
+        first(&organization["pipelines"]),
+        json!({
+            "slug": "p", "visibility": "PRIVATE", "tags": [], "createdBy": {"name": "User 1"},
+            "repository": {
+                "url": "https://git.invalid/gust-demo.git",
+                "provider": {"name": "Unknown", "__typename": "RepositoryProviderUnknown"},
+            },
+        })
+    );
+    let cluster = first(&organization["cluster"]);
+    assert_eq!(
+        first(&cluster["agentTokens"])["cluster"],
+        json!({"name": "gust-demo"})
+    );
+    assert_eq!(
+        first(&cluster["queues"])["dispatchPausedBy"],
+        Value::Null,
+        "nobody has paused it"
+    );
+    assert_eq!(
+        first(&organization["agents"]),
+        json!({
+            "name": "one", "userAgent": "buildkite-agent/3 (linux; amd64)", "operatingSystem": {"name": "linux"},
+            "permissions": {"agentStop": {"allowed": true}},
+        })
+    );
+    let artifacts = &reply["data"]["job"]["artifacts"];
+    assert_eq!(
+        (&artifacts["count"], &first(artifacts)["job"]["uuid"]),
+        (&json!(1), &json!(job))
+    );
+    // `JobTypeCommand---` and the job, as `bk job cancel` makes it.
+    let id = STANDARD.encode(format!("JobTypeCommand---{job}"));
+    let cancel =
+        "mutation($id: ID!) { jobTypeCommandCancel(input: {id: $id}) { jobTypeCommand { state url } } }";
+    let canceled = fakes.graphql(cancel, json!({ "id": id })).await.body;
+    assert_eq!(
+        canceled["data"]["jobTypeCommandCancel"]["jobTypeCommand"]["state"], "CANCELING",
+        "{canceled}"
+    );
+    let none = fakes
+        .graphql(
+            "{ organization(slug: \"gust-demo\") { pipelines(first: 1, tags: [\"x\"]) { count } } }",
+            json!({}),
+        )
+        .await
+        .body;
+    assert_eq!(none["data"]["organization"]["pipelines"]["count"], 0);
 }

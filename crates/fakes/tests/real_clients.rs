@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     }
     let mut rows = clients::real_agents();
     rows.extend(clients::stacks_client());
+    rows.extend(clients::bk_cli());
+    rows.extend(clients::agent_metrics());
     rows.extend(clients::python());
     print(&rows);
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed));

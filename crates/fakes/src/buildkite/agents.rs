@@ -75,6 +75,10 @@ pub struct Agent {
     pub(super) queue: QueueKey,
     pub(super) version: String,
     pub(super) hostname: String,
+    /// What it runs on, `linux` and `amd64`; empty where it did not say.
+    pub(super) os: String,
+    pub(super) arch: String,
+    pub(super) ip_address: Option<String>,
     /// Wall times, nanoseconds since the epoch: `register`, the last heartbeat, disconnected or lost.
     pub(super) registered_at: i128,
     pub(super) heartbeat_at: i128,
@@ -85,6 +89,17 @@ pub struct Agent {
     /// The last pause and its length in minutes.
     pub(super) pause: Option<(Pause, u32)>,
     pub(super) stopping: bool,
+}
+
+impl Agent {
+    /// What it calls itself: `buildkite-agent/3.136.3 (linux; amd64)`.
+    pub(super) fn user_agent(&self) -> String {
+        let name = format!("buildkite-agent/{}", self.version);
+        match (self.os.is_empty(), self.arch.is_empty()) {
+            (false, false) => format!("{name} ({}; {})", self.os, self.arch),
+            _ => name,
+        }
+    }
 }
 
 /// What an agent tells when it registers.
@@ -98,6 +113,12 @@ pub struct Registration {
     pub tags: Vec<String>,
     /// Its version.
     pub version: String,
+    /// Its operating system, `linux`.
+    pub os: String,
+    /// Its architecture, `amd64`.
+    pub arch: String,
+    /// Where it called from.
+    pub ip_address: Option<String>,
 }
 
 /// What it gets.
@@ -165,6 +186,9 @@ impl Model {
             paused_until: None,
             pause: None,
             hostname: new.hostname,
+            os: new.os,
+            arch: new.arch,
+            ip_address: new.ip_address,
             registered_at: now.unix_ns,
             heartbeat_at: now.unix_ns,
             ended_at: None,

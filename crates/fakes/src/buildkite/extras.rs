@@ -4,6 +4,7 @@
 mod annotations;
 mod artifacts;
 mod meta_data;
+mod metrics;
 mod misc;
 mod step_calls;
 mod uploads;
@@ -12,4 +13,5 @@ pub use annotations::{Annotation, NewAnnotation};
 pub(in crate::buildkite) use artifacts::PART_BYTES;
 pub use artifacts::{Artifact, NewArtifact};
 pub use meta_data::MetaDataOf;
+pub(in crate::buildkite) use metrics::Counts;
 pub use uploads::{Upload, UploadState};

@@ -108,9 +108,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log so far: put together by offset, repeats dropped, decoded at the end (a chunk border can cut a
-    /// character).
+    /// The log so far, decoded at the end (a chunk border can cut a character).
     pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.raw()).into_owned()
+    }
+
+    /// The log so far: put together by offset, repeats dropped.
+    pub(super) fn raw(&self) -> Vec<u8> {
         let mut out: Vec<u8> = Vec::with_capacity(self.bytes);
         let mut end: u64 = 0;
         for (&offset, chunk) in &self.chunks {
@@ -118,7 +122,7 @@ impl Log {
             out.extend_from_slice(&chunk[known as usize..]);
             end = end.max(offset + chunk.len() as u64);
         }
-        String::from_utf8_lossy(&out).into_owned()
+        out
     }
 }
 

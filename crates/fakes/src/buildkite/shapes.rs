@@ -4,13 +4,16 @@
 //! `apis/rest_api/clusters/queues` of Buildkite's documentation. States `passed` and `failed` exist here only: of a
 //! job that is `finished` everywhere else.
 
+mod places;
+
+pub(super) use places::FOUNDED;
+
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::agents::AgentState;
-use super::build::BuildState;
+use super::build::{BuildState, StepKind};
 use super::extras::Annotation;
-use super::ids::{AgentKey, BuildKey, JobKey, QueueKey};
+use super::ids::{AgentKey, BuildKey, JobKey};
 use super::job::State;
 use super::model::Model;
 use super::wire::graphql::node_id;
@@ -95,10 +98,35 @@ impl Model {
             "cluster_queue_id": queue,
             "cluster_queue_url": format!("{cluster_url}/queues/{queue}"),
         });
+        // The macro above takes no more fields.
+        shown["group_key"] = self.group_key(key).into();
+        shown["concurrency_wait_time_ms"] = self.waited_for_group(key).into();
         if let Some(promise) = &job.promised_failure {
             shown["promised_exit_status"] = promise["exit_status"].clone();
+            shown["promised_exit_status_at"] = promise["promised_at"].clone();
         }
         shown
+    }
+
+    /// The key of the group that a job's step is in.
+    pub(super) fn group_key(&self, key: JobKey) -> Option<&str> {
+        // A group waits for its own steps and for no others.
+        let waiting = self
+            .step_of(key)
+            .dependents
+            .iter()
+            .map(|step| &self.steps[step.0]);
+        let mut groups = waiting.filter(|step| matches!(step.kind, StepKind::Group));
+        groups.next()?.key.as_deref()
+    }
+
+    /// How long the job waited for a place in its concurrency group; null until it has one, and without a group.
+    fn waited_for_group(&self, key: JobKey) -> Option<u64> {
+        let job = &self.jobs[key.0];
+        self.group_of(job.step)?;
+        let had = job.runnable_at?;
+        let from = self.entered_at(key, State::Limited).unwrap_or(had);
+        u64::try_from((had - from) / 1_000_000).ok()
     }
 
     fn retry_source(&self, old: JobKey) -> Value {
@@ -136,6 +164,7 @@ impl Model {
             "finished_at": build.finished_at.map(rfc3339),
             "meta_data": build.meta_data,
             "pull_request": null,
+            "merge_queue": null,
             "rebuilt_from": null,
             "cluster_id": self.clusters[build.cluster].uuid,
             "pipeline": self.rest_pipeline(&build.pipeline),
@@ -174,41 +203,6 @@ impl Model {
             .collect()
     }
 
-    pub(super) fn rest_pipeline(&self, slug: &str) -> Value {
-        let uuid = self.pipelines.get(slug).copied().unwrap_or_default();
-        let own = self.rest_url(&format!("/pipelines/{slug}"));
-        json!({
-            "id": uuid,
-            "graphql_id": node_id("Pipeline", uuid),
-            "url": own,
-            "web_url": format!("{}/{}/{slug}", self.config.base_url, self.config.organization),
-            "name": slug,
-            "slug": slug,
-            "description": null,
-            "repository": self.config.repository,
-            "cluster_id": self.clusters[0].uuid,
-            "default_branch": "main",
-            "builds_url": format!("{own}/builds"),
-            "archived_at": null,
-        })
-    }
-
-    /// The user of an API token, by its place.
-    pub(super) fn rest_user(&self, user: usize) -> Value {
-        let uuid = self.user_uuid(user);
-        json!({
-            "id": uuid,
-            "graphql_id": node_id("User", uuid),
-            "name": format!("User {}", user + 1),
-            "email": format!("user-{}@{}.invalid", user + 1, self.config.organization),
-        })
-    }
-
-    /// Tokens belong to users: the first token to the first one.
-    pub(super) fn user_uuid(&self, user: usize) -> Uuid {
-        Uuid::new_v5(&self.organization, format!("user {user}").as_bytes())
-    }
-
     /// An agent; with the job it runs, where wanted.
     pub(super) fn rest_agent(&self, now: Now, key: AgentKey, with_job: bool) -> Value {
         let agent = &self.agents[key.0];
@@ -224,18 +218,21 @@ impl Model {
             "name": agent.name,
             "connection_state": self.connection_state(key),
             "hostname": agent.hostname,
-            "ip_address": null,
-            "user_agent": format!("buildkite-agent/{}", agent.version),
+            "ip_address": agent.ip_address,
+            "user_agent": agent.user_agent(),
             "version": agent.version,
+            "os_id": Some(&agent.os).filter(|os| !os.is_empty()),
+            "arch": Some(&agent.arch).filter(|arch| !arch.is_empty()),
             "queue": queue.key,
             "creator": null,
             "created_at": rfc3339(agent.registered_at),
-            "connected_at": rfc3339(agent.registered_at),
+            "connected_at": (agent.state != AgentState::Registered).then(|| rfc3339(agent.registered_at)),
             "disconnected_at": ended(AgentState::Disconnected),
             "lost_at": ended(AgentState::Lost),
             "stopped_at": ended(AgentState::Disconnected).filter(|_| agent.stopping),
             "paused": pause.is_some(),
             "paused_at": pause.map(|(pause, _)| rfc3339(pause.at)),
+            "paused_by": pause.map(|_| self.rest_user(0)),
             "paused_note": pause.and_then(|(pause, _)| pause.note.clone()),
             "paused_timeout_in_minutes": pause.map(|(_, minutes)| minutes),
             "last_job_finished_at": null,
@@ -259,44 +256,6 @@ impl Model {
             AgentState::Disconnected => "disconnected",
             AgentState::Lost => "lost",
         }
-    }
-
-    pub(super) fn rest_cluster(&self, at: usize) -> Value {
-        let cluster = &self.clusters[at];
-        let own = self.rest_url(&format!("/clusters/{}", cluster.uuid));
-        let queue = self.queues[cluster.default_queue.0].uuid;
-        json!({
-            "id": cluster.uuid,
-            "graphql_id": node_id("Cluster", cluster.uuid),
-            "default_queue_id": queue,
-            "name": cluster.name,
-            "description": null,
-            "emoji": null,
-            "color": null,
-            "url": own,
-            "queues_url": format!("{own}/queues"),
-            "default_queue_url": format!("{own}/queues/{queue}"),
-        })
-    }
-
-    /// A queue; `paused` says whether dispatch is paused, by a person or by a fault.
-    pub(super) fn rest_queue(&self, key: QueueKey, paused: bool) -> Value {
-        let queue = &self.queues[key.0];
-        let cluster = self.rest_url(&format!("/clusters/{}", self.clusters[queue.cluster].uuid));
-        let pause = queue.paused.as_ref();
-        json!({
-            "id": queue.uuid,
-            "graphql_id": node_id("ClusterQueue", queue.uuid),
-            "key": queue.key,
-            "description": null,
-            "url": format!("{cluster}/queues/{}", queue.uuid),
-            "cluster_url": cluster,
-            "retry_agent_affinity": "prefer-warmest",
-            "dispatch_paused": paused,
-            "dispatch_paused_by": pause.map(|_| self.rest_user(0)),
-            "dispatch_paused_at": pause.map(|pause| rfc3339(pause.at)),
-            "dispatch_paused_note": pause.and_then(|pause| pause.note.clone()),
-        })
     }
 
     pub(super) fn rest_annotation(&self, note: &Annotation, with_body: bool) -> Value {

@@ -1,5 +1,7 @@
 //! The clients of the table: how each is found and run, and what comes of it.
 
+mod programs;
+
 use std::{
     any::Any,
     env,
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use crate::agents::{Agent, SCENARIOS};
+pub use programs::{agent_metrics, bk_cli};
 
 /// Names buildkite-agents, several with `:` between them.
 const AGENTS: &str = "GUST_BUILDKITE_AGENT";

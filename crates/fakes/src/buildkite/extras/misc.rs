@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::buildkite::ids::{self, Refusal};
-use crate::buildkite::job::State;
 use crate::buildkite::model::Model;
 use crate::event::Effects;
 use crate::now::Now;
+use crate::stamp::rfc3339;
 
 impl Model {
     /// A secret of the cluster: its value and a UUID.
@@ -67,11 +67,12 @@ impl Model {
         now: Now,
         token: &str,
         job: Uuid,
-        promise: Value,
+        mut promise: Map<String, Value>,
         out: &mut Effects,
     ) -> Result<(), Refusal> {
         let key = self.job_of_token(token, job)?;
-        self.jobs[key.0].promised_failure = Some(promise);
+        promise.insert("promised_at".into(), rfc3339(now.unix_ns).into());
+        self.jobs[key.0].promised_failure = Some(promise.into());
         self.tell_about_job(now, key, "job.promised_exit_status", out);
         Ok(())
     }
@@ -102,50 +103,6 @@ impl Model {
             "cluster_name": cluster.name,
             "organization_queue_uuid": null,
             "organization_queue_key": null,
-        }))
-    }
-
-    /// `GET /v3/metrics`: counts of jobs and agents, for each queue of the token's cluster.
-    pub fn metrics(&self, token: &str) -> Result<Value, Refusal> {
-        let cluster = self.cluster_of_token(token)?;
-        let mut jobs: Vec<[u64; 3]> = vec![[0; 3]; self.queues.len()];
-        for job in &self.jobs {
-            let place = match job.state {
-                State::Scheduled | State::Reserved => 0,
-                State::Accepted | State::Running | State::Canceling | State::TimingOut => 1,
-                State::Waiting | State::Limited => 2,
-                _ => continue,
-            };
-            jobs[job.queue.0][place] += 1;
-        }
-        let mut agents: Vec<[u64; 2]> = vec![[0; 2]; self.queues.len()];
-        for agent in &self.agents {
-            if agent.state == crate::buildkite::AgentState::Connected {
-                agents[agent.queue.0][usize::from(agent.job.is_some())] += 1;
-            }
-        }
-        let counts = |jobs: [u64; 3]| json!({"scheduled": jobs[0], "running": jobs[1], "waiting": jobs[2], "total": jobs.iter().sum::<u64>()});
-        let crews =
-            |agents: [u64; 2]| json!({"idle": agents[0], "busy": agents[1], "total": agents[0] + agents[1]});
-        let (mut by_queue, mut crew_by_queue) = (Map::new(), Map::new());
-        let (mut all, mut crew) = ([0; 3], [0; 2]);
-        for (index, queue) in self
-            .queues
-            .iter()
-            .enumerate()
-            .filter(|(_, queue)| queue.cluster == cluster)
-        {
-            by_queue.insert(queue.key.clone(), counts(jobs[index]));
-            crew_by_queue.insert(queue.key.clone(), crews(agents[index]));
-            (0..3).for_each(|place| all[place] += jobs[index][place]);
-            (0..2).for_each(|place| crew[place] += agents[index][place]);
-        }
-        let (mut total, mut total_crew) = (counts(all), crews(crew));
-        total["queues"] = by_queue.into();
-        total_crew["queues"] = crew_by_queue.into();
-        Ok(json!({
-            "agents": total_crew, "jobs": total,
-            "organization": {"slug": self.config.organization}, "cluster": {"name": self.clusters[cluster].name},
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! The GraphQL API against the model: nothing in the schema is without an answer.
 
-use crate::buildkite::extras::NewAnnotation;
+use crate::buildkite::agents::Registration;
+use crate::buildkite::extras::{NewAnnotation, NewArtifact};
 use crate::buildkite::notify::Notification;
 use crate::buildkite::stacks::StackFinish;
 use crate::buildkite::tests::Bench;
@@ -36,6 +37,13 @@ fn every_field_of_the_schema_has_an_answer() {
     bench
         .act(|model, now, out| model.notify(now, 0, "g", &[told], out))
         .unwrap();
+    let artifact = NewArtifact {
+        path: "out".into(),
+        ..NewArtifact::default()
+    };
+    bench
+        .act(|model, _, _| model.create_artifacts(&token, a, a, vec![artifact], false))
+        .unwrap();
     bench.finish(a, &token, "0").unwrap();
     bench.retry(a).unwrap();
     bench
@@ -53,7 +61,16 @@ fn every_field_of_the_schema_has_an_answer() {
             .act(|model, now, out| model.finish(now, 0, "g", &job, &finish, out))
             .unwrap();
     }
-    bench.agent("bkct_fake");
+    let agent = Registration {
+        os: "linux".into(),
+        ..Registration::default()
+    };
+    let agent = bench
+        .act(|model, now, out| model.register_agent(now, "bkct_fake", agent, out))
+        .unwrap();
+    bench
+        .act(|model, now, out| model.connect(now, &agent.access_token, out))
+        .unwrap();
 
     let now = bench.now();
     let met = whole::walk(&mut bench.model, now, &a.to_string());
@@ -72,6 +89,6 @@ fn every_field_of_the_schema_has_an_answer() {
     // What this fake never makes.
     assert_eq!(
         rest.join(" "),
-        "Mutation UnregisteredUser JobTypeWait StepWait JobEventAssigned JobEventTimedOut"
+        "Mutation UnregisteredUser PipelineTag JobTypeWait StepWait JobEventAssigned JobEventTimedOut"
     );
 }

@@ -18,6 +18,10 @@ pub(super) fn answer(context: &mut Context<'_>, call: &AgentCall) -> Result<Resp
     match call {
         AgentCall::Token => Ok(Response::json(200, &context.model.token_identity(&token)?)),
         AgentCall::Metrics => Ok(Response::json(200, &context.model.metrics(&token)?)),
+        AgentCall::QueueMetrics => {
+            let queue = context.request.query("name").unwrap_or_default();
+            Ok(Response::json(200, &context.model.queue_metrics(&token, queue)?))
+        }
         AgentCall::Register => register(context, &token),
         AgentCall::Connect => {
             context.model.connect(now, &token, context.out)?;
@@ -71,6 +75,9 @@ fn register(context: &mut Context<'_>, token: &str) -> Result<Response, Refusal>
         hostname: json::text(&body, "hostname")?.unwrap_or_default(),
         tags,
         version: json::text(&body, "version")?.unwrap_or_default(),
+        os: json::text(&body, "os")?.unwrap_or_default(),
+        arch: json::text(&body, "arch")?.unwrap_or_default(),
+        ip_address: address(&context.request.peer),
     };
     let agent = context
         .model
@@ -90,6 +97,12 @@ fn register(context: &mut Context<'_>, token: &str) -> Result<Response, Refusal>
             "meta_data": agent.tags,
         }),
     ))
+}
+
+/// The peer without its port.
+fn address(peer: &str) -> Option<String> {
+    let (address, _) = peer.rsplit_once(':')?;
+    Some(address.trim_matches(['[', ']']).to_owned())
 }
 
 /// A heartbeat, unless a fault lets it fall on deaf ears: it is answered, and does not count.

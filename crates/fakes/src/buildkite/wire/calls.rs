@@ -87,7 +87,7 @@ pub(super) fn answer_job(
             let promise = json::object(body)?;
             context
                 .model
-                .promise_failure(now, &token, job, Value::Object(promise), context.out)?;
+                .promise_failure(now, &token, job, promise, context.out)?;
             Ok(Response::empty(204))
         }
         JobCall::RepositoryToken => {

@@ -15,6 +15,7 @@ mod events;
 mod filter;
 mod jobs;
 mod mutations;
+mod places;
 mod root;
 mod thing;
 #[cfg(test)]

@@ -10,6 +10,11 @@ use crate::buildkite::model::Model;
 use crate::now::Now;
 use crate::wire::{Request, Response};
 
+/// A log as HTML: without its colours and marks.
+pub(super) fn log(text: &str) -> String {
+    frame::escape(&frame::plain(text))
+}
+
 /// The page of a request, if it asks for one.
 pub(super) fn page(model: &Model, now: Now, request: &Request, segments: &[&str]) -> Option<Response> {
     if request.method != "GET" {

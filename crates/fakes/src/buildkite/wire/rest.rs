@@ -5,16 +5,24 @@
 //! What is not built answers 501. Unverified: 403 and its words for a lacking scope, and the words for a job that was
 //! retried already.
 
+mod account;
 mod agents;
+mod artifacts;
+mod build_jobs;
 mod builds;
 mod clusters;
+mod filters;
 mod jobs;
+mod logs;
 mod pages;
+mod shown;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::account::AccountCall;
+pub(super) use self::filters::like;
 use self::jobs::JobCall;
 use super::{Context, settle};
 use crate::buildkite::budget::Standing;
@@ -24,8 +32,7 @@ use crate::wire::Response;
 /// A call of the REST API. Pipelines by slug, builds by number, all else by UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RestCall<'a> {
-    AccessToken,
-    Organization,
+    Account(AccountCall<'a>),
     Pipelines,
     Pipeline(&'a str),
     CreateBuild(&'a str),
@@ -33,6 +40,9 @@ pub(super) enum RestCall<'a> {
     Builds(Option<&'a str>),
     Build(&'a str, &'a str),
     CancelBuild(&'a str, &'a str),
+    RetryFailed(&'a str, &'a str),
+    /// Artifacts of a build.
+    Artifacts(&'a str, &'a str),
     Jobs(&'a str, &'a str),
     /// Annotations of a build.
     Annotations(&'a str, &'a str),
@@ -51,20 +61,24 @@ pub(super) enum RestCall<'a> {
     Queue(&'a str, &'a str),
     PauseQueue(&'a str, &'a str),
     ResumeQueue(&'a str, &'a str),
+    /// Agent tokens of a cluster.
+    Tokens(&'a str),
+    Token(&'a str, &'a str),
 }
 
 impl RestCall<'_> {
     /// The name in `api.call` and for the `method` of faults.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::AccessToken => "rest.access-token",
-            Self::Organization => "rest.get-organization",
+            Self::Account(call) => call.name(),
             Self::Pipelines => "rest.list-pipelines",
             Self::Pipeline(_) => "rest.get-pipeline",
             Self::CreateBuild(_) => "rest.create-build",
             Self::Builds(_) => "rest.list-builds",
             Self::Build(..) => "rest.get-build",
             Self::CancelBuild(..) => "rest.cancel-build",
+            Self::RetryFailed(..) => "rest.retry-failed-jobs",
+            Self::Artifacts(..) => "rest.list-artifacts",
             Self::Jobs(..) => "rest.list-jobs",
             Self::Annotations(..) => "rest.list-annotations",
             Self::Annotate(..) => "rest.annotate",
@@ -81,24 +95,32 @@ impl RestCall<'_> {
             Self::Queue(..) => "rest.get-queue",
             Self::PauseQueue(..) => "rest.pause-dispatch",
             Self::ResumeQueue(..) => "rest.resume-dispatch",
+            Self::Tokens(_) => "rest.list-cluster-tokens",
+            Self::Token(..) => "rest.get-cluster-token",
         }
     }
 
     /// The scope it takes; `None` where any token will do.
     fn scope(&self) -> Option<&'static str> {
         Some(match self {
-            Self::AccessToken => return None,
-            Self::Organization => "read_organizations",
+            Self::Account(call) => return call.scope(),
             Self::Pipelines | Self::Pipeline(_) => "read_pipelines",
             Self::Builds(_) | Self::Build(..) | Self::Jobs(..) | Self::Annotations(..) => "read_builds",
             Self::CreateBuild(_)
             | Self::CancelBuild(..)
+            | Self::RetryFailed(..)
             | Self::Annotate(..)
             | Self::DeleteAnnotation(..) => "write_builds",
+            Self::Artifacts(..) => "read_artifacts",
             Self::Job(.., call) => call.scope(),
             Self::Agents | Self::Agent(_) => "read_agents",
             Self::StopAgent(_) | Self::PauseAgent(_) | Self::ResumeAgent(_) => "write_agents",
-            Self::Clusters | Self::Cluster(_) | Self::Queues(_) | Self::Queue(..) => "read_clusters",
+            Self::Clusters
+            | Self::Cluster(_)
+            | Self::Queues(_)
+            | Self::Queue(..)
+            | Self::Tokens(_)
+            | Self::Token(..) => "read_clusters",
             Self::PauseQueue(..) | Self::ResumeQueue(..) => "write_clusters",
         })
     }
@@ -106,14 +128,18 @@ impl RestCall<'_> {
 
 /// The call of `/v2/…`, and the organization in the path, if one is.
 pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<(Option<&'a str>, RestCall<'a>)> {
+    // Rails takes `HEAD` for a `GET` whose body nobody wants, and a slash at the end for none.
+    let method = if method == "HEAD" { "GET" } else { method };
+    let segments = segments.strip_suffix(&[""]).unwrap_or(segments);
     let (organization, rest) = match segments {
-        ["access-token"] if method == "GET" => return Some((None, RestCall::AccessToken)),
         ["builds"] if method == "GET" => return Some((None, RestCall::Builds(None))),
         ["organizations", organization, rest @ ..] => (*organization, rest),
-        _ => return None,
+        _ => return Some((None, RestCall::Account(AccountCall::read(method, segments)?))),
     };
+    if let Some(call) = AccountCall::below(method, rest) {
+        return Some((Some(organization), RestCall::Account(call)));
+    }
     let call = match (method, rest) {
-        ("GET", []) => RestCall::Organization,
         ("GET", ["pipelines"]) => RestCall::Pipelines,
         ("GET", ["builds"]) => RestCall::Builds(None),
         ("GET", ["agents"]) => RestCall::Agents,
@@ -131,6 +157,8 @@ pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<(Option<&'
         ("POST", ["clusters", cluster, "queues", queue, "resume_dispatch"]) => {
             RestCall::ResumeQueue(cluster, queue)
         }
+        ("GET", ["clusters", cluster, "tokens"]) => RestCall::Tokens(cluster),
+        ("GET", ["clusters", cluster, "tokens", token]) => RestCall::Token(cluster, token),
         (method, ["jobs", job, rest @ ..]) => RestCall::Job(None, job, JobCall::read(method, rest)?),
         (method, ["pipelines", pipeline, rest @ ..]) => below_pipeline(method, pipeline, rest)?,
         _ => return None,
@@ -145,6 +173,8 @@ fn below_pipeline<'a>(method: &str, pipeline: &'a str, rest: &[&'a str]) -> Opti
         ("POST", ["builds"]) => RestCall::CreateBuild(pipeline),
         ("GET", ["builds", number]) => RestCall::Build(pipeline, number),
         ("PUT", ["builds", number, "cancel"]) => RestCall::CancelBuild(pipeline, number),
+        ("PUT", ["builds", number, "retry_failed_jobs"]) => RestCall::RetryFailed(pipeline, number),
+        ("GET", ["builds", number, "artifacts"]) => RestCall::Artifacts(pipeline, number),
         ("GET", ["builds", number, "jobs"]) => RestCall::Jobs(pipeline, number),
         ("GET", ["builds", number, "annotations"]) => RestCall::Annotations(pipeline, number),
         ("POST", ["builds", number, "annotations"]) => RestCall::Annotate(pipeline, number),
@@ -159,6 +189,9 @@ fn below_pipeline<'a>(method: &str, pipeline: &'a str, rest: &[&'a str]) -> Opti
 }
 
 pub(super) fn answer(context: &mut Context<'_>, organization: Option<&str>, call: &RestCall<'_>) -> Response {
+    if matches!(call, RestCall::Account(AccountCall::Meta)) {
+        return account::meta();
+    }
     let user = match permitted(context, call.scope().unwrap_or_default()) {
         Ok(user) => user,
         Err(refusal) => return settle(Err(refusal)),
@@ -231,21 +264,19 @@ fn perform(
         return Err(Refusal::new(404, "No organization found"));
     }
     match *call {
-        RestCall::AccessToken => Ok(access_token(context, user)),
-        RestCall::Organization => Ok(Response::json(200, &self::organization(context))),
-        RestCall::Pipelines => {
-            let slugs: Vec<String> = context.model.pipelines.keys().rev().cloned().collect();
-            pages::page(context, &slugs, |slug| context.model.rest_pipeline(slug))
-        }
+        RestCall::Account(call) => account::answer(context, call, user),
+        RestCall::Pipelines => pipelines(context),
         RestCall::Pipeline(slug) => match context.model.pipelines.contains_key(slug) {
-            true => Ok(Response::json(200, &context.model.rest_pipeline(slug))),
+            true => Ok(Response::json(200, &context.model.rest_pipeline_whole(slug))),
             false => Err(Refusal::not_found("pipeline")),
         },
         RestCall::CreateBuild(pipeline) => builds::create(context, pipeline),
         RestCall::Builds(pipeline) => builds::list(context, pipeline),
         RestCall::Build(pipeline, number) => builds::get(context, pipeline, number),
         RestCall::CancelBuild(pipeline, number) => builds::cancel(context, pipeline, number),
-        RestCall::Jobs(pipeline, number) => builds::jobs(context, pipeline, number),
+        RestCall::RetryFailed(pipeline, number) => build_jobs::retry_failed(context, pipeline, number),
+        RestCall::Artifacts(pipeline, number) => artifacts::of_build(context, pipeline, number),
+        RestCall::Jobs(pipeline, number) => build_jobs::list(context, pipeline, number),
         RestCall::Annotations(pipeline, number) => builds::annotations(context, pipeline, number),
         RestCall::Annotate(pipeline, number) => builds::annotate(context, pipeline, number),
         RestCall::DeleteAnnotation(pipeline, number, note) => {
@@ -263,55 +294,25 @@ fn perform(
         RestCall::Queue(cluster, queue) => clusters::queue(context, cluster, queue),
         RestCall::PauseQueue(cluster, queue) => clusters::pause(context, cluster, queue),
         RestCall::ResumeQueue(cluster, queue) => clusters::resume(context, cluster, queue),
+        RestCall::Tokens(cluster) => clusters::tokens(context, cluster),
+        RestCall::Token(cluster, token) => clusters::token(context, cluster, token),
     }
 }
 
-fn access_token(context: &Context<'_>, user: usize) -> Response {
-    let config = &context.model.config;
-    let shown = context.model.rest_user(user);
-    let all = SCOPES.iter().map(|scope| (*scope).to_owned()).collect();
-    let scopes = config
-        .api_scopes
-        .get(&config.api_tokens[user])
-        .cloned()
-        .unwrap_or(all);
-    let body = json!({
-        "uuid": uuid::Uuid::new_v5(&context.model.organization, format!("token {user}").as_bytes()),
-        "scopes": scopes,
-        "description": null,
-        "user": {"name": shown["name"], "email": shown["email"]},
-    });
-    Response::json(200, &body)
-}
-
-/// The scopes that calls of this fake take.
-const SCOPES: [&str; 11] = [
-    "read_agents",
-    "write_agents",
-    "read_builds",
-    "write_builds",
-    "read_build_logs",
-    "read_job_env",
-    "read_clusters",
-    "write_clusters",
-    "read_organizations",
-    "read_pipelines",
-    "graphql",
-];
-
-fn organization(context: &Context<'_>) -> Value {
+/// Pipelines, the newest first; `name` and `repository` take a part of it, in whatever case.
+fn pipelines(context: &Context<'_>) -> Result<Response, Refusal> {
+    let has = |name: &str, value: &str| {
+        let wanted = context.request.query(name).unwrap_or_default().to_lowercase();
+        value.to_lowercase().contains(&wanted)
+    };
     let model = &context.model;
-    let slug = &model.config.organization;
-    json!({
-        "id": model.organization,
-        "graphql_id": crate::buildkite::wire::graphql::node_id("Organization", model.organization),
-        "url": model.rest_url(""),
-        "web_url": format!("{}/{slug}", model.config.base_url),
-        "name": slug,
-        "slug": slug,
-        "pipelines_url": model.rest_url("/pipelines"),
-        "agents_url": model.rest_url("/agents"),
-    })
+    let slugs: Vec<&String> = model
+        .pipelines
+        .keys()
+        .rev()
+        .filter(|slug| has("name", slug) && has("repository", &model.config.repository))
+        .collect();
+    pages::page(context, &slugs, |slug| context.model.rest_pipeline_whole(slug))
 }
 
 /// The place of the token in `Authorization: Bearer …` among the known ones, if it has the scope; no scope is empty.

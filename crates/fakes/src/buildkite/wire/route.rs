@@ -48,6 +48,7 @@ pub(super) enum AgentCall {
     Resume,
     Token,
     Metrics,
+    QueueMetrics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,7 @@ impl Call<'_> {
                 AgentCall::Resume => "agent.resume",
                 AgentCall::Token => "agent.token",
                 AgentCall::Metrics => "agent.metrics",
+                AgentCall::QueueMetrics => "agent.queue-metrics",
             },
             Self::Job(_, call) => match call {
                 JobCall::Acquire => "agent.acquire",
@@ -199,7 +201,7 @@ pub(super) fn route<'a>(method: &str, segments: &[&'a str]) -> Option<Call<'a>> 
         ("POST", ["uploads", "form"]) => Call::Store(StoreCall::Form),
         ("PUT", ["uploads", artifact, part]) => Call::Store(StoreCall::Part(artifact, part)),
         ("GET", ["artifacts", artifact]) => Call::Store(StoreCall::Download(artifact)),
-        ("POST", ["v1"]) => Call::GraphQl,
+        ("POST", ["v1"] | ["v1", ""]) => Call::GraphQl,
         (method, ["v3", rest @ ..]) => route_v3(method, rest)?,
         (method, ["v2", rest @ ..]) => {
             let (organization, call) = rest::route(method, rest)?;
@@ -214,6 +216,7 @@ fn route_v3<'a>(method: &str, segments: &[&'a str]) -> Option<Call<'a>> {
     match (method, segments) {
         ("GET", ["token"]) => agent(AgentCall::Token),
         ("GET", ["metrics"]) => agent(AgentCall::Metrics),
+        ("GET", ["metrics", "queue"]) => agent(AgentCall::QueueMetrics),
         ("POST", ["register"]) => agent(AgentCall::Register),
         ("POST", ["connect"]) => agent(AgentCall::Connect),
         ("POST", ["heartbeat"]) => agent(AgentCall::Heartbeat),

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::connection::{self, List};
-use super::filter;
 use super::thing::{Answer, Args, Out, Site, Thing};
+use super::{filter, places};
 use crate::buildkite::agents::{Agent, AgentState};
 use crate::buildkite::ids::{AgentKey, Refusal};
 use crate::stamp::rfc3339;
@@ -60,6 +60,12 @@ impl Site<'_> {
             "job" => Out::maybe(agent.job.map(Thing::Job)),
             "paused" => Out::leaf(pause.is_some()),
             "pausedAt" => Out::time(pause.map(|(pause, _)| pause.at)),
+            "pausedBy" => Out::maybe(pause.map(|_| Thing::User(0))),
+            "permissions" => places::agent_permissions(),
+            "operatingSystem" => match agent.os.as_str() {
+                "" => Out::null(),
+                os => Out::record("OperatingSystem", [("name", json!(os))]),
+            },
             "pausedNote" => Out::leaf(pause.and_then(|(pause, _)| pause.note.clone())),
             "pausedTimeoutInMinutes" => Out::leaf(pause.map_or(0, |(_, minutes)| *minutes)),
             _ => return Ok(leaf(agent, field).map(Out::Leaf)),
@@ -77,7 +83,7 @@ fn leaf(agent: &Agent, field: &str) -> Option<Value> {
         "name" => json!(agent.name),
         "hostname" => json!(agent.hostname),
         "version" => json!(agent.version),
-        "userAgent" => json!(format!("buildkite-agent/{}", agent.version)),
+        "userAgent" => json!(agent.user_agent()),
         "metaData" => json!(agent.tags),
         "connectionState" => json!(match agent.state {
             AgentState::Registered | AgentState::Connected => "connected",
@@ -90,7 +96,13 @@ fn leaf(agent: &Agent, field: &str) -> Option<Value> {
         "lostAt" => ended(AgentState::Lost),
         "isRunningJob" => json!(agent.job.is_some()),
         "isDeprecated" | "public" | "versionHasKnownIssues" => json!(false),
-        "ipAddress" | "pid" | "stopForcedAt" | "stoppedAt" | "stoppedGracefullyAt" => Value::Null,
+        "ipAddress" => json!(agent.ip_address),
+        "pid"
+        | "stopForcedAt"
+        | "stopForcedBy"
+        | "stoppedAt"
+        | "stoppedGracefullyAt"
+        | "stoppedGracefullyBy" => Value::Null,
         "priority" => json!(0),
         _ => return None,
     })

@@ -64,7 +64,8 @@ impl Site<'_> {
             "id" => Out::id("Build", build.uuid),
             "organization" => Out::One(Thing::Organization),
             "pipeline" => Out::maybe(model.pipelines.get_index_of(&build.pipeline).map(Thing::Pipeline)),
-            "createdBy" => Out::One(Thing::User),
+            "createdBy" => Out::One(Thing::User(0)),
+            "canceledBy" => Out::maybe(build.canceled_at.map(|_| Thing::User(0))),
             "metaData" => {
                 let pairs = build.meta_data.iter().map(|(key, value)| {
                     let fields = vec![

@@ -31,6 +31,9 @@ pub(super) const AGENTS: Names = ("AgentConnection", "AgentEdge");
 pub(super) const ANNOTATIONS: Names = ("AnnotationConnection", "AnnotationEdge");
 pub(super) const EVENTS: Names = ("JobEventConnection", "JobEventEdge");
 pub(super) const META_DATA: Names = ("BuildMetaDataConnection", "BuildMetaDataEdge");
+pub(super) const ARTIFACTS: Names = ("ArtifactConnection", "ArtifactEdge");
+pub(super) const MEMBERS: Names = ("OrganizationMemberConnection", "OrganizationMemberEdge");
+pub(super) const TOKENS: Names = ("ClusterAgentTokenConnection", "ClusterAgentTokenEdge");
 pub(super) const ORGANIZATIONS: Names = ("OrganizationConnection", "OrganizationEdge");
 
 impl List {

@@ -87,7 +87,7 @@ impl Site<'_> {
 
     fn actor(&self, model: &Model, key: JobKey, ty: &'static str) -> Thing {
         let (node, uuid) = match ty {
-            "USER" => (Some(Thing::User), Value::Null),
+            "USER" => (Some(Thing::User(0)), Value::Null),
             "AGENT" => {
                 let agent = model.jobs[key.0].agent;
                 let uuid = agent.map(|agent| model.agents[agent.0].uuid);

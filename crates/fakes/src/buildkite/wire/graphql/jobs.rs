@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::connection::{self, List};
 use super::filter::{Filter, blocks, triggers};
+use super::places;
 use super::thing::{Answer, Args, Out, Site, Thing};
 use crate::buildkite::ids::{BuildKey, JobKey, Refusal, StepKey};
 use crate::buildkite::job::{Job, State};
@@ -101,6 +102,9 @@ impl Site<'_> {
             return self.annotations(build, Some(key), args).map(Some);
         }
         let model = self.model.borrow();
+        if field == "artifacts" {
+            return places::artifacts(&model, key, args).map(Some);
+        }
         Ok(links(&model, key, field).or_else(|| leaf(&model, key, field).map(Out::Leaf)))
     }
 
@@ -116,7 +120,7 @@ impl Site<'_> {
             "state" => Out::leaf(model.block_state(key).to_uppercase()),
             "isUnblockable" => Out::leaf(model.block_state(key) == "blocked"),
             "unblockedAt" => Out::time(block.unblocked_at),
-            "unblockedBy" => Out::maybe(block.unblocked_at.map(|_| Thing::User)),
+            "unblockedBy" => Out::maybe(block.unblocked_at.map(|_| Thing::User(0))),
             "retried" => Out::leaf(false),
             "retriedBy" | "retrySource" | "retryType" | "retriesCount" => Out::null(),
             _ => return None,
@@ -164,7 +168,7 @@ fn links(model: &Model, key: JobKey, field: &str) -> Option<Out> {
         "pipeline" => Out::maybe(model.pipelines.get_index_of(&build.pipeline).map(Thing::Pipeline)),
         "step" => Out::One(Thing::Step(job.step)),
         "retrySource" => Out::maybe(job.retry_of.map(Thing::Job)),
-        "retriedBy" => Out::maybe((job.retry_kind == Some("manual")).then_some(Thing::User)),
+        "retriedBy" => Out::maybe((job.retry_kind == Some("manual")).then_some(Thing::User(0))),
         "concurrency" => {
             let group = model.group_of(job.step).map(|(limit, group)| {
                 Thing::Record(
@@ -191,7 +195,7 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
         "agentQueryRules" => json!(job.rules),
         "automaticArtifactUploadPaths" => json!(plan.map(|plan| &plan.artifact_paths)),
         "brokenReason" => json!(step.omitted),
-        "expiredAt" | "promisedExitStatusAt" => Value::Null,
+        "expiredAt" => Value::Null,
         "canceledAt" => time(model.entered_at(key, State::Canceled)),
         "command" => json!(plan.map(|plan| &plan.command)),
         "createdAt" => time(Some(job.created_at)),
@@ -214,6 +218,11 @@ fn leaf(model: &Model, key: JobKey, field: &str) -> Option<Value> {
             job.promised_failure
                 .as_ref()
                 .map(|promise| &promise["exit_status"])
+        ),
+        "promisedExitStatusAt" => json!(
+            job.promised_failure
+                .as_ref()
+                .map(|promise| &promise["promised_at"])
         ),
         "retried" => json!(job.retried_in.is_some()),
         "retriesCount" => json!(job.retries),

@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use uuid::Uuid;
 
 use super::connection::{self, List};
-use super::filter;
 use super::thing::{Answer, Args, Out, Site, Thing, read_id};
+use super::{filter, places};
 use crate::buildkite::ids::{AgentKey, BuildKey, QueueKey, Refusal};
 use crate::buildkite::model::Model;
-use crate::stamp::rfc3339;
+use crate::stamp::{parse_rfc3339, rfc3339};
 
 impl Site<'_> {
     pub(super) fn query(&self, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
@@ -46,6 +46,7 @@ impl Site<'_> {
                 let by_slug = || args.text("slug").and_then(|slug| pipeline_of_slug(&model, slug));
                 Out::maybe(by_uuid.or_else(by_slug).map(Thing::Pipeline))
             }
+            "artifact" => Out::maybe(uuid("uuid").and_then(|uuid| places::artifact(&model, uuid))),
             "agent" => {
                 let slug = args.text("slug").and_then(|slug| within(&model, slug));
                 let uuid = slug.and_then(|slug| Uuid::parse_str(slug).ok());
@@ -59,7 +60,7 @@ impl Site<'_> {
     pub(super) fn viewer(&self, field: &str) -> Option<Out> {
         Some(match field {
             "id" => Out::id("Viewer", self.user_uuid()),
-            "user" => Out::One(Thing::User),
+            "user" => Out::One(Thing::User(self.user)),
             "organizations" => {
                 let own = List::in_order(connection::ORGANIZATIONS, [Thing::Organization]);
                 own.page(Args(&Default::default())).ok()?
@@ -72,28 +73,13 @@ impl Site<'_> {
         self.model.borrow().user_uuid(self.user)
     }
 
-    pub(super) fn user(&self, field: &str) -> Option<Out> {
-        let number = self.user + 1;
-        Some(match field {
-            "id" => Out::id("User", self.user_uuid()),
-            "uuid" => Out::leaf(self.user_uuid().to_string()),
-            "name" => Out::leaf(format!("User {number}")),
-            "email" => Out::leaf(format!(
-                "user-{number}@{}.invalid",
-                self.model.borrow().config.organization
-            )),
-            "bot" => Out::leaf(false),
-            _ => return None,
-        })
-    }
-
     pub(super) fn organization(&self, field: &str, args: Args<'_>) -> Result<Option<Out>, Refusal> {
         let model = self.model.borrow();
         Ok(Some(match field {
             "id" => Out::id("Organization", model.organization),
             "uuid" => Out::leaf(model.organization.to_string()),
             "slug" | "name" => Out::leaf(model.config.organization.clone()),
-            "public" => Out::leaf(false),
+            "members" => places::members(&model, args)?,
             "cluster" => {
                 let cluster = args.text("id").and_then(|id| filter::cluster(&model, id));
                 Out::maybe(cluster.map(Thing::Cluster))
@@ -115,7 +101,7 @@ impl Site<'_> {
                 drop(model);
                 self.agents(args)?
             }
-            _ => return Ok(None),
+            _ => return Ok(places::organization(field)),
         }))
     }
 
@@ -128,6 +114,8 @@ impl Site<'_> {
             "name" => Out::leaf(cluster.name.clone()),
             "color" | "description" | "emoji" => Out::null(),
             "organization" => Out::One(Thing::Organization),
+            "createdBy" => Out::One(Thing::User(0)),
+            "agentTokens" => places::tokens(&model, at, args)?,
             "defaultQueue" => Out::One(Thing::Queue(cluster.default_queue)),
             "queues" => {
                 let mut queues: Vec<usize> = (0..model.queues.len()).collect();
@@ -155,12 +143,9 @@ impl Site<'_> {
             "uuid" => Out::leaf(queue.uuid.to_string()),
             "key" => Out::leaf(queue.key.clone()),
             "cluster" => Out::One(Thing::Cluster(queue.cluster)),
-            "description" => Out::null(),
             "dispatchPausedAt" => Out::time(pause.map(|pause| pause.at)),
             "dispatchPausedNote" => Out::leaf(pause.and_then(|pause| pause.note.clone())),
-            "hosted" => Out::leaf(false),
-            "retryAgentAffinity" => Out::leaf("prefer-warmest"),
-            _ => return None,
+            _ => return places::queue(&model, key, field),
         })
     }
 
@@ -174,9 +159,6 @@ impl Site<'_> {
             "id" => Out::id("Pipeline", *uuid),
             "uuid" => Out::leaf(uuid.to_string()),
             "slug" | "name" => Out::leaf(slug.clone()),
-            "archived" => Out::leaf(false),
-            "description" => Out::null(),
-            "defaultBranch" => Out::leaf("main"),
             "createdAt" => Out::leaf(builds.next().map(|build| rfc3339(build.created_at))),
             "cluster" => Out::maybe(builds.next().map(|build| Thing::Cluster(build.cluster))),
             // Pipelines share the count of builds here.
@@ -197,23 +179,38 @@ impl Site<'_> {
                 drop(model);
                 self.builds(args, &slug)?
             }
-            _ => return Ok(None),
+            _ => return Ok(places::pipeline(&model, *uuid, field)),
         }))
     }
 }
 
 fn pipelines(model: &Model, args: Args<'_>) -> Answer {
     let search = args.text("search").unwrap_or_default();
-    // None of them is archived.
-    let archived = args.flag("archived") == Some(true);
-    let mut found: Vec<usize> = (0..model.pipelines.len()).collect();
     let name = |at: usize| {
-        model
-            .pipelines
-            .get_index(at)
-            .map_or("", |(slug, _)| slug.as_str())
+        let known = model.pipelines.get_index(at);
+        known.map_or("", |(slug, _)| slug.as_str())
     };
-    found.retain(|at| !archived && name(*at).contains(search));
+    // None of them is archived, a favorite or tagged, and all are in a cluster.
+    let none = args.flag("archived") == Some(true)
+        || args.flag("favorite") == Some(true)
+        || args.flag("clustered") == Some(false)
+        || args.texts("tags").is_some_and(|tags| !tags.is_empty());
+    let cluster = args.text("cluster").map(|id| filter::cluster(model, id));
+    let url = args.object("repository").and_then(|wanted| wanted.text("url"));
+    let time = |name: &str| args.text(name).and_then(parse_rfc3339);
+    let (from, to) = (time("createdAtFrom"), time("createdAtTo"));
+    let meets = |at: usize| {
+        let first = model.first_build(name(at));
+        let created = first.map_or(0, |build| build.created_at);
+        name(at).contains(search)
+            && cluster.is_none_or(|cluster| cluster == Some(first.map_or(0, |build| build.cluster)))
+            && url.is_none_or(|url| url == model.config.repository)
+            && from.is_none_or(|from| created >= from)
+            && to.is_none_or(|to| created <= to)
+    };
+    let mut found: Vec<usize> = (0..model.pipelines.len())
+        .filter(|at| !none && meets(*at))
+        .collect();
     found.sort_by(|one, other| -> Ordering {
         match args.text("order") {
             Some("NAME" | "NAME_WITH_FAVORITES_FIRST" | "RELEVANCE") => name(*one).cmp(name(*other)),
@@ -242,7 +239,13 @@ fn build_of_slug(model: &Model, slug: &str) -> Option<BuildKey> {
 /// Whatever has this id.
 pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
     let (kind, uuid) = read_id(id)?;
-    Some(match kind.as_str() {
+    // Ids say `Job`; `bk` makes its own of the type of the job, which the real service takes too.
+    let kind = if kind.starts_with("JobType") {
+        "Job"
+    } else {
+        kind.as_str()
+    };
+    Some(match kind {
         "Job" => match (model.blocks.get(&uuid), model.triggers.get(&uuid)) {
             (Some(block), _) => Thing::Block(*block),
             (None, Some((step, index))) => Thing::Trigger(*step, *index),
@@ -256,6 +259,11 @@ pub(super) fn node(model: &Model, id: &str) -> Option<Thing> {
         "Agent" => Thing::Agent(AgentKey(
             model.agents.iter().position(|agent| agent.uuid == uuid)?,
         )),
+        "Artifact" => places::artifact(model, uuid)?,
+        "User" => {
+            let mut users = 0..model.config.api_tokens.len();
+            Thing::User(users.find(|user| model.user_uuid(*user) == uuid)?)
+        }
         "Annotation" => {
             let has = |known: &crate::buildkite::build::Build| {
                 known.annotations.iter().any(|note| note.uuid == uuid)

@@ -24,7 +24,8 @@ pub(super) enum Thing {
     Mutation,
     Organization,
     Viewer,
-    User,
+    /// The user of an API token, by its place.
+    User(usize),
     Cluster(usize),
     Queue(QueueKey),
     /// Its place among the pipelines.
@@ -65,6 +66,12 @@ impl Out {
     /// An object, or null.
     pub(super) fn maybe(thing: Option<Thing>) -> Self {
         thing.map_or_else(Self::null, Self::One)
+    }
+
+    /// An object that is nothing but its values.
+    pub(super) fn record<const N: usize>(name: &'static str, fields: [(&'static str, Value); N]) -> Self {
+        let fields = fields.map(|(field, value)| (field, Self::Leaf(value)));
+        Self::One(Thing::Record(name, fields.to_vec()))
     }
 
     /// A wall time, or null.
@@ -171,7 +178,7 @@ impl ObjectValue for Resolver<'_> {
             Thing::Mutation => "Mutation",
             Thing::Organization => "Organization",
             Thing::Viewer => "Viewer",
-            Thing::User => "User",
+            Thing::User(_) => "User",
             Thing::Cluster(_) => "Cluster",
             Thing::Queue(_) => "ClusterQueue",
             Thing::Pipeline(_) => "Pipeline",
@@ -231,7 +238,7 @@ impl Site<'_> {
             Thing::Mutation => self.mutation(field, args),
             Thing::Organization => self.organization(field, args),
             Thing::Viewer => Ok(self.viewer(field)),
-            Thing::User => Ok(self.user(field)),
+            Thing::User(user) => Ok(self.user(*user, field)),
             Thing::Cluster(cluster) => self.cluster(*cluster, field, args),
             Thing::Queue(queue) => Ok(self.queue(*queue, field)),
             Thing::Pipeline(pipeline) => self.pipeline(*pipeline, field, args),

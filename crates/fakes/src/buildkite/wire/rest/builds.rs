@@ -1,8 +1,10 @@
-//! Builds, the jobs of one, and annotations.
+//! Builds and annotations.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::filters::{flag, like, time, values};
+use super::shown::Wanted;
 use super::{Context, pages};
 use crate::buildkite::build::Build;
 use crate::buildkite::create::Asked;
@@ -10,42 +12,10 @@ use crate::buildkite::extras::{Annotation, NewAnnotation};
 use crate::buildkite::ids::{BuildKey, JobKey, Refusal};
 use crate::buildkite::pipeline;
 use crate::buildkite::wire::json as body;
-use crate::stamp::parse_rfc3339;
-use crate::wire::{Request, Response};
+use crate::wire::Response;
 
-/// States by which jobs can be listed.
-const JOB_STATES: [&str; 21] = [
-    "pending",
-    "waiting",
-    "waiting_failed",
-    "blocked",
-    "blocked_failed",
-    "unblocked",
-    "unblocked_failed",
-    "scheduled",
-    "assigned",
-    "accepted",
-    "running",
-    "passed",
-    "failed",
-    "timed_out",
-    "timing_out",
-    "canceled",
-    "canceling",
-    "skipped",
-    "broken",
-    "expired",
-    "limited",
-];
-
-/// `state`, and `state[]` as often as one likes.
-pub(super) fn values<'a>(request: &'a Request, name: &str) -> Vec<&'a str> {
-    let named = request
-        .query
-        .iter()
-        .filter(|(key, _)| key == name || key.strip_suffix("[]") == Some(name));
-    named.map(|(_, value)| value.as_str()).collect()
-}
+/// What `finished` stands for in lists of builds.
+const FINISHED: [&str; 4] = ["passed", "failed", "blocked", "canceled"];
 
 pub(super) fn list(context: &Context<'_>, pipeline: Option<&str>) -> Result<Response, Refusal> {
     let (model, request) = (&context.model, context.request);
@@ -57,14 +27,11 @@ pub(super) fn list(context: &Context<'_>, pipeline: Option<&str>) -> Result<Resp
         values(request, "branch"),
         values(request, "commit"),
     );
-    let time = |name: &str| -> Result<Option<i128>, Refusal> {
-        let wrong = || Refusal::bad(format!("{name} is not an ISO 8601 time"));
-        request
-            .query(name)
-            .map(|text| parse_rfc3339(text).ok_or_else(wrong))
-            .transpose()
-    };
-    let (from, to, ended) = (time("created_from")?, time("created_to")?, time("finished_from")?);
+    let (from, to) = (time(request, "created_from")?, time(request, "created_to")?);
+    let ended = time(request, "finished_from")?;
+    // All builds are made by the first user.
+    let first = model.user_uuid(0).to_string();
+    let by_other = request.query("creator").is_some_and(|creator| creator != first);
     let data: Vec<(&str, &str)> = request
         .query
         .iter()
@@ -81,8 +48,9 @@ pub(super) fn list(context: &Context<'_>, pipeline: Option<&str>) -> Result<Resp
             && (states.is_empty()
                 || states
                     .iter()
-                    .any(|wanted| *wanted == state || (*wanted == "finished" && build.finished_at.is_some())))
-            && (branches.is_empty() || branches.contains(&build.branch.as_str()))
+                    .any(|wanted| *wanted == state || (*wanted == "finished" && FINISHED.contains(&state))))
+            && !by_other
+            && (branches.is_empty() || branches.iter().any(|branch| like(branch, &build.branch)))
             && (commits.is_empty() || commits.contains(&build.commit.as_str()))
             && from.is_none_or(|from| build.created_at >= from)
             && to.is_none_or(|to| build.created_at < to)
@@ -96,10 +64,8 @@ pub(super) fn list(context: &Context<'_>, pipeline: Option<&str>) -> Result<Resp
         .filter(|at| meets(&model.builds[*at]))
         .map(BuildKey)
         .collect();
-    let with_jobs = request.query("exclude_jobs") != Some("true");
-    pages::page(context, &found, |key| {
-        model.rest_build(context.now, *key, with_jobs)
-    })
+    let wanted = Wanted::read(request);
+    pages::page(context, &found, |key| wanted.show(context, *key))
 }
 
 /// A build by pipeline and number.
@@ -116,20 +82,38 @@ pub(super) fn find(context: &Context<'_>, pipeline: &str, number: &str) -> Resul
 
 pub(super) fn get(context: &Context<'_>, pipeline: &str, number: &str) -> Result<Response, Refusal> {
     let key = find(context, pipeline, number)?;
-    let mut shown = context.model.rest_build(context.now, key, true);
-    let mut counts = std::collections::BTreeMap::new();
-    for job in context.model.jobs_of_build(key) {
-        *counts.entry(context.model.rest_state(job)).or_insert(0) += 1;
-    }
-    shown["job_state_counts"] = json!(counts);
+    let shown = Wanted::read(context.request).show_with_counts(context, key);
     Ok(Response::json(200, &shown))
 }
 
 /// A build of a pipeline that has steps. What else the documents let a caller say of it is not built.
+/// A value that leaves all as it is.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(_) | Value::Bool(true) => false,
+    }
+}
+
 pub(super) fn create(context: &mut Context<'_>, pipeline: &str) -> Result<Response, Refusal> {
     const KNOWN: [&str; 5] = ["commit", "branch", "message", "env", "meta_data"];
+    // Clients write them into each request, whether they are meant or not.
+    const NEUTRAL: [&str; 6] = [
+        "author",
+        "clean_checkout",
+        "ignore_pipeline_branch_filters",
+        "pull_request_base_branch",
+        "pull_request_id",
+        "pull_request_repository",
+    ];
     let posted = body::object(&context.request.body)?;
-    if let Some(other) = posted.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+    let other = |(name, value): &(&String, &Value)| {
+        !KNOWN.contains(&name.as_str()) && !(NEUTRAL.contains(&name.as_str()) && says_nothing(value))
+    };
+    if let Some((other, _)) = posted.iter().find(other) {
         return Err(Refusal::new(
             501,
             format!("{other:?} of a new build is not built"),
@@ -167,58 +151,8 @@ pub(super) fn cancel(context: &mut Context<'_>, pipeline: &str, number: &str) ->
     context.model.cancel_build(context.now, number, context.out)?;
     Ok(Response::json(
         200,
-        &context.model.rest_build(context.now, key, true),
+        &Wanted::read(context.request).show(context, key),
     ))
-}
-
-/// Jobs of a build, by cursor: the place of a job among them.
-pub(super) fn jobs(context: &Context<'_>, pipeline: &str, number: &str) -> Result<Response, Refusal> {
-    let key = find(context, pipeline, number)?;
-    let (model, request) = (&context.model, context.request);
-    let states = values(request, "state");
-    if let Some(unknown) = states.iter().find(|state| !JOB_STATES.contains(state)) {
-        return Err(Refusal::bad(format!("{unknown:?} is not a state of jobs")));
-    }
-    let size = match request.query("per_page").map(str::parse::<usize>) {
-        None => 30,
-        Some(Ok(size)) if (1..=100).contains(&size) => size,
-        Some(_) => return Err(Refusal::bad("per_page must be an integer from 1 to 100")),
-    };
-    let after = match request.query("after") {
-        None => None,
-        Some(text) => {
-            Some(Uuid::parse_str(text).map_err(|_| Refusal::bad("after is not a cursor of this list"))?)
-        }
-    };
-    let retried = request.query("include_retried_jobs") != Some("false");
-    let step = request.query("step_key");
-    let meets = |job: &JobKey| {
-        (states.is_empty() || states.contains(&model.rest_state(*job)))
-            && (retried || model.jobs[job.0].retried_in.is_none())
-            && step.is_none_or(|step| model.step_of(*job).key.as_deref() == Some(step))
-    };
-    let all: Vec<JobKey> = model.jobs_of_build(key).into_iter().filter(meets).collect();
-    let from = match after {
-        None => 0,
-        Some(after) => {
-            let at = all.iter().position(|job| model.jobs[job.0].uuid == after);
-            at.ok_or_else(|| Refusal::bad("after is not a cursor of this list"))? + 1
-        }
-    };
-    let items: Vec<Value> = all[from..]
-        .iter()
-        .take(size)
-        .map(|job| model.rest_job(context.now, *job))
-        .collect();
-    let own = format!("{}{}", model.config.base_url, request.path);
-    let mut links = json!({"self": format!("{own}?per_page={size}")});
-    if from + items.len() < all.len()
-        && let Some(last) = items.last()
-    {
-        let cursor = last["id"].as_str().unwrap_or_default();
-        links["next"] = format!("{own}?after={cursor}&per_page={size}").into();
-    }
-    Ok(Response::json(200, &json!({"items": items, "links": links})))
 }
 
 pub(super) fn annotations(context: &Context<'_>, pipeline: &str, number: &str) -> Result<Response, Refusal> {
@@ -244,7 +178,7 @@ pub(super) fn show_annotations(
         .rev()
         .filter(|note| wanted(note))
         .collect();
-    let with_body = context.request.query("omit_body") != Some("true");
+    let with_body = flag(context.request, "omit_body") != Some(true);
     pages::page(context, &notes, |note| {
         context.model.rest_annotation(note, with_body)
     })

@@ -37,6 +37,24 @@ pub(super) fn queues(context: &mut Context<'_>, cluster: &str) -> Result<Respons
     pages::page(context, &shown, Value::clone)
 }
 
+/// Agent tokens of a cluster, without their secrets.
+pub(super) fn tokens(context: &Context<'_>, cluster: &str) -> Result<Response, Refusal> {
+    let at = find(context, cluster)?;
+    let tokens = &context.model.clusters[at].tokens;
+    pages::page(context, tokens, |(_, token)| {
+        context.model.rest_cluster_token(at, *token)
+    })
+}
+
+pub(super) fn token(context: &Context<'_>, cluster: &str, token: &str) -> Result<Response, Refusal> {
+    let (at, token) = (find(context, cluster)?, uuid(token, "token")?);
+    let mut tokens = context.model.clusters[at].tokens.iter();
+    match tokens.any(|(_, known)| *known == token) {
+        true => Ok(Response::json(200, &context.model.rest_cluster_token(at, token))),
+        false => Err(Refusal::not_found("token")),
+    }
+}
+
 fn find_queue(context: &Context<'_>, cluster: &str, queue: &str) -> Result<QueueKey, Refusal> {
     let (at, queue) = (find(context, cluster)?, uuid(queue, "queue")?);
     let of = context

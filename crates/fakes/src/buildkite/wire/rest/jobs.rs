@@ -5,7 +5,8 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Context, builds};
+use super::artifacts::{self, ArtifactCall};
+use super::{Context, builds, logs};
 use crate::buildkite::ids::{JobKey, Refusal, StepKey};
 use crate::buildkite::wire::{json as body, uuid};
 use crate::wire::Response;
@@ -18,8 +19,11 @@ pub(in crate::buildkite::wire) enum JobCall<'a> {
     Reprioritize,
     Unblock,
     Env,
+    EnvText,
     Log,
     RawLog,
+    HtmlLog,
+    Artifacts(ArtifactCall<'a>),
     Annotations,
     Annotate,
     DeleteAnnotation(&'a str),
@@ -35,7 +39,10 @@ impl<'a> JobCall<'a> {
             ("PUT", ["unblock"]) => Self::Unblock,
             ("GET", ["env"]) => Self::Env,
             ("GET", ["log"]) => Self::Log,
+            ("GET", ["env.txt"]) => Self::EnvText,
             ("GET", ["log.txt"]) => Self::RawLog,
+            ("GET", ["log.html"]) => Self::HtmlLog,
+            (method, ["artifacts", rest @ ..]) => Self::Artifacts(ArtifactCall::read(method, rest)?),
             ("GET", ["annotations"]) => Self::Annotations,
             ("POST", ["annotations"]) => Self::Annotate,
             ("DELETE", ["annotations", note]) => Self::DeleteAnnotation(note),
@@ -49,8 +56,9 @@ impl<'a> JobCall<'a> {
             Self::Retry => "rest.retry-job",
             Self::Reprioritize => "rest.reprioritize-job",
             Self::Unblock => "rest.unblock-job",
-            Self::Env => "rest.get-job-env",
-            Self::Log | Self::RawLog => "rest.get-job-log",
+            Self::Env | Self::EnvText => "rest.get-job-env",
+            Self::Log | Self::RawLog | Self::HtmlLog => "rest.get-job-log",
+            Self::Artifacts(call) => call.name(),
             Self::Annotations => "rest.list-job-annotations",
             Self::Annotate => "rest.annotate-job",
             Self::DeleteAnnotation(_) => "rest.delete-job-annotation",
@@ -60,8 +68,9 @@ impl<'a> JobCall<'a> {
     pub(super) fn scope(&self) -> &'static str {
         match self {
             Self::Get | Self::Annotations => "read_builds",
-            Self::Env => "read_job_env",
-            Self::Log | Self::RawLog => "read_build_logs",
+            Self::Env | Self::EnvText => "read_job_env",
+            Self::Log | Self::RawLog | Self::HtmlLog => "read_build_logs",
+            Self::Artifacts(call) => call.scope(),
             _ => "write_builds",
         }
     }
@@ -110,15 +119,13 @@ pub(super) fn answer(
             Ok(show(context, key))
         }
         JobCall::Unblock => Err(Refusal::bad("This job type cannot be unblocked")),
+        JobCall::Env if logs::accepts(context, "text/plain") => Ok(logs::env(context, key)),
         JobCall::Env => Ok(Response::json(200, &json!({"env": context.model.env_of(key)}))),
-        JobCall::Log if wants_text(context) => Ok(raw_log(context, key)),
-        JobCall::Log => {
-            let content = context.model.jobs[key.0].log.text();
-            let url = context.model.rest_job(context.now, key)["log_url"].clone();
-            let body = json!({"url": url, "content": content, "size": content.len(), "header_times": []});
-            Ok(Response::json(200, &body))
-        }
-        JobCall::RawLog => Ok(raw_log(context, key)),
+        JobCall::EnvText => Ok(logs::env(context, key)),
+        JobCall::Log => logs::answer(context, key),
+        JobCall::RawLog => logs::raw(context, key),
+        JobCall::HtmlLog => Ok(logs::html(context, key)),
+        JobCall::Artifacts(call) => artifacts::of_job(context, key, call),
         JobCall::Annotations => builds::show_annotations(context, of, |note| {
             note.scope == "job" && note.jobs.contains(&key)
         }),
@@ -183,19 +190,4 @@ fn find(context: &Context<'_>, build: Option<(&str, &str)>, job: &str) -> Result
 
 fn show(context: &Context<'_>, key: JobKey) -> Response {
     Response::json(200, &context.model.rest_job(context.now, key))
-}
-
-fn wants_text(context: &Context<'_>) -> bool {
-    context
-        .request
-        .header("accept")
-        .is_some_and(|accept| accept.starts_with("text/plain"))
-}
-
-fn raw_log(context: &Context<'_>, key: JobKey) -> Response {
-    Response {
-        body: context.model.jobs[key.0].log.text().into(),
-        ..Response::empty(200)
-    }
-    .with("content-type", "text/plain; charset=utf-8")
 }

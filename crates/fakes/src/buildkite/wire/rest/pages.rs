@@ -17,6 +17,8 @@ pub(super) fn page<T>(
 ) -> Result<Response, Refusal> {
     let number = |name: &str, default: usize| match context.request.query(name) {
         None => Ok(default),
+        // Clients begin to count at 0 (pybuildkite does), and get the first page.
+        Some("0") if name == "page" => Ok(1),
         Some(text) => match text.parse() {
             Ok(number) if number > 0 => Ok(number),
             _ => Err(Refusal::bad(format!("{name} must be a positive integer"))),
@@ -41,18 +43,23 @@ pub(super) fn page<T>(
     }
     let links: Vec<String> = links
         .into_iter()
-        .map(|(page, rel)| format!("<{}>; rel=\"{rel}\"", url(context, page)))
+        .map(|(page, rel)| {
+            let url = url(context, &["page"], &[("page", page.to_string())]);
+            format!("<{url}>; rel=\"{rel}\"")
+        })
         .collect();
     Ok(response.with("Link", links.join(", ")))
 }
 
-/// The request's address with another page.
-fn url(context: &Context<'_>, page: usize) -> String {
-    let kept = context.request.query.iter().filter(|(name, _)| name != "page");
-    let mut query: Vec<String> = kept
+/// The request's address without some of its query, and with something else.
+pub(super) fn url(context: &Context<'_>, without: &[&str], with: &[(&str, String)]) -> String {
+    let query = context.request.query.iter();
+    let kept = query.filter(|(name, _)| !without.contains(&name.as_str()));
+    let kept = kept.map(|(name, value)| (name.as_str(), value));
+    let query: Vec<String> = kept
+        .chain(with.iter().map(|(name, value)| (*name, value)))
         .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
         .collect();
-    query.push(format!("page={page}"));
     format!(
         "{}{}?{}",
         context.model.config.base_url,
@@ -62,7 +69,7 @@ fn url(context: &Context<'_>, page: usize) -> String {
 }
 
 /// Percent-encodes what is not plain in a query.
-pub(super) fn encode(text: &str) -> String {
+fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'[' | b']' => {
