@@ -186,10 +186,15 @@ impl Model {
     /// All webhooks, without their tokens.
     pub fn webhooks_json(&self) -> Value {
         let shown = self.webhooks.set.iter().map(|(id, webhook)| {
-            json!({
-                "id": id, "url": webhook.url, "scheme": webhook.scheme, "events": webhook.events,
-                "pipelines": webhook.pipelines, "branches": webhook.branches,
-            })
+            let mut shown =
+                json!({"id": id, "url": webhook.url, "scheme": webhook.scheme, "events": webhook.events});
+            if !webhook.pipelines.is_empty() {
+                shown["pipelines"] = json!(webhook.pipelines);
+            }
+            if !webhook.branches.is_empty() {
+                shown["branches"] = json!(webhook.branches);
+            }
+            shown
         });
         shown.collect()
     }
