@@ -10,7 +10,7 @@ use gust_loadtest::wire::{Burst, Course, Failovers, GOAL, Upgraded, Verdict, Wai
 pub fn sources(runs: &[Course]) -> bool {
     println!(
         "{:<18} {:>7} {:>8} {:>8} {:>9} {:>7}  ended",
-        "way", "seconds", "seen P50", "seen P99", "machines", "wrong"
+        "way", "seconds", "told P50", "told P99", "machines", "wrong"
     );
     for run in runs {
         let (middle, late) = run.latency.map_or((f64::NAN, f64::NAN), |found| found);
@@ -28,6 +28,9 @@ pub fn sources(runs: &[Course]) -> bool {
             ends.join(", ")
         );
     }
+    println!(
+        "told: seconds from when a job could be listed until gust did something about it that shows in Buildkite"
+    );
     let mut good = true;
     for run in runs {
         println!("{}: calls to Buildkite {:?}", run.way.name(), run.calls);

@@ -27,6 +27,7 @@ impl Guest {
             hostname: proof.machine.to_string(),
             tags: assignment.tags.clone(),
             version: "virtual".to_owned(),
+            ..Registration::default()
         };
         let token = assignment.token.reveal();
         let registered = self

@@ -52,6 +52,7 @@ impl Attackers {
                         hostname: proof.machine.to_string(),
                         tags: assignment.tags.clone(),
                         version: "attacker".to_owned(),
+                        ..Registration::default()
                     };
                     // Everybody can see it in Buildkite's log if that works.
                     let _ = attack.world.call(|world, now, out| {

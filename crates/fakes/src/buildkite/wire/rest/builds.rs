@@ -110,10 +110,9 @@ pub(super) fn create(context: &mut Context<'_>, pipeline: &str) -> Result<Respon
         "pull_request_repository",
     ];
     let posted = body::object(&context.request.body)?;
-    let other = |(name, value): &(&String, &Value)| {
-        !KNOWN.contains(&name.as_str()) && !(NEUTRAL.contains(&name.as_str()) && says_nothing(value))
-    };
-    if let Some((other, _)) = posted.iter().find(other) {
+    let is_taken =
+        |name: &str, value: &Value| KNOWN.contains(&name) || NEUTRAL.contains(&name) && says_nothing(value);
+    if let Some((other, _)) = posted.iter().find(|(name, value)| !is_taken(name, value)) {
         return Err(Refusal::new(
             501,
             format!("{other:?} of a new build is not built"),
