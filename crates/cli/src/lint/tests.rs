@@ -86,3 +86,22 @@ fn a_file_that_repeats_itself_through_aliases_ends() {
     let error = verdict(&text).expect_err("too much");
     assert!(format!("{error:#}").contains("more than"), "{error:#}");
 }
+
+#[test]
+fn lists_within_lists_without_end_are_refused_with_their_place() {
+    let deep = [
+        format!("steps:\n{}x\n", "- ".repeat(100_000)),
+        format!("steps: {}", "[".repeat(100_000)),
+        format!("steps: {}", "{a: ".repeat(100_000)),
+        // Each repeats the one before, three levels deeper.
+        (0..60).fold("a0: &a0 [[[x]]]\n".to_owned(), |text, n| {
+            format!("{text}a{}: &a{} [[[*a{n}]]]\n", n + 1, n + 1)
+        }),
+    ];
+    for text in deep {
+        let error = yaml::read(&text).expect_err("too deep");
+        // The scanner looks ahead in brackets, and has a limit of its own there.
+        let says = |words: &str| error.message.contains(words);
+        assert!(says("within each other") || says("recursion limit"), "{error}");
+    }
+}

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, Span, SpannedEventReceiver};
+use saphyr_parser::{Event, Parser, Span};
 
 /// Values in a file, aliases counted as often as they are used: no pipeline has so many, and one that repeats itself
 /// through aliases must not fill the memory.
 const MOST: usize = 200_000;
+/// Lists and maps within each other. Whoever walks the tree calls itself once for each, on a stack that has an end.
+const DEEPEST: usize = 100;
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +67,19 @@ impl Marked {
         }
     }
 
+    /// Lists and maps within each other, itself included.
+    fn depth(&self) -> usize {
+        let deepest = match &self.node {
+            Node::Scalar(_) => return 0,
+            Node::List(items) => items.iter().map(Self::depth).max(),
+            Node::Map(pairs) => pairs
+                .iter()
+                .map(|(key, value)| key.depth().max(value.depth()))
+                .max(),
+        };
+        1 + deepest.unwrap_or(0)
+    }
+
     fn count(&self) -> usize {
         match &self.node {
             Node::Scalar(_) => 1,
@@ -85,16 +100,20 @@ impl Marked {
 /// [`BadYaml`] says where it stops being YAML.
 pub(super) fn read(text: &str) -> Result<Option<Marked>, BadYaml> {
     let mut tree = Tree::default();
-    let parsed = Parser::new_from_str(text).load(&mut tree, false);
-    parsed.map_err(|error| BadYaml {
-        line: error.marker().line(),
-        column: error.marker().col() + 1,
-        message: error.info().to_owned(),
-    })?;
-    match tree.broken {
-        Some(broken) => Err(broken),
-        None => Ok(tree.root),
+    // Event by event: the parser's own way to a whole document calls itself for each level.
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| BadYaml {
+            line: error.marker().line(),
+            column: error.marker().col() + 1,
+            message: error.info().to_owned(),
+        })?;
+        if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
+            break;
+        }
+        tree.take(event, span)?;
     }
+    Ok(tree.root)
 }
 
 /// What is not finished yet: each list and map that is open, with its anchor.
@@ -105,7 +124,6 @@ struct Tree {
     anchors: BTreeMap<usize, Marked>,
     count: usize,
     root: Option<Marked>,
-    broken: Option<BadYaml>,
 }
 
 impl Tree {
@@ -136,43 +154,46 @@ impl Tree {
     }
 }
 
-impl<'a> SpannedEventReceiver<'a> for Tree {
-    fn on_event(&mut self, event: Event<'a>, span: Span) {
-        if self.broken.is_some() {
-            return;
-        }
+impl Tree {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), BadYaml> {
         let marked = |node| Marked {
             line: span.start.line(),
             column: span.start.col() + 1,
             node,
         };
         self.count += 1;
+        let mut deep = self.open.len();
         match event {
             Event::Scalar(text, _, anchor, _) => self.add(marked(Node::Scalar(text.into_owned())), anchor),
             Event::SequenceStart(anchor, _) => {
                 self.open.push((marked(Node::List(Vec::new())), anchor));
                 self.keys.push(None);
+                deep += 1;
             }
             Event::MappingStart(anchor, _) => {
                 self.open.push((marked(Node::Map(Vec::new())), anchor));
                 self.keys.push(None);
+                deep += 1;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
                 if let Some(value) = self.anchors.get(&anchor).cloned() {
                     self.count += value.count();
+                    deep += value.depth();
                     self.add(value, 0);
                 }
             }
             _ => {}
         }
-        if self.count > MOST {
-            let at = marked(Node::Scalar(String::new()));
-            self.broken = Some(BadYaml {
-                line: at.line,
-                column: at.column,
-                message: format!("more than {MOST} values"),
-            });
-        }
+        let message = match () {
+            () if self.count > MOST => format!("more than {MOST} values"),
+            () if deep > DEEPEST => format!("more than {DEEPEST} lists and maps within each other"),
+            () => return Ok(()),
+        };
+        Err(BadYaml {
+            line: span.start.line(),
+            column: span.start.col() + 1,
+            message,
+        })
     }
 }

@@ -75,7 +75,10 @@ impl CustomRule {
 
     /// The most memory, in MiB, of a machine with so many vCPUs and no extended memory.
     pub fn most_regular_memory(&self, cpus: u32) -> u64 {
-        let most = (self.mib_per_cpu_max * u64::from(cpus)).min(self.max_mib);
+        let most = self
+            .mib_per_cpu_max
+            .saturating_mul(u64::from(cpus))
+            .min(self.max_mib);
         most - most % self.step_mib
     }
 
@@ -88,8 +91,11 @@ impl CustomRule {
 
     /// The least memory, in MiB, that is at least `asked_mib` and allowed with so many vCPUs.
     pub fn least_memory(&self, cpus: u32, asked_mib: u64) -> Option<u64> {
-        let floor = (self.mib_per_cpu_min * u64::from(cpus)).max(asked_mib);
-        let least = floor.div_ceil(self.step_mib) * self.step_mib;
+        let floor = self
+            .mib_per_cpu_min
+            .saturating_mul(u64::from(cpus))
+            .max(asked_mib);
+        let least = floor.div_ceil(self.step_mib).checked_mul(self.step_mib)?;
         (self.has_cpus(cpus) && least <= self.most_memory(cpus)).then_some(least)
     }
 

@@ -70,7 +70,9 @@ impl Rate {
 
     /// Price of so much machine, in billionths of a dollar per hour.
     pub fn of(self, cpus: u32, memory_mib: u64) -> u64 {
-        self.vcpu.0 * u64::from(cpus) + self.gib.0 * memory_mib / 1024
+        // An override may hold any price: one that is too large for words is as dear as can be.
+        let memory = self.gib.0.saturating_mul(memory_mib) / 1024;
+        self.vcpu.0.saturating_mul(u64::from(cpus)).saturating_add(memory)
     }
 }
 

@@ -221,6 +221,7 @@ fn bad_data_is_refused_with_its_place() {
         "[gpu.nvidia-l4]\nzone = []\n",
         "[disk.pd-ssd]\nmin_gib = 0\n",
         "[regions.zones]\nmoon1 = []\n",
+        "[[family.n2d.types]]\nclass = \"highcpu\"\ncpus = [2, 224]\nmib_per_cpu = 297110125164533072\n",
     ]
     .into_iter()
     .map(refused)

@@ -10,6 +10,10 @@ use super::super::names::GpuName;
 use super::{BASE_REGION, sense};
 use crate::ids::{MachineTypeName, Region};
 
+/// More memory than any machine has, four times over (the largest of Google's have 32 TiB): what is above it is a mistake,
+/// and sums of it must not overflow.
+const MOST_MIB: u64 = 128 << 20;
+
 pub(super) fn predefined(
     family: &str,
     classes: &[file::TypeClass],
@@ -20,7 +24,12 @@ pub(super) fn predefined(
     for class in classes {
         let key = format!("family.{family}.types");
         let memory: Vec<u64> = match (class.mib_per_cpu, &class.memory_mib) {
-            (Some(each), None) => class.cpus.iter().map(|c| u64::from(*c) * each).collect(),
+            // What is too much for a machine is refused below.
+            (Some(each), None) => class
+                .cpus
+                .iter()
+                .map(|c| u64::from(*c).saturating_mul(each))
+                .collect(),
             (None, Some(list)) if list.len() == class.cpus.len() => list.clone(),
             _ => {
                 let why = format!("class {} has no memory for each vCPU count", class.class);
@@ -37,6 +46,13 @@ pub(super) fn predefined(
                     key,
                     format!("class {} has a zero", class.class),
                     "sizes are positive",
+                ));
+            }
+            if memory_mib > MOST_MIB {
+                return Err(sense(
+                    key,
+                    format!("class {} has {memory_mib} MiB beside {cpus} vCPUs", class.class),
+                    "no machine has more than 128 TiB",
                 ));
             }
             let name = format!("{family}-{}-{cpus}", class.class);
