@@ -13,10 +13,13 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Board<'a> {
     pub rows: Vec<BoardRow<'a>>,
-    shards: BTreeMap<&'a Shard, BTreeMap<&'a Metric, Option<usize>>>,
+    shards: BTreeMap<&'a Shard, Known<'a>>,
     /// Rows that all shards of a project share.
     projects: BTreeMap<(&'a ProjectId, &'a Metric), Option<usize>>,
 }
+
+/// Rows by the names of metrics. Names of machines of one kind are copies of one another, so most comparisons read nothing.
+type Known<'a> = BTreeMap<&'a Metric, Option<usize>>;
 
 pub(super) struct BoardRow<'a> {
     pub metric: &'a Metric,
@@ -64,12 +67,34 @@ impl BoardRow<'_> {
     }
 }
 
+/// What one shard counts: found once for all metrics that a machine there uses.
+pub(super) struct OfShard<'b, 'a> {
+    snapshot: &'a Snapshot<'a>,
+    shard: &'a Shard,
+    known: &'b mut Known<'a>,
+    projects: &'b mut BTreeMap<(&'a ProjectId, &'a Metric), Option<usize>>,
+    pub rows: &'b mut Vec<BoardRow<'a>>,
+}
+
 impl<'a> Board<'a> {
-    /// The row of a metric where a shard counts it; none where Google shows no such quota: it does not limit us here.
-    pub fn row(&mut self, snapshot: &'a Snapshot<'a>, shard: &'a Shard, metric: &'a Metric) -> Option<usize> {
-        let shards = self.shards.entry(shard).or_default();
-        *shards.entry(metric).or_insert_with(|| {
-            let rows = &mut self.rows;
+    /// The part of a shard.
+    pub fn of(&mut self, snapshot: &'a Snapshot<'a>, shard: &'a Shard) -> OfShard<'_, 'a> {
+        OfShard {
+            snapshot,
+            shard,
+            known: self.shards.entry(shard).or_default(),
+            projects: &mut self.projects,
+            rows: &mut self.rows,
+        }
+    }
+}
+
+impl<'a> OfShard<'_, 'a> {
+    /// The row of a metric as this shard counts it; none where Google shows no such quota: it does not limit us here.
+    pub fn row(&mut self, metric: &'a Metric) -> Option<usize> {
+        let (snapshot, shard) = (self.snapshot, self.shard);
+        *self.known.entry(metric).or_insert_with(|| {
+            let rows = &mut *self.rows;
             let mut add = |ledger: Option<&Ledger>, counted| {
                 let row = ledger?.row(metric)?;
                 let (left, used, limit) = (row.left(), row.used(), row.limit);

@@ -63,13 +63,14 @@ impl<'a> Placing<'a> {
     ) -> Option<Usage> {
         let all = promised.clone().or(&next.usage);
         let mut more = Vec::new();
+        let mut board = self.board.of(self.snapshot, &own.shard);
         for (metric, amount) in &next.usage.0 {
             let already = promised.0.iter().find(|(known, _)| known == metric);
             let extra = amount.saturating_sub(already.map_or(0, |(_, known)| *known)) * count;
-            let Some(row) = self.board.row(self.snapshot, &own.shard, metric) else {
+            let Some(row) = board.row(metric) else {
                 continue;
             };
-            let row_left = &self.board.rows[row];
+            let row_left = &board.rows[row];
             if extra > 0 && (row_left.line > 0 || row_left.left / 2 < extra) {
                 return None;
             }

@@ -33,8 +33,9 @@ pub fn outlook(snapshot: &Snapshot<'_>, plan: &Plan) -> Vec<Outlook> {
         .map(|choice| {
             let (zones, blocked) = asked(snapshot, choice);
             let mut room: Option<(u64, Metric)> = None;
+            let mut board = board.of(snapshot, &choice.shard);
             for (metric, needed) in &choice.usage.0 {
-                let Some(row) = board.row(snapshot, &choice.shard, metric) else {
+                let Some(row) = board.row(metric) else {
                     continue;
                 };
                 let fits = board.rows[row].left.checked_div(*needed).unwrap_or(u64::MAX);

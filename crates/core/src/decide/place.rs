@@ -250,11 +250,12 @@ impl<'a> Placing<'a> {
     // looked up then.
     fn needs(&mut self, choice: &'a Choice) -> Result<Vec<(usize, u64)>, Obstacle> {
         let mut needs = Vec::with_capacity(choice.usage.0.len());
+        let mut board = self.board.of(self.snapshot, &choice.shard);
         for (metric, needed) in &choice.usage.0 {
-            let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) else {
+            let Some(row) = board.row(metric) else {
                 continue;
             };
-            if self.board.rows[row].left < *needed {
+            if board.rows[row].left < *needed {
                 return Err(lacking(&self.board, row, *needed));
             }
             needs.push((row, *needed));
@@ -345,8 +346,9 @@ impl<'a> Placing<'a> {
 
     fn rows(&mut self, choice: &'a Choice) -> Vec<(usize, u64)> {
         let mut rows = Vec::with_capacity(choice.usage.0.len());
+        let mut board = self.board.of(self.snapshot, &choice.shard);
         for (metric, amount) in &choice.usage.0 {
-            if let Some(row) = self.board.row(self.snapshot, &choice.shard, metric) {
+            if let Some(row) = board.row(metric) {
                 rows.push((row, *amount));
             }
         }

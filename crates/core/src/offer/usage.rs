@@ -1,5 +1,7 @@
 //! What a machine uses of Google's resource quotas.
 
+use std::sync::LazyLock;
+
 use super::types::Offer;
 use crate::catalog::Catalog;
 use crate::quota::{Footprint, Metric, SUBNET_ADDRESSES, Usage};
@@ -18,6 +20,23 @@ pub const PREEMPTIBLE_LOCAL_SSD_GB: &str = "PREEMPTIBLE_LOCAL_SSD_GB";
 
 /// Quota of accelerators over all regions of a project.
 pub const GPUS_ALL_REGIONS: &str = "GPUS_ALL_REGIONS";
+
+/// Names that most machines use, kept once: what copies say is where all of them look, and no two need to be compared.
+struct Common {
+    cpus: Metric,
+    instances: Metric,
+    subnet: Metric,
+    external: Metric,
+    spot_cpus: Metric,
+}
+
+static COMMON: LazyLock<Common> = LazyLock::new(|| Common {
+    cpus: Metric::new(CPUS_ALL_REGIONS),
+    instances: Metric::new(INSTANCES),
+    subnet: Metric::new(SUBNET_ADDRESSES),
+    external: Metric::new(IN_USE_ADDRESSES),
+    spot_cpus: Metric::new(PREEMPTIBLE_CPUS),
+});
 
 /// Which quota Spot machines count against in a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,15 +89,15 @@ fn of_one(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
     let mut usage = Vec::with_capacity(6);
     let own_metric = family.map(|f| f.vcpu_metric.clone());
     match own_metric {
-        _ if preemptible => usage.push((Metric::new(PREEMPTIBLE_CPUS), cpus)),
+        _ if preemptible => usage.push((COMMON.spot_cpus.clone(), cpus)),
         Some(metric) => usage.push((metric, cpus)),
         None => {}
     }
-    usage.push((Metric::new(CPUS_ALL_REGIONS), cpus));
-    usage.push((Metric::new(INSTANCES), 1));
-    usage.push((Metric::new(SUBNET_ADDRESSES), 1));
+    usage.push((COMMON.cpus.clone(), cpus));
+    usage.push((COMMON.instances.clone(), 1));
+    usage.push((COMMON.subnet.clone(), 1));
     if footprint.external_address {
-        usage.push((Metric::new(IN_USE_ADDRESSES), 1));
+        usage.push((COMMON.external.clone(), 1));
     }
     if let Some(disk) = catalog.disk(&footprint.disk_type.as_str().into()) {
         usage.push((disk.metric.clone(), u64::from(footprint.disk_gib)));

@@ -72,11 +72,32 @@ impl StepPlan {
     }
 }
 
+/// Brackets that may be open at once, those in texts included. The reader of YAML gives up at 128 within each other.
+const MOST_OPEN: i64 = 1000;
+
+/// How many brackets are open at most.
+fn brackets(text: &str) -> i64 {
+    let (mut open, mut most) = (0, 0);
+    for sign in text.bytes() {
+        match sign {
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open -= 1,
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
+}
+
 /// Reads YAML.
 pub(super) fn from_yaml(text: &str) -> Result<Pipeline, Refusal> {
     let malformed = |error: &dyn std::fmt::Display| {
         Refusal::unprocessable(format!("The pipeline is not valid YAML: {error}"))
     };
+    // The reader looks at all that is open for each bracket more, and would do so for minutes.
+    if brackets(text) > MOST_OPEN {
+        return Err(malformed(&format!("more than {MOST_OPEN} brackets are open")));
+    }
     let mut yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).map_err(|error| malformed(&error))?;
     yaml.apply_merge().map_err(|error| malformed(&error))?;
     from_value(&to_json(yaml)?)

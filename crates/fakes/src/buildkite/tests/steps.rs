@@ -212,3 +212,12 @@ fn what_the_fake_does_not_build_is_refused_by_name() {
     }
     insta::assert_snapshot!(all.join("\n"));
 }
+
+#[test]
+fn brackets_without_end_are_refused_at_once() {
+    for text in ["{a: ", "[", "- ["] {
+        let yaml = format!("steps: {}", text.repeat(50_000));
+        let said = Bench::new().refused(&yaml);
+        assert!(said.contains("brackets are open"), "{said}");
+    }
+}
