@@ -75,16 +75,19 @@ pub fn burst(run: &Burst) -> bool {
     // Where most jobs wait for quota, the bound says nothing, and small calls are the right ones.
     let for_speed = run.waits.is_none();
     let bound = &run.bound;
-    if let (Some(ratio), true) = (run.ratio(), for_speed) {
+    if for_speed {
         println!(
             "bound: {:.2} s, with {} bulk calls and {} single inserts",
             bound.seconds, bound.bulk_calls, bound.singles
         );
-        println!(
-            "from jobs listed to the last create accepted: {:.2} s, {ratio:.3} of the bound (goal {GOAL:.2}){}",
-            run.took,
-            missed(ratio > GOAL)
-        );
+        let took = format!("from jobs listed to the last create accepted: {:.2} s", run.took);
+        match run.ratio() {
+            Some(ratio) => println!(
+                "{took}, {ratio:.3} of the bound (goal {GOAL:.2}){}",
+                missed(ratio > GOAL)
+            ),
+            None => println!("{took}"),
+        }
     }
     println!(
         "to the last job's end {:.1} s, until the last machine was gone {:.1} s",
