@@ -273,13 +273,7 @@ impl Source for GraphqlSource {
 
     // A list may be behind: a job that is over would be taken on again as often as an old list shows it. So each is asked for.
     async fn reserve(&self, jobs: &[JobId], _lasting: Duration) -> Result<Reserved, SourceError> {
-        let states = self.states(jobs).await?;
-        let is_ours = |job: &JobId| states.get(job) == Some(&JobState::Scheduled);
-        let (reserved, not_reserved) = jobs.iter().copied().partition(is_ours);
-        Ok(Reserved {
-            reserved,
-            not_reserved,
-        })
+        Ok(Reserved::by_states(jobs, &self.states(jobs).await?))
     }
 
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {

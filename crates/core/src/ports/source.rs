@@ -40,6 +40,19 @@ pub struct Reserved {
     pub not_reserved: Vec<JobId>,
 }
 
+impl Reserved {
+    /// The answer where there are no reservations: a job counts as ours while it is said to wait. One that is not in `states` is
+    /// not there.
+    pub fn by_states(jobs: &[JobId], states: &BTreeMap<JobId, JobState>) -> Self {
+        let waits = |job: &JobId| states.get(job) == Some(&JobState::Scheduled);
+        let (reserved, not_reserved) = jobs.iter().copied().partition(waits);
+        Self {
+            reserved,
+            not_reserved,
+        }
+    }
+}
+
 /// The state of a job, as Buildkite names it internally.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobState {

@@ -226,6 +226,11 @@ impl Injector {
             ..Order::default()
         };
         self.begin_state(fault, lasting);
+        self.give(fault, order);
+    }
+
+    /// Gives the fakes a fault to play.
+    pub(super) fn give(&self, fault: usize, order: Order) {
         // Under the world's lock, so that the fault is known before anything can meet it.
         let set = self.inner.world.call(|world, now, _| {
             let id = world.faults.add(now, order)?;
@@ -233,7 +238,7 @@ impl Injector {
             Ok::<_, gust_fakes::fault::Error>(())
         });
         if let Err(error) = set {
-            tracing::error!(?what, %error, "the fakes refuse a fault");
+            tracing::error!(what = ?self.what(fault), %error, "the fakes refuse a fault");
         }
     }
 }

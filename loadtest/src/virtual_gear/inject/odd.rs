@@ -51,15 +51,7 @@ impl Injector {
             for_s: Some(lasting.as_secs_f64()),
             ..Order::default()
         };
-        // Under the world's lock, so that the fault is known before anything can meet it.
-        let set = self.inner.world.call(|world, now, _| {
-            let id = world.faults.add(now, order)?;
-            self.state().set.insert(id, fault);
-            Ok::<_, gust_fakes::fault::Error>(())
-        });
-        if let Err(error) = set {
-            tracing::error!(%error, "the fakes refuse a fault");
-        }
+        self.give(fault, order);
     }
 }
 

@@ -67,13 +67,7 @@ impl Source for Unreserved {
     }
 
     async fn reserve(&self, jobs: &[JobId], _lasting: Duration) -> Result<Reserved, SourceError> {
-        let states = self.states(jobs).await?;
-        let is_ours = |job: &JobId| states.get(job) == Some(&JobState::Scheduled);
-        let (reserved, not_reserved) = jobs.iter().copied().partition(is_ours);
-        Ok(Reserved {
-            reserved,
-            not_reserved,
-        })
+        Ok(Reserved::by_states(jobs, &self.states(jobs).await?))
     }
 
     async fn states(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, JobState>, SourceError> {
