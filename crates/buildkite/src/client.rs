@@ -1,8 +1,8 @@
 //! One exchange with Buildkite: rate gate, time limit, reading, and bounded repeats.
 
 use std::{
-    fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    fmt,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +18,10 @@ use crate::{
     headers::RateHeaders,
     reply::{self, Reply},
     scope::Scope,
+    token::Credentials,
 };
+
+pub use crate::token::{Scheme, TokenOf};
 
 /// Where Buildkite serves the Stacks API.
 pub const DEFAULT_ENDPOINT: &str = "https://agent.buildkite.com/v3";
@@ -28,18 +31,6 @@ const ATTEMPTS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait that nobody asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// How a token goes into the header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// `Token …`: Stacks and Agent API.
-    Token,
-    /// `Bearer …`: GraphQL and REST.
-    Bearer,
-}
-
-/// Tells the token that is valid now, for one that was replaced.
-pub type TokenOf = Arc<dyn Fn() -> io::Result<Secret> + Send + Sync>;
 
 /// How a client reaches Buildkite.
 #[derive(Clone)]
@@ -103,9 +94,7 @@ pub struct Client {
     http: reqwest::Client,
     endpoint: Url,
     pub(crate) stack_key: String,
-    scheme: Scheme,
-    authorization: Mutex<header::HeaderValue>,
-    renew: Option<TokenOf>,
+    credentials: Credentials,
     gate: Mutex<RateGate>,
     jitter: Mutex<SmallRng>,
     max_body: usize,
@@ -167,7 +156,7 @@ impl Client {
         if !(1..=80).contains(&stack_key.len()) || !stack_key.bytes().all(key_ok) {
             return Err(ConfigError::StackKey(stack_key));
         }
-        let authorization = authorization(scheme, &token)?;
+        let credentials = Credentials::new(scheme, &token, renew)?;
         let http = reqwest::Client::builder()
             .user_agent(user_agent(&replica))
             .redirect(reqwest::redirect::Policy::none())
@@ -180,9 +169,7 @@ impl Client {
             http,
             endpoint,
             stack_key,
-            scheme,
-            authorization: Mutex::new(authorization),
-            renew,
+            credentials,
             gate: Mutex::default(),
             jitter: Mutex::new(SmallRng::seed_from_u64(seed)),
             max_body,
@@ -209,8 +196,9 @@ impl Client {
         let mut attempt = 1;
         let mut renewed = false;
         loop {
+            let shown = self.credentials.header();
             let error = match self
-                .exchange(&call, deadline)
+                .exchange(&call, &shown, deadline)
                 .await
                 .and_then(|reply| read(&reply))
             {
@@ -223,7 +211,7 @@ impl Client {
                 Err(error) => error,
             };
             // Whoever has no right is answered so at once: nothing was done.
-            if error.remedy() == Remedy::Unauthorized && !renewed && self.renew_token() {
+            if error.remedy() == Remedy::Unauthorized && !renewed && self.credentials.renew(&shown) {
                 renewed = true;
                 continue;
             }
@@ -248,33 +236,6 @@ impl Client {
         }
     }
 
-    /// Takes up a token that was put in place of the one in use. False if there is none.
-    fn renew_token(&self) -> bool {
-        let Some(renew) = &self.renew else { return false };
-        let read = renew().map_err(|error| error.to_string());
-        let fresh =
-            read.and_then(|token| authorization(self.scheme, &token).map_err(|error| error.to_string()));
-        let fresh = match fresh {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                tracing::warn!(
-                    error,
-                    "buildkite does not accept the token, and no other can be read"
-                );
-                return false;
-            }
-        };
-        let mut current = self.authorization.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *current != fresh;
-        if changed {
-            tracing::info!(
-                "buildkite does not accept the token; another was put in its place and is used from now on"
-            );
-            *current = fresh;
-        }
-        changed
-    }
-
     /// What the service asked for, else exponential; always with jitter on top, so that many callers spread.
     fn wait(&self, attempt: u32, told: Option<Duration>) -> Duration {
         let spread = self
@@ -286,14 +247,19 @@ impl Client {
         base + base.max(FIRST_WAIT).mul_f64(spread).min(LONGEST_WAIT)
     }
 
-    async fn exchange(&self, call: &Call<'_>, deadline: Instant) -> Result<Reply, Error> {
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        authorization: &header::HeaderValue,
+        deadline: Instant,
+    ) -> Result<Reply, Error> {
         let scope = call.scope;
         self.pass_gate(scope, deadline).await?;
         let limit = scope
             .time_limit()
             .min(deadline.saturating_duration_since(Instant::now()));
         let exchange = async {
-            let reply = self.request(call).send().await?;
+            let reply = self.request(call, authorization).send().await?;
             let rate = RateHeaders::read(reply.headers());
             let status = reply.status().as_u16();
             let now = Instant::now();
@@ -338,7 +304,7 @@ impl Client {
         Ok(())
     }
 
-    fn request(&self, call: &Call<'_>) -> reqwest::RequestBuilder {
+    fn request(&self, call: &Call<'_>, authorization: &header::HeaderValue) -> reqwest::RequestBuilder {
         let mut url = self.endpoint.clone();
         // `Client::new` has refused endpoints that cannot be a base, so the segments are there.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -347,15 +313,10 @@ impl Client {
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(call.query);
         }
-        let authorization = self
-            .authorization
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         let request = self
             .http
             .request(call.method.clone(), url)
-            .header(header::AUTHORIZATION, authorization)
+            .header(header::AUTHORIZATION, authorization.clone())
             .header(header::ACCEPT, "application/json");
         match &call.body {
             Some(body) => request
@@ -364,19 +325,6 @@ impl Client {
             None => request,
         }
     }
-}
-
-/// The header that shows a token.
-fn authorization(scheme: Scheme, token: &Secret) -> Result<header::HeaderValue, ConfigError> {
-    let token_ok = !token.reveal().is_empty() && token.reveal().bytes().all(|b| b.is_ascii_graphic());
-    let word = match scheme {
-        Scheme::Token => "Token",
-        Scheme::Bearer => "Bearer",
-    };
-    let value = header::HeaderValue::try_from(format!("{word} {}", token.reveal()));
-    let mut value = value.ok().filter(|_| token_ok).ok_or(ConfigError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// `gust/<version> (<replica>)`; characters that a header cannot hold become `_`.

@@ -16,6 +16,7 @@ pub mod rest;
 pub mod scope;
 pub mod source;
 pub mod stacks;
+mod token;
 pub mod webhook;
 pub mod wire;
 
