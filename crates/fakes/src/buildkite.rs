@@ -33,6 +33,7 @@ mod running;
 mod shapes;
 mod show;
 mod stacks;
+mod stars;
 mod steps;
 mod timeline;
 mod trigger;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::text;
 use crate::buildkite::condition::{Condition, Facts};
 use crate::buildkite::ids::Refusal;
+use crate::buildkite::stars::like;
 
 /// What must be true of a build for the step to run.
 #[derive(Clone, Debug, Default)]
@@ -69,33 +70,11 @@ pub(in crate::buildkite) fn covers(patterns: &str, branch: &str) -> bool {
     let positive = patterns
         .split_whitespace()
         .filter(|pattern| !pattern.starts_with('!'));
-    let wanted =
-        positive.clone().next().is_none() || positive.clone().any(|pattern| matches(pattern, branch));
+    let wanted = positive.clone().next().is_none() || positive.clone().any(|pattern| like(pattern, branch));
     let mut negative = patterns
         .split_whitespace()
         .filter_map(|pattern| pattern.strip_prefix('!'));
-    wanted && !negative.any(|pattern| matches(pattern, branch))
-}
-
-/// Whether a pattern covers the whole text; `*` stands for any piece of it, also for none.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut pieces: Vec<&str> = pieces.collect();
-    let Some(last) = pieces.pop() else {
-        return rest.is_empty();
-    };
-    // Each piece as early as it can be: that leaves the most to those behind it.
-    for piece in pieces {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
+    wanted && !negative.any(|pattern| like(pattern, branch))
 }
 
 #[cfg(test)]

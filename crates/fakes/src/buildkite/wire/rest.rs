@@ -22,7 +22,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::account::AccountCall;
-pub(super) use self::filters::like;
 use self::jobs::JobCall;
 use super::{Context, settle};
 use crate::buildkite::budget::Standing;

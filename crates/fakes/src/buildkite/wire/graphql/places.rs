@@ -8,7 +8,7 @@ use super::thing::{Answer, Args, Out, Site, Thing, node_id};
 use crate::buildkite::ids::{JobKey, QueueKey};
 use crate::buildkite::model::Model;
 use crate::buildkite::shapes::FOUNDED;
-use crate::buildkite::wire::rest::like;
+use crate::buildkite::stars::like;
 
 impl Site<'_> {
     pub(super) fn user(&self, user: usize, field: &str) -> Option<Out> {

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Context, builds, filters, pages};
+use super::{Context, builds, pages};
 use crate::buildkite::extras::Artifact;
 use crate::buildkite::ids::{BuildKey, JobKey, Refusal};
 use crate::buildkite::model::Model;
+use crate::buildkite::stars::like;
 use crate::buildkite::wire::uuid;
 use crate::wire::Response;
 
@@ -94,7 +95,7 @@ fn list(context: &Context<'_>, of: impl Fn(&Artifact) -> bool) -> Result<Respons
     let wanted = |artifact: &&Artifact| {
         of(artifact)
             && state.map_or(artifact.state != "deleted", |state| artifact.state == state)
-            && path.is_none_or(|path| filters::like(path, &artifact.path))
+            && path.is_none_or(|path| like(path, &artifact.path))
     };
     let found: Vec<&Artifact> = context.model.artifacts.values().filter(wanted).collect();
     pages::page(context, &found, |artifact| shown(context.model, artifact))

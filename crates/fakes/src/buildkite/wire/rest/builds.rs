@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::filters::{flag, like, time, values};
+use super::filters::{flag, time, values};
 use super::shown::Wanted;
 use super::{Context, pages};
 use crate::buildkite::build::Build;
@@ -11,6 +11,7 @@ use crate::buildkite::create::Asked;
 use crate::buildkite::extras::{Annotation, NewAnnotation};
 use crate::buildkite::ids::{BuildKey, JobKey, Refusal};
 use crate::buildkite::pipeline;
+use crate::buildkite::stars::like;
 use crate::buildkite::wire::json as body;
 use crate::wire::Response;
 
