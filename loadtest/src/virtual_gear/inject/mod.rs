@@ -188,6 +188,12 @@ impl Injector {
                     html: false,
                 }
             }
+            What::TokenRevoked { .. } => {
+                passage.fate = Fate::Refused {
+                    status: 401,
+                    html: false,
+                }
+            }
             What::ReplyHtml { .. } => {
                 passage.fate = Fate::Refused {
                     status: 200,
@@ -203,8 +209,7 @@ impl Injector {
 impl Weather for Injector {
     fn passage(&self, from: usize, point: Point) -> Passage {
         let is_quiet = self.is_quiet();
-        let mut revoked = None;
-        let (mut passage, items, rule) = {
+        let (mut passage, items, bends) = {
             let mut state = self.state();
             let (there, back) = (state.latency(), state.latency());
             let passage = Passage {
@@ -215,11 +220,8 @@ impl Weather for Injector {
             if is_quiet {
                 return passage;
             }
-            if is_source(point) {
+            if state::is_source(point) {
                 state.leader = from;
-                revoked = state
-                    .revoked
-                    .filter(|(_, until)| self.inner.world.elapsed() < *until);
             }
             let items = state.count(point, Side::Before);
             let rule = if state.rules.is_empty() {
@@ -227,21 +229,11 @@ impl Weather for Injector {
             } else {
                 state.rule_at(point)
             };
-            (passage, items, rule)
+            let revoked = state.revoked_at(point, self.inner.world.elapsed());
+            (passage, items, [rule, revoked])
         };
-        if let Some(fault) = rule {
+        for fault in bends.into_iter().flatten() {
             self.bend(fault, point, &mut passage);
-        }
-        if let Some((fault, _)) = revoked {
-            passage.fate = Fate::Refused {
-                status: 401,
-                html: false,
-            };
-            self.met(
-                self.what(fault).kind(),
-                Subject::Point(point),
-                passage.fate.to_string(),
-            );
         }
         for item in items {
             match item {
@@ -372,19 +364,6 @@ fn aim_of(event: &Event) -> Aim {
         job: text(event, "job").and_then(|job| Uuid::parse_str(job).ok()),
         machine: machine.map(str::to_owned),
     }
-}
-
-fn is_source(point: Point) -> bool {
-    matches!(
-        point,
-        Point::SourceRegister
-            | Point::SourceList
-            | Point::SourceReserve
-            | Point::SourceStates
-            | Point::SourceFinish
-            | Point::SourceNotify
-            | Point::SourceTokens
-    )
 }
 
 /// The machine named, as gust names machines.

@@ -91,6 +91,12 @@ impl State {
         state
     }
 
+    /// The fault for which Buildkite refuses a call at this point now, if it takes no token of gust's.
+    pub fn revoked_at(&self, point: Point, now: Duration) -> Option<usize> {
+        let (fault, until) = self.revoked?;
+        (is_source(point) && now < until).then_some(fault)
+    }
+
     fn arm(&mut self, item: Item, when: &When) {
         match when {
             // The driver has a calendar of its own.
@@ -154,4 +160,18 @@ impl State {
         }
         Some(fault)
     }
+}
+
+/// Whether it is a call to Buildkite.
+pub(super) fn is_source(point: Point) -> bool {
+    matches!(
+        point,
+        Point::SourceRegister
+            | Point::SourceList
+            | Point::SourceReserve
+            | Point::SourceStates
+            | Point::SourceFinish
+            | Point::SourceNotify
+            | Point::SourceTokens
+    )
 }

@@ -51,7 +51,9 @@ impl Scenario {
         } else {
             Vec::new()
         };
-        let Draw { mut rng, faults, .. } = drawn;
+        let Draw {
+            mut rng, mut faults, ..
+        } = drawn;
         let is_long = faults
             .iter()
             .any(|fault| matches!(fault.what, What::GustDown { .. }));
@@ -59,7 +61,6 @@ impl Scenario {
             true => DOWN_MS + 10 * 60_000,
             false => 10 * 60_000,
         };
-        let mut faults = faults;
         if intensity > 0.0 {
             faults.extend(odd::oddities(seed, replicas));
         }
