@@ -3,15 +3,18 @@
 //! Each takes a deadline: no exchange and no repeat goes beyond it. What the API would refuse and gust can
 //! see beforehand is refused here, before anything is sent.
 
+mod listing;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use gust_core::{
     ids::{JobId, QueueKey},
     ports::{
-        AcquisitionToken, Finish, FinishOutcome, JobState, ListedJob, Listing, Notification, RejectedNote,
-        Reserved, Tokens,
+        AcquisitionToken, Finish, FinishOutcome, JobState, Listing, Notification, RejectedNote, Reserved,
+        Tokens,
     },
-    records::JobFacts,
     secret::Secret,
     time::Timestamp,
 };
@@ -20,10 +23,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use listing::read_listing;
+
 use crate::{
     client::{Answer, Call, Client},
-    error::{BadBody, Error},
-    reply::{self, Reply},
+    error::Error,
+    reply::Reply,
     scope::Scope,
     wire,
 };
@@ -384,55 +389,6 @@ fn whole_seconds(scope: Scope, time: Duration, most: Duration) -> Result<u64, Er
     Ok(seconds)
 }
 
-fn read_listing(queue: &QueueKey, reply: &Reply) -> Result<Listing, Error> {
-    // The usual case in one go; entry by entry only where one of them is odd.
-    let (jobs, page_info, cluster_queue) =
-        match reply::decode::<wire::ListReply<wire::ListedJob>>(&reply.body) {
-            Ok(list) => (list.jobs, list.page_info, list.cluster_queue),
-            Err(BadBody::Json(_)) => {
-                let list: wire::ListReply<serde_json::Value> = reply.json()?;
-                let (jobs, unreadable) = wire::read_jobs(list.jobs);
-                for (job, cause) in unreadable {
-                    tracing::warn!(job, error = %cause, "a listed job is in a form that cannot be read");
-                }
-                (jobs, list.page_info, list.cluster_queue)
-            }
-            Err(source) => {
-                return Err(Error::Body {
-                    scope: reply.scope,
-                    status: reply.status,
-                    source,
-                });
-            }
-        };
-    // The list is ordered by `scheduled_at`, so for a job without times the one before it is the best guess.
-    let mut before = Timestamp::default();
-    let listed = |job: wire::ListedJob| {
-        let runnable_at = job.runnable_at.or(job.scheduled_at).unwrap_or(before);
-        before = job.scheduled_at.unwrap_or(before);
-        let facts = JobFacts {
-            queue: queue.clone(),
-            rules: job.agent_query_rules,
-            priority: job.priority,
-            pipeline: job.pipeline.slug,
-            build: job.build.number,
-            branch: job.build.branch,
-            step: job.step.key,
-            runnable_at,
-        };
-        ListedJob {
-            id: JobId(job.id),
-            facts,
-        }
-    };
-    let jobs = jobs.into_iter().map(listed).collect();
-    Ok(Listing {
-        jobs,
-        next: page_info.next(),
-        paused: cluster_queue.is_paused(),
-    })
-}
-
 /// The text's beginning, at most `most` bytes, cut between characters.
 fn cut_bytes(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
@@ -451,36 +407,4 @@ fn says_over(message: &str) -> bool {
     ["already", "finished", "canceled", "no longer"]
         .iter()
         .any(|word| message.contains(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(cut_bytes("aé", 2), "a");
-        assert_eq!(cut_bytes("aé", 3), "aé");
-        assert_eq!(cut_chars("aéé", 2), "aé");
-        assert_eq!(cut_chars("a", 2), "a");
-    }
-
-    #[test]
-    fn batches_and_times_out_of_bounds_are_refused_before_they_are_sent() {
-        let many = vec![JobId(Uuid::nil()); MAX_BATCH + 1];
-        assert!(matches!(batch(Scope::States, &many), Err(Error::Invalid { .. })));
-        assert!(whole_seconds(Scope::Reserve, Duration::from_millis(900), MAX_RESERVATION).is_err());
-        assert!(
-            whole_seconds(
-                Scope::Reserve,
-                MAX_RESERVATION + Duration::from_nanos(1),
-                MAX_RESERVATION
-            )
-            .is_err()
-        );
-        assert_eq!(
-            whole_seconds(Scope::Reserve, MAX_RESERVATION, MAX_RESERVATION).ok(),
-            Some(3600)
-        );
-    }
 }

@@ -7,6 +7,7 @@
 //! `steps`, `ready`, `block` and `trigger` turn them into jobs and drive dependencies; `stacks` is what a scheduler
 //! sees; `agents` and `running` what an agent sees; `extras` what a running job can call.
 
+mod agent_life;
 mod agents;
 mod auth;
 mod block;
@@ -32,6 +33,7 @@ mod ready;
 mod running;
 mod shapes;
 mod show;
+mod stack_jobs;
 mod stacks;
 mod stars;
 mod steps;
@@ -51,10 +53,8 @@ pub use mishaps::state_words;
 pub use model::Model;
 pub use notify::{Notification, NotificationError};
 pub use running::{Chunk, JobEnd};
-pub use stacks::{
-    IssuedToken, JobDetail, ListView, ListedJob, Page, Reserved, StackFinish, StackInfo, StackRegistration,
-    Tokens,
-};
+pub use stack_jobs::{IssuedToken, JobDetail, Reserved, StackFinish, Tokens};
+pub use stacks::{ListView, ListedJob, Page, StackInfo, StackRegistration};
 pub use webhooks::{Delivery, EVENTS as WEBHOOK_EVENTS, Scheme, Webhook};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Offers follow from request, catalog and the operator's placement alone. Quota, stockouts, budgets and
 //! the order of jobs are not known here; whoever places walks down the offers with those in hand.
 
+mod candidate;
 mod diagnose;
 mod impossible;
 mod offered;
@@ -13,6 +14,7 @@ mod size;
 mod suggest;
 mod types;
 mod usage;
+mod zones;
 
 pub use diagnose::diagnose;
 pub use impossible::{Barrier, Impossible, Suggestion};

@@ -2,117 +2,20 @@
 
 use std::sync::Arc;
 
+use super::candidate::{Candidate, hourly};
 use super::placement::{Group, Place, Placement};
 use super::prepaid::Paid;
-use super::size::{RuledOut, Size, SizeGpus, has_gpu, most_memory, name_of, named, named_sizes, sizes};
+use super::size::{RuledOut, Size, has_gpu, named, named_sizes, sizes};
 use super::types::{Offer, OfferedDisk, Preference};
-use crate::catalog::{Catalog, Disk, DiskType, Family, FamilyName, HOURS_PER_MONTH, PriceList};
-use crate::ids::{MachineTypeName, Shard, Zone};
+use super::zones::{Zones, is_by_type};
+use crate::catalog::{Catalog, Disk, DiskType, Family, FamilyName};
+use crate::ids::Zone;
 use crate::request::{Backend, Bounds, Cpus, Gib, Mib, Request, Spot};
-use crate::shape::{Price, ProvisioningModel};
+use crate::shape::ProvisioningModel;
 
 /// More offers than anybody tries, of first and of second choice each; a wide range of sizes could make
 /// thousands.
 const MOST_OFFERS: usize = 64;
-
-/// An offer before it is written out.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate<'a> {
-    pub family: &'a Family,
-    size: Size<'a>,
-    model: ProvisioningModel,
-    second_choice: bool,
-    disk_type: &'a DiskType,
-    disk: Gib,
-    group: &'a Group,
-    paid: Paid,
-    nano_per_hour: u64,
-}
-
-impl<'a> Candidate<'a> {
-    pub fn cpus(&self) -> Cpus {
-        Cpus(self.size.cpus)
-    }
-
-    /// The most memory to be had with its family and vCPUs, in MiB.
-    pub fn most_memory(&self) -> u64 {
-        most_memory(self.family, self.size.cpus)
-    }
-
-    pub fn price(&self) -> Price {
-        Price((self.nano_per_hour + 500) / 1000)
-    }
-
-    pub fn disk_type(&self) -> &DiskType {
-        self.disk_type
-    }
-
-    pub fn model(&self) -> ProvisioningModel {
-        self.model
-    }
-
-    pub fn machine_type(&self) -> MachineTypeName {
-        name_of(self.family, &self.size)
-    }
-
-    /// The same machine where it is paid for already. It is never second choice: who would rather have Spot for its price
-    /// gets a machine that costs less and stays.
-    fn paid(&self, paid: Paid) -> Option<Self> {
-        let size = &self.size;
-        let attached = size.ssds.attach > 0 || matches!(size.gpus, SizeGpus::Attached(..));
-        if self.model != ProvisioningModel::Standard || (paid == Paid::Reserved && attached) {
-            return None;
-        }
-        let (_, prices) = self.family.prices(&self.group.region);
-        let whole = size.predefined.and_then(|p| prices.whole(&p.name, self.model));
-        let rate = |custom| prices.rate(custom, self.model);
-        let saved = match (paid, whole) {
-            (Paid::Full, _) => return None,
-            (Paid::Reserved, Some(whole)) => whole?.0,
-            (Paid::Reserved, None) => rate(size.predefined.is_none())?.of(size.cpus, size.memory_mib),
-            // The premium of custom types and extended memory are paid all the same.
-            (Paid::Committed, None) => {
-                let regular = self.regular_memory();
-                rate(false)?.of(size.cpus, size.memory_mib.min(regular))
-            }
-            (Paid::Committed, Some(_)) => return None,
-        };
-        Some(Self {
-            paid,
-            second_choice: false,
-            nano_per_hour: self.nano_per_hour.saturating_sub(saved),
-            ..self.clone()
-        })
-    }
-
-    fn regular_memory(&self) -> u64 {
-        match (self.size.predefined, &self.family.custom) {
-            (None, Some(rule)) => rule.most_regular_memory(self.size.cpus),
-            _ => u64::MAX,
-        }
-    }
-
-    /// Ranks as [`Preference`] does, without writing names.
-    pub fn rank(&self) -> impl Ord + '_ {
-        let size = &self.size;
-        (
-            (
-                self.second_choice,
-                self.nano_per_hour,
-                size.memory_mib,
-                size.ssds.count,
-                self.paid,
-            ),
-            (
-                size.predefined.is_none(),
-                &self.family.name,
-                size.cpus,
-                self.disk_type,
-                &self.group.region,
-            ),
-        )
-    }
-}
 
 /// Every family's answer.
 pub(super) struct Survey<'a> {
@@ -356,66 +259,6 @@ fn consider<'a>(
     Ok(())
 }
 
-/// Price per hour in billionths of a dollar; `None` if it is not sold so.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a sum of independent parts, called in one place"
-)]
-fn hourly(
-    catalog: &Catalog,
-    placement: &Placement,
-    family: &Family,
-    group: &Group,
-    model: ProvisioningModel,
-    size: &Size<'_>,
-    disk: &Disk,
-    disk_gib: u64,
-) -> Option<u64> {
-    let (_, prices) = family.prices(&group.region);
-    let whole = size.predefined.and_then(|p| prices.whole(&p.name, model));
-    let machine = match whole {
-        Some(price) => price?.0,
-        None => parts(catalog, family, prices, model, size)?,
-    };
-    let gpus = match size.gpus {
-        SizeGpus::Attached(kind, count) => {
-            catalog.gpu(kind.as_str())?.price(&group.region, model)?.0 * u64::from(count)
-        }
-        SizeGpus::None | SizeGpus::Bundled(_) => 0,
-    };
-    let disk = disk.price(&group.region).1.0 * disk_gib / HOURS_PER_MONTH;
-    let address = if placement.external_address {
-        catalog.address_price(model).0
-    } else {
-        0
-    };
-    Some(machine + gpus + disk + address)
-}
-
-/// Price per hour of a machine that is the sum of its vCPUs, memory and local SSD.
-fn parts(
-    catalog: &Catalog,
-    family: &Family,
-    prices: &PriceList,
-    model: ProvisioningModel,
-    size: &Size<'_>,
-) -> Option<u64> {
-    let rate = prices.rate(size.predefined.is_none(), model)?;
-    let most = match (size.predefined, &family.custom) {
-        (None, Some(rule)) => rule.most_regular_memory(size.cpus),
-        _ => u64::MAX,
-    };
-    let extended = match size.memory_mib.saturating_sub(most) {
-        0 => 0,
-        mib => prices.extended(model)?.0 * mib / 1024,
-    };
-    let ssd = match size.ssds.count {
-        0 => 0,
-        count => prices.local_ssd(model)?.0 * catalog.local_ssd_gib() * u64::from(count) / HOURS_PER_MONTH,
-    };
-    Some(rate.of(size.cpus, size.memory_mib.min(most)) + extended + ssd)
-}
-
 /// The models to try, and whether each is only second choice.
 fn models(spot: Spot, bounds: &Bounds) -> Vec<(ProvisioningModel, bool)> {
     let wished: &[(ProvisioningModel, bool)] = match spot {
@@ -453,68 +296,4 @@ fn disks<'a>(
         .filter_map(|(_, name)| Some((name, catalog.disk(name)?)))
         .filter(|(_, disk)| request.disk.0 <= disk.max_gib)
         .collect()
-}
-
-/// Whether places differ by machine type, and not only by what the request names.
-fn is_by_type(request: &Request, placement: &Placement) -> bool {
-    !placement.offered.is_empty() || !placement.prepaid.is_empty() || request.gpu.is_some()
-}
-
-/// Which zones of a place a request can use.
-#[derive(Clone, Copy)]
-struct Zones<'a> {
-    request: &'a Request,
-    catalog: &'a Catalog,
-    placement: &'a Placement,
-    /// The machine they must have; without one, zones are looked at for what the request names alone.
-    machine: Option<(&'a Family, &'a Size<'a>, Paid)>,
-}
-
-impl Zones<'_> {
-    /// Whether any place of the group has one.
-    fn reaches(&self, group: &Group) -> bool {
-        group
-            .places
-            .iter()
-            .any(|place| self.usable(place).next().is_some())
-    }
-
-    fn usable<'p>(&'p self, place: &'p Place) -> impl Iterator<Item = &'p Zone> {
-        let Request { regions, zones, .. } = self.request;
-        let region = regions.is_empty() || regions.contains(&place.shard.region);
-        place.zones.iter().filter(move |zone| {
-            region && (zones.is_empty() || zones.contains(zone)) && self.has_machine(&place.shard, zone)
-        })
-    }
-
-    fn has_machine(&self, shard: &Shard, zone: &Zone) -> bool {
-        let Some((family, size, paid)) = self.machine else {
-            return true;
-        };
-        let has_gpu = match size.gpus {
-            SizeGpus::Attached(kind, _) => self
-                .catalog
-                .gpu(kind.as_str())
-                .is_some_and(|gpu| gpu.zones.contains(zone)),
-            SizeGpus::None | SizeGpus::Bundled(_) => true,
-        };
-        let is_paid = paid == Paid::Full
-            || self
-                .placement
-                .prepaid
-                .has(shard, zone, paid, &family.name, &name_of(family, size));
-        has_gpu && is_paid && self.placement.offered.has(zone, family, size)
-    }
-
-    fn within(&self, group: &Group) -> Arc<[Place]> {
-        let Request { regions, zones, .. } = self.request;
-        if regions.is_empty() && zones.is_empty() && self.machine.is_none() {
-            return Arc::clone(&group.places);
-        }
-        let places = group.places.iter().map(|place| Place {
-            shard: place.shard.clone(),
-            zones: self.usable(place).cloned().collect(),
-        });
-        places.filter(|place| !place.zones.is_empty()).collect()
-    }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use super::candidate::Candidate;
 use super::diagnose::Doctor;
 use super::impossible::{Barrier, Suggestion};
-use super::search::Candidate;
+
 use crate::ids::Region;
 use crate::request::{Backend, Cpus, Gib, Gpu, Mib, Range, Request, Spot, Tag};
 use crate::shape::{Arch, ProvisioningModel};

@@ -1,6 +1,6 @@
 //! `bulkInsert` and `insert`: from the request to the accepted operation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -12,13 +12,11 @@ use super::instance::Shape;
 use super::method;
 use super::model::{Call, Model, Place};
 use super::operation::{BulkState, Kind, NewOperation, Operation, Scope, ZoneCount};
-use super::plan::{Fate, Named, Planned, Room, Wish, names_of_pattern};
+use super::plan::{Fate, Planned};
 use super::request_id::Asked;
-use super::spec::{Bulk, Names, Single, TargetShape};
+use super::spec::{Bulk, Single, TargetShape};
 use super::switches::QuotaRefusal;
-
-/// Most machines of one bulk request.
-const BULK_MAX: u64 = 5_000;
+use super::wish::{Named, Room, Wish};
 
 impl Model {
     /// `regionInstances.bulkInsert` or, in a zone, `instances.bulkInsert`.
@@ -244,180 +242,13 @@ impl Model {
         Ok(())
     }
 
-    fn check_offered(&self, zone: &str, shape: &Shape, field: &str) -> Result<(), ApiError> {
+    pub(super) fn check_offered(&self, zone: &str, shape: &Shape, field: &str) -> Result<(), ApiError> {
         if self.catalog.offers(zone, &shape.machine.family) {
             return Ok(());
         }
         let name = &shape.machine.name;
         let why = format!("Machine type with name '{name}' does not exist in zone '{zone}'.");
         Err(ApiError::field(&format!("{field}.machineType"), name, &why))
-    }
-
-    /// Judges a bulk request and lays it out for placement.
-    fn bulk_wish(&mut self, project: usize, place: Place<'_>, bulk: &Bulk) -> Result<Wish, ApiError> {
-        const FIELD: &str = "resource.instanceProperties";
-        if bulk.count == 0 || bulk.count > BULK_MAX {
-            let why = format!("Must be between 1 and {BULK_MAX}.");
-            return Err(ApiError::field("resource.count", &bulk.count.to_string(), &why));
-        }
-        if let Some(least) = bulk.min_count.filter(|least| *least == 0 || *least > bulk.count) {
-            return Err(ApiError::field(
-                "resource.minCount",
-                &least.to_string(),
-                "Must be between 1 and count.",
-            ));
-        }
-        let rooms = self.rooms(place, bulk)?;
-        let id = self.project_id(project);
-        let region: Arc<str> = place.region().into();
-        let mut shapes = Vec::new();
-        if bulk.flexibility.is_empty() {
-            if bulk.template.machine_type.contains('/') {
-                // It only fails inside: any type of the region will do for the shape that never comes to be.
-                shapes.push(Arc::new(
-                    self.judge(&id, &region, FIELD)
-                        .shape("e2-standard-2", &bulk.template)?,
-                ));
-            } else {
-                let shape = self
-                    .judge(&id, &region, FIELD)
-                    .shape(&bulk.template.machine_type, &bulk.template)?;
-                shapes.push(Arc::new(shape));
-            }
-        } else if matches!(place, Place::Zone(_)) {
-            return Err(ApiError::field(
-                "resource.instanceFlexibilityPolicy",
-                "",
-                "Only regional requests take it.",
-            ));
-        }
-        let mut selections: Vec<_> = bulk.flexibility.iter().collect();
-        selections.sort_by_key(|selection| selection.rank);
-        for selection in selections {
-            let mut template = bulk.template.clone();
-            if let Some(disks) = &selection.disks {
-                template.disks.clone_from(disks);
-            }
-            for name in &selection.machine_types {
-                shapes.push(Arc::new(self.judge(&id, &region, FIELD).shape(name, &template)?));
-            }
-        }
-        if shapes.is_empty() {
-            return Err(ApiError::required("resource.instanceProperties.machineType"));
-        }
-        let offered = |shape: &Arc<Shape>| {
-            rooms
-                .iter()
-                .any(|room| self.catalog.offers(&room.zone, &shape.machine.family))
-        };
-        if !shapes.iter().any(offered) {
-            self.check_offered(&rooms[0].zone, &shapes[0], FIELD)?;
-        }
-        let names = self.bulk_names(project, &rooms, bulk)?;
-        Ok(Wish {
-            project,
-            region,
-            names,
-            rooms,
-            shapes,
-            spread: bulk.policy.shape,
-        })
-    }
-
-    fn bulk_names(&self, project: usize, rooms: &[Room], bulk: &Bulk) -> Result<Vec<Named>, ApiError> {
-        match &bulk.names {
-            Names::Missing => Err(ApiError::invalid(
-                "One of 'resource.namePattern' or 'resource.perInstanceProperties' must be specified.",
-            )),
-            Names::Both => Err(ApiError::invalid(
-                "Only one of 'resource.namePattern' and 'resource.perInstanceProperties' can be specified.",
-            )),
-            Names::Pattern(pattern) => {
-                let taken = rooms.iter().flat_map(|room| {
-                    let first = (project, room.zone.clone(), Arc::from(""));
-                    let mine = self.names.range(first..).map(|(key, _)| key);
-                    mine.take_while(|(of, zone, _)| *of == project && *zone == room.zone)
-                        .map(|(_, _, name)| &**name)
-                });
-                let names = names_of_pattern(pattern, bulk.count, taken)?;
-                Ok(names.into_iter().map(|name| (name, None)).collect())
-            }
-            Names::Each(each) => {
-                let field = "resource.perInstanceProperties";
-                if each.len() as u64 != bulk.count {
-                    let why = format!("Must have exactly 'count' ({}) entries.", bulk.count);
-                    return Err(ApiError::field(field, &each.len().to_string(), &why));
-                }
-                if let Some(name) = each.keys().find(|name| !is_name(name)) {
-                    return Err(ApiError::field(
-                        field,
-                        name,
-                        "Must be a match of regex '(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)'",
-                    ));
-                }
-                Ok(each
-                    .iter()
-                    .map(|(name, hostname)| (name.as_str().into(), hostname.clone()))
-                    .collect())
-            }
-        }
-    }
-
-    /// The zones that the request may use.
-    fn rooms(&self, place: Place<'_>, bulk: &Bulk) -> Result<Vec<Room>, ApiError> {
-        if let Place::Zone(zone) = place {
-            if bulk.policy != super::spec::LocationPolicy::default() {
-                return Err(ApiError::field(
-                    "resource.locationPolicy",
-                    "",
-                    "Only regional requests take it.",
-                ));
-            }
-            return Ok(vec![Room {
-                zone: zone.into(),
-                left: None,
-            }]);
-        }
-        let zones = self.zones_of(place.region());
-        let named: BTreeSet<&str> = bulk
-            .policy
-            .locations
-            .keys()
-            .chain(&bulk.policy.zones)
-            .map(String::as_str)
-            .collect();
-        if let Some(unknown) = named
-            .iter()
-            .find(|name| !zones.iter().any(|zone| **zone == ***name))
-        {
-            let why = format!("The zone is not in region '{}'.", place.region());
-            return Err(ApiError::field(
-                "resource.locationPolicy.locations",
-                unknown,
-                &why,
-            ));
-        }
-        let rooms: Vec<Room> = zones
-            .into_iter()
-            .filter(|zone| {
-                bulk.policy.zones.is_empty() || bulk.policy.zones.iter().any(|only| **only == **zone)
-            })
-            .filter_map(|zone| {
-                let location = bulk.policy.locations.get(&*zone);
-                let left = location.and_then(|location| location.max_count);
-                location
-                    .is_none_or(|location| location.is_allowed)
-                    .then_some(Room { zone, left })
-            })
-            .collect();
-        match rooms.is_empty() {
-            true => Err(ApiError::field(
-                "resource.locationPolicy",
-                "",
-                "No zone of the region is allowed.",
-            )),
-            false => Ok(rooms),
-        }
     }
 
     /// An id that no instance ever had.

@@ -24,6 +24,7 @@ mod flow;
 mod instance;
 mod life;
 mod list;
+mod list_operations;
 mod method;
 mod model;
 mod operation;
@@ -34,6 +35,7 @@ mod quota;
 mod rate;
 mod read;
 mod request_id;
+mod rollback;
 mod show;
 pub mod spec;
 mod state;
@@ -41,6 +43,7 @@ mod switches;
 #[cfg(test)]
 mod tests;
 pub mod wire;
+mod wish;
 
 pub use act::At;
 pub use control::{Impossible, Mishap};

@@ -3,20 +3,21 @@
 //! Takes the quota of those that will come, so that what was accepted stays true. The rest of the life of a
 //! machine is `flow`.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::Rng;
 
 use super::catalog::region_of;
-use super::check::is_name;
 use super::error::{ApiError, OpError};
 use super::instance::Shape;
 use super::model::{Call, Model};
 use super::quota::{Lowered, Need, Shortage};
 use super::spec::TargetShape;
 use super::switches::NameSpace;
-use crate::fault::Fault;
+use super::wish::{Room, Wish};
 
 /// One machine of an accepted request.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,28 +49,6 @@ pub(super) struct Boot {
     pub is_broken: bool,
     /// The machine never comes out of STAGING.
     pub is_stuck: bool,
-}
-
-/// A zone a request may use.
-#[derive(Clone, Debug)]
-pub(super) struct Room {
-    pub zone: Arc<str>,
-    /// How many more of the request's machines it may take; `None` for any number.
-    pub left: Option<u64>,
-}
-
-/// A machine's name and, if one was given, its hostname.
-pub(super) type Named = (Arc<str>, Option<String>);
-
-/// A request ready for placement.
-pub(super) struct Wish {
-    pub project: usize,
-    pub region: Arc<str>,
-    pub names: Vec<Named>,
-    pub rooms: Vec<Room>,
-    /// In order of preference.
-    pub shapes: Vec<Arc<Shape>>,
-    pub spread: TargetShape,
 }
 
 /// Placement at work.
@@ -362,143 +341,10 @@ impl Planner<'_, '_, '_> {
             boot,
         }))
     }
-
-    fn is_met(&mut self, kind: &str, project: &str, zone: &str, name: &str, shape: &Shape) -> Option<&Fault> {
-        if !self.call.faults.any(kind) {
-            return None;
-        }
-        let size = shape.machine.cpus.to_string();
-        let subject = BTreeMap::from([
-            ("project", project),
-            ("region", region_of(zone)),
-            ("zone", zone),
-            ("family", &*shape.machine.family),
-            ("size", size.as_str()),
-            ("model", shape.template.scheduling.model()),
-            ("machine_type", &*shape.machine.name),
-            ("name", name),
-            ("arch", shape.machine.arch.name()),
-        ]);
-        self.call
-            .faults
-            .check(self.call.now, kind, &subject, self.call.out)
-    }
-
-    fn stockout(
-        &mut self,
-        project: &str,
-        zone: &str,
-        name: &str,
-        shape: &Shape,
-    ) -> Result<Option<OpError>, ApiError> {
-        let Some(fault) = self.is_met("gce.stockout", project, zone, name, shape) else {
-            return Ok(None);
-        };
-        if fault.number("status") == Some(503.0) {
-            return Err(ApiError::insufficient_capacity(&format!(
-                "zone 'projects/{project}/zones/{zone}'"
-            )));
-        }
-        let with_details = fault
-            .param("details")
-            .is_some_and(|value| *value != serde_json::Value::Bool(false));
-        let code = fault.text("code");
-        let mut error = OpError::stockout(project, zone, &shape.machine.name, with_details);
-        match code.as_deref() {
-            Some("RESOURCE_POOL_EXHAUSTED") => error.code = "RESOURCE_POOL_EXHAUSTED",
-            Some("REGION_RESOURCE_POOL_EXHAUSTED") => error.code = "REGION_RESOURCE_POOL_EXHAUSTED",
-            Some("UNSUPPORTED_OPERATION") => error = OpError::preempted_while_creating(),
-            Some("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS") => {
-                error = OpError::stockout(project, zone, &shape.machine.name, true);
-            }
-            _ => {}
-        }
-        Ok(Some(error))
-    }
-
-    fn late_shortage(&mut self, project: &str, zone: &str, name: &str, shape: &Shape) -> Option<Shortage> {
-        if !self.call.faults.any("gce.late-quota") {
-            return None;
-        }
-        let region = self.wish.region.clone();
-        shape.needs.iter().find_map(|need| {
-            let metric = need.metric.split(':').next().unwrap_or_default();
-            let subject = BTreeMap::from([
-                ("project", project),
-                ("region", &*region),
-                ("zone", zone),
-                ("metric", metric),
-                ("family", &*shape.machine.family),
-                ("name", name),
-                ("machine_type", &*shape.machine.name),
-            ]);
-            let fault = self
-                .call
-                .faults
-                .check(self.call.now, "gce.late-quota", &subject, self.call.out)?;
-            let place = if need.is_project_wide { "" } else { &*region };
-            let granted = super::quota::limit_of(&self.model.limits, place, &need.metric);
-            let limit = fault.number("limit").unwrap_or(granted);
-            let region = (!need.is_project_wide).then(|| region.clone());
-            Some(Shortage {
-                metric: need.metric.clone(),
-                limit,
-                region,
-            })
-        })
-    }
-
-    fn boot(&mut self, project: &str, zone: &str, name: &str, shape: &Shape) -> Boot {
-        let mut boot = Boot::default();
-        if let Some(slow) = self.is_met("gce.slow-boot", project, zone, name, shape) {
-            let factor = slow.number("factor");
-            boot.factor = factor.unwrap_or_default();
-            boot.more_s = slow
-                .number("boot_s")
-                .unwrap_or(if factor.is_some() { 0.0 } else { 120.0 });
-        }
-        boot.is_stuck = self
-            .is_met("gce.stuck-boot", project, zone, name, shape)
-            .is_some();
-        boot.is_broken = self
-            .is_met("gce.broken-boot", project, zone, name, shape)
-            .is_some();
-        boot
-    }
 }
 
 enum Attempt {
     Comes(Fate),
     Fails(OpError, bool),
     NoRoom,
-}
-
-/// The names of a pattern: numbers go on after the largest one that is taken.
-pub(super) fn names_of_pattern<'n>(
-    pattern: &str,
-    count: u64,
-    taken: impl Iterator<Item = &'n str>,
-) -> Result<Vec<Arc<str>>, ApiError> {
-    let bad = |why: &str| ApiError::field("namePattern", pattern, why);
-    let (before, rest) = pattern
-        .split_once('#')
-        .ok_or_else(|| bad("Must contain a run of '#'."))?;
-    let after = rest.trim_start_matches('#');
-    let width = rest.len() - after.len() + 1;
-    if after.contains('#') || width > 18 {
-        return Err(bad("Must contain one contiguous run of at most 18 '#'."));
-    }
-    let number = |name: &str| -> Option<u64> {
-        let digits = name.strip_prefix(before)?.strip_suffix(after)?;
-        let is_number = digits.len() >= width && digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| digits.parse().ok()).flatten()
-    };
-    let first = taken.filter_map(number).max().unwrap_or(0) + 1;
-    let names: Vec<Arc<str>> = (first..first + count)
-        .map(|number| format!("{before}{number:0width$}{after}").into())
-        .collect();
-    match names.iter().all(|name| is_name(name)) {
-        true => Ok(names),
-        false => Err(bad("Does not make valid names.")),
-    }
 }

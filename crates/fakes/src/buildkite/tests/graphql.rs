@@ -3,7 +3,7 @@
 use crate::buildkite::agents::Registration;
 use crate::buildkite::extras::{NewAnnotation, NewArtifact};
 use crate::buildkite::notify::Notification;
-use crate::buildkite::stacks::StackFinish;
+use crate::buildkite::stack_jobs::StackFinish;
 use crate::buildkite::tests::Bench;
 use crate::buildkite::wire::graphql::document::schema;
 use crate::buildkite::wire::graphql::whole;

@@ -9,7 +9,8 @@ use crate::buildkite::ids::Refusal;
 use crate::buildkite::mishaps;
 use crate::buildkite::notify::Notification;
 use crate::buildkite::rate::Standing;
-use crate::buildkite::stacks::{ListView, ListedJob, StackFinish, StackRegistration};
+use crate::buildkite::stack_jobs::StackFinish;
+use crate::buildkite::stacks::{ListView, ListedJob, StackRegistration};
 use crate::wire::Response;
 
 impl StackCall<'_> {
