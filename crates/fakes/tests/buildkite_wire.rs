@@ -454,7 +454,7 @@ async fn what_is_not_built_answers_501_and_unknown_paths_404() {
     let fakes = Fakes::start().await;
     for (path, status) in [
         ("/v1", 401),
-        ("/v2/organizations", 501),
+        ("/v2/organizations", 401),
         ("/v3/nothing", 404),
         ("/agentedge.v1.AgentEdgeService/StreamPings", 404),
     ] {

@@ -276,9 +276,13 @@ async fn a_block_step_is_a_manual_job() {
         .body;
     assert_eq!(
         (&build["state"], &build["blocked"]),
-        (&json!("blocked"), &json!(true))
+        (&json!("passed"), &json!(true))
     );
     let own = format!("{P}/builds/1/jobs/{}", build["jobs"][0]["id"].as_str().unwrap());
+    let nobody = fakes
+        .rest("PUT", &format!("{own}/unblock"), json!({"unblocker": "nobody"}))
+        .await;
+    assert_eq!(nobody.status, 422);
     let done = fakes
         .rest("PUT", &format!("{own}/unblock"), json!({"fields": {}}))
         .await;
@@ -380,10 +384,60 @@ async fn agents_and_queues_are_shown_stopped_and_paused() {
         ),
         (&json!(true), &json!("night"))
     );
-    let resumed = fakes
-        .rest("POST", &format!("{queue}/resume_dispatch"), json!(null))
+    let act = async |act: &str| {
+        let path = format!("{queue}/{act}_dispatch");
+        fakes.rest("POST", &path, json!(null)).await
+    };
+    let again = act("pause").await;
+    assert_eq!(
+        (again.status, again.body["message"].as_str()),
+        (422, Some("Cluster queue is already paused"))
+    );
+    assert_eq!(act("resume").await.body["dispatch_paused"], false);
+    let again = act("resume").await;
+    assert_eq!(
+        (again.status, again.body["message"].as_str()),
+        (422, Some("Cluster queue is not paused"))
+    );
+}
+
+#[tokio::test]
+async fn what_waits_for_its_concurrency_group_is_scheduled_over_rest_and_can_be_asked_for() {
+    let fakes = generous().await;
+    fakes
+        .build("steps:\n- {command: a, concurrency: 1, concurrency_group: g, parallelism: 2}")
         .await;
-    assert_eq!(resumed.body["dispatch_paused"], false);
+    let build = format!("{P}/builds/1");
+    let shown = fakes.rest("GET", &build, json!(null)).await.body;
+    let states = [0, 1].map(|at| shown["jobs"][at]["state"].clone());
+    assert_eq!(states, ["scheduled", "scheduled"]);
+    for (state, count) in [("limited", 1), ("scheduled", 2)] {
+        let path = format!("{build}/jobs?state={state}");
+        let listed = fakes.rest("GET", &path, json!(null)).await.body;
+        assert_eq!(listed["items"].as_array().unwrap().len(), count, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_a_canceled_build_or_one_that_may_not_is_not_retried() {
+    let fakes = generous().await;
+    let made = fakes
+        .build("steps:\n- {command: a, retry: {manual: {permit_on_passed: false}}}\n- {command: b}")
+        .await;
+    let [a, b] = [0, 1].map(|at| made["jobs"][at]["uuid"].as_str().unwrap().to_owned());
+    fakes.run(&a).await;
+    let retry = async |job: &str| {
+        let path = format!("{P}/builds/1/jobs/{job}/retry");
+        fakes.rest("PUT", &path, json!(null)).await
+    };
+    assert_eq!(retry(&a).await.status, 400);
+    let cancel = format!("{P}/builds/1/cancel");
+    assert_eq!(fakes.rest("PUT", &cancel, json!(null)).await.status, 200);
+    let refused = retry(&b).await;
+    assert_eq!(
+        (refused.status, refused.body["message"].as_str()),
+        (422, Some("Jobs from canceled builds cannot be retried"))
+    );
 }
 
 #[tokio::test]
@@ -458,12 +512,10 @@ async fn a_build_is_made_of_the_steps_that_a_pipeline_has() {
         .await;
     assert_eq!((job.status, &job.body["type"]), (200, &json!("trigger")));
     assert_eq!(create(json!({"commit": "abc"})).await.status, 422);
-    assert_eq!(
-        create(json!({"commit": "abc", "branch": "b", "author": {"name": "Ann"}}))
-            .await
-            .status,
-        501
-    );
+    let by_ann = json!({"commit": "abc", "branch": "b", "author": {"name": "Ann"}});
+    assert_eq!(create(by_ann).await.body["author"]["name"], "Ann");
+    let of_a_pull_request = json!({"commit": "abc", "branch": "b", "pull_request_id": 7});
+    assert_eq!(create(of_a_pull_request).await.status, 501);
 }
 
 #[tokio::test]

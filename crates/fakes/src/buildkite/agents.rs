@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::due::Due;
 use super::ids::{self, AgentKey, JobKey, QueueKey, Refusal};
-use super::job::{Acquired, State};
+use super::job::{Acquired, Reservation, State};
 use super::model::{Model, Pause};
 use crate::event::{Effects, Event, Host};
 use crate::now::Now;
@@ -19,6 +19,8 @@ pub(super) struct AcquisitionToken {
     pub(super) job: JobKey,
     pub(super) cluster: usize,
     pub(super) expires: Duration,
+    /// Number of the reservation that it was issued for, and ends with.
+    pub(super) reservation: u64,
 }
 
 /// What an agent registered with.
@@ -215,7 +217,9 @@ impl Model {
         let Some(known) = self.acquisition_tokens.get(token) else {
             return Err(Refusal::unauthorized("The registration token is not valid"));
         };
-        if self.jobs[known.job.0].state != State::Reserved {
+        let job = &self.jobs[known.job.0];
+        let lasts = |held: &Reservation| held.number == known.reservation;
+        if job.state != State::Reserved || !job.reservation.as_ref().is_some_and(lasts) {
             return Err(Refusal::unprocessable(
                 "Job is not eligible for job acquisition registration",
             ));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::extras::Annotation;
@@ -63,6 +64,10 @@ pub struct Build {
     pub(super) failing_at: Option<i128>,
     /// What it is for, if anybody said so.
     pub(super) message: Option<String>,
+    /// Who wrote the commit, if the caller said so.
+    pub(super) author: Value,
+    /// Whether it was told that only a person can carry it on.
+    pub(super) told_blocked: bool,
     pub(super) commit: String,
     /// The job of a trigger step that made it.
     pub(super) from: Option<(StepKey, usize)>,
@@ -79,6 +84,11 @@ pub struct Build {
 }
 
 impl Build {
+    /// Its place among the builds.
+    pub(super) fn key(&self) -> BuildKey {
+        BuildKey(self.number as usize - 1)
+    }
+
     /// The message that its jobs see.
     pub(super) fn message_text(&self) -> String {
         let own = self.message.clone();

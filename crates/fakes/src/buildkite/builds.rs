@@ -152,8 +152,18 @@ impl Model {
             })
     }
 
+    /// A build that only a person can carry on is told of as finished, and blocked; and once more when it is over.
+    fn tell_blocked(&mut self, now: Now, key: BuildKey, out: &mut Effects) {
+        let is_blocked = self.builds[key.0].started_at.is_some() && self.is_blocked(key).is_some();
+        let told = std::mem::replace(&mut self.builds[key.0].told_blocked, is_blocked);
+        if is_blocked && !told {
+            self.tell_build(now, key, "build.finished", out);
+        }
+    }
+
     /// Ends a build whose steps are all done.
     pub(super) fn end_build_if_done(&mut self, now: Now, key: BuildKey, out: &mut Effects) {
+        self.tell_blocked(now, key, out);
         let build = &self.builds[key.0];
         if build.open_steps > 0 || !matches!(build.state, BuildState::Running | BuildState::Canceling) {
             return;

@@ -1,6 +1,7 @@
 //! Builds come to be: from a pipeline that is sent, or from the steps that a pipeline has.
 
 use indexmap::IndexMap;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::build::{Build, BuildState};
@@ -62,6 +63,8 @@ pub(super) struct Asked {
     /// Empty means `HEAD`.
     pub(super) commit: String,
     pub(super) message: Option<String>,
+    /// Who wrote the commit, as the caller says.
+    pub(super) author: Value,
     pub(super) env: IndexMap<String, String>,
     pub(super) meta_data: IndexMap<String, String>,
     pub(super) priority: i64,
@@ -185,6 +188,8 @@ impl Model {
             canceled_at: None,
             failing_at: None,
             message: asked.message,
+            author: asked.author,
+            told_blocked: false,
             commit: or(asked.commit, "HEAD"),
             from: asked.from,
             priority: asked.priority,

@@ -178,19 +178,24 @@ impl Model {
             return Err(Refusal::unprocessable("The job was already retried"));
         }
         let build = job.build;
-        if self.builds[build.0].state == BuildState::Canceling {
-            return Err(Refusal::unprocessable(
-                "Jobs of a build that is being canceled cannot be retried",
-            ));
-        }
         if self.has_canceled_parent(build) {
             return Err(Refusal::unprocessable(
                 "This job can't be retried because this build was triggered by a synchronous trigger step in a canceled build",
             ));
         }
+        if self.builds[build.0].canceled_at.is_some() {
+            return Err(Refusal::unprocessable(
+                "Jobs from canceled builds cannot be retried",
+            ));
+        }
         let retry = &self.plan_of(key).expect("only command steps have jobs").retry;
         let passed = job.exit_status.as_deref() == Some("0");
-        if !retry.manual_allowed || (passed && !retry.manual_on_passed) {
+        if passed && !retry.manual_on_passed {
+            return Err(Refusal::bad(
+                "Only failed, timed out or canceled jobs can be retried",
+            ));
+        }
+        if !retry.manual_allowed {
             let reason = retry
                 .manual_reason
                 .clone()

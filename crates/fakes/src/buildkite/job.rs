@@ -98,6 +98,8 @@ impl State {
 pub(super) struct Reservation {
     pub(super) stack: String,
     pub(super) until: Duration,
+    /// Another one each time that the job is reserved, but not when that is prolonged.
+    pub(super) number: u64,
 }
 
 /// Chunks of a log as they arrived, by offset.

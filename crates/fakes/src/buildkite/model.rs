@@ -88,6 +88,8 @@ pub struct Model {
     pub(super) agents: Vec<Agent>,
     pub(super) sessions: BTreeMap<String, AgentKey>,
     pub(super) job_tokens: BTreeMap<String, JobKey>,
+    /// Reservations made so far.
+    pub(super) reservations: u64,
     pub(super) acquisition_tokens: BTreeMap<String, AcquisitionToken>,
     pub(super) groups: BTreeMap<String, Group>,
     /// Groups in which a place came free during this call.
@@ -151,6 +153,7 @@ impl Model {
             triggers: BTreeMap::new(),
             jobs: Vec::new(),
             jobs_by_uuid: BTreeMap::new(),
+            reservations: 0,
             agents: Vec::new(),
             sessions: BTreeMap::new(),
             job_tokens: BTreeMap::new(),

@@ -337,6 +337,11 @@ fn head(step: &Map<String, Value>) -> Result<Head, Refusal> {
         Some(entry) => Some(vec![one(entry)?]),
     };
     let key = first(step, &["key", "id", "identifier"]).and_then(text);
+    if let Some(key) = key.as_deref().filter(|key| uuid::Uuid::parse_str(key).is_ok()) {
+        return Err(Refusal::unprocessable(format!(
+            "The step key {key:?} must not look like a UUID"
+        )));
+    }
     let label = first(step, &["label", "name"]).and_then(text);
     let name = match key.as_ref().or(label.as_ref()) {
         Some(name) => format!("the step {name:?}"),

@@ -11,7 +11,7 @@ pub(super) use places::FOUNDED;
 use serde_json::{Value, json};
 
 use super::agents::AgentState;
-use super::build::{BuildState, StepKind};
+use super::build::{Build, BuildState, StepKind};
 use super::extras::Annotation;
 use super::ids::{AgentKey, BuildKey, JobKey};
 use super::job::State;
@@ -30,13 +30,21 @@ impl Model {
         )
     }
 
-    /// The API's state of a job.
-    pub(super) fn rest_state(&self, key: JobKey) -> &'static str {
+    /// The state of a job as people see it.
+    pub(super) fn job_word(&self, key: JobKey) -> &'static str {
         let job = &self.jobs[key.0];
         match (job.state, job.exit_status.as_deref()) {
             (State::Finished, Some("0")) => "passed",
             (State::Finished, _) => "failed",
             (state, _) => state.name(),
+        }
+    }
+
+    /// The REST API's state of a job: one that waits for its concurrency group is `scheduled` there.
+    fn rest_state(&self, key: JobKey) -> &'static str {
+        match self.jobs[key.0].state {
+            State::Limited => State::Scheduled.name(),
+            _ => self.job_word(key),
         }
     }
 
@@ -138,6 +146,14 @@ impl Model {
         json!({"job_id": old.uuid, "retry_type": old.retry_kind, "retried_by": by})
     }
 
+    /// The REST API's state of a build. `blocked` is none of them: what has run so far is told, as the block says.
+    fn rest_build_state(&self, build: &Build) -> &'static str {
+        match (self.shown_state(build), self.is_blocked(build.key())) {
+            ("blocked", Some(so_far)) => so_far,
+            (state, _) => state,
+        }
+    }
+
     /// A build; with its jobs, retried ones too, where wanted.
     pub(super) fn rest_build(&self, now: Now, key: BuildKey, with_jobs: bool) -> Value {
         let build = &self.builds[key.0];
@@ -148,7 +164,7 @@ impl Model {
             "url": own,
             "web_url": self.build_url(build),
             "number": build.number,
-            "state": self.shown_state(build),
+            "state": self.rest_build_state(build),
             "blocked": self.is_blocked(key).is_some(),
             "cancel_reason": null,
             "message": build.message,
@@ -157,6 +173,7 @@ impl Model {
             "env": build.env,
             "source": build.source(),
             "creator": self.rest_user(0),
+            "author": build.author,
             "created_at": rfc3339(build.created_at),
             "scheduled_at": rfc3339(build.created_at),
             "started_at": build.started_at.map(rfc3339),

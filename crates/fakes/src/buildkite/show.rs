@@ -17,7 +17,7 @@ impl Model {
             return build.state.name();
         }
         // A build that only a person can carry on is `blocked`, unless its steps say that it goes on `running`.
-        match self.is_blocked(super::ids::BuildKey(build.number as usize - 1)) {
+        match self.is_blocked(build.key()) {
             None => {}
             Some("running") => return "running",
             Some("failed") => return "failed",

@@ -98,9 +98,15 @@ impl Model {
                 answer.not_reserved.push(text.clone());
                 continue;
             }
+            let before = job.reservation.as_ref().filter(|_| job.state == State::Reserved);
+            let number = before.map(|held| held.number).unwrap_or_else(|| {
+                self.reservations += 1;
+                self.reservations
+            });
             job.reservation = Some(Reservation {
                 stack: stack.to_owned(),
                 until,
+                number,
             });
             let uuid = job.uuid;
             let renewed = job.state == State::Reserved;
@@ -259,6 +265,8 @@ impl Model {
                 answer.not_issued.push(text.clone());
                 continue;
             };
+            let reserved = self.jobs[key.0].reservation.as_ref();
+            let reservation = reserved.map_or(0, |held| held.number);
             let job = self.jobs[key.0].uuid;
             let token = ids::token(&mut self.rng, "bkjat_");
             let uuid = ids::uuid(&mut self.rng);
@@ -276,6 +284,7 @@ impl Model {
                     job: key,
                     cluster,
                     expires,
+                    reservation,
                 },
             );
             answer.issued.push(IssuedToken {

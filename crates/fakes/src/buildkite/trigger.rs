@@ -151,6 +151,7 @@ impl Model {
             env,
             meta_data: plan.meta_data,
             priority: 0,
+            author: serde_json::Value::Null,
             from: Some((key, index)),
         };
         self.build_stored(now, &plan.pipeline, asked, out)

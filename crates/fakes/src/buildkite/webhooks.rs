@@ -35,6 +35,8 @@ pub const EVENTS: &[&str] = &[
     "agent.lost",
     "agent.stopping",
     "agent.stopped",
+    "agent.blocked",
+    "cluster_token.registration_blocked",
 ];
 
 /// How the receiver knows that a request comes from Buildkite.

@@ -61,7 +61,7 @@ pub fn handle(
         return Outcome::Now(page);
     }
     let Some(call) = route::route(&request.method, &segments) else {
-        return Outcome::Now(not_an_api(&segments));
+        return Outcome::Now(not_an_api(model, request, &segments));
     };
     let mut inner = Effects::default();
     let mut context = Context {
@@ -113,9 +113,9 @@ fn settle(answer: Result<Response, Refusal>) -> Response {
     answer.unwrap_or_else(|refusal| Response::message(refusal.status, &refusal.message))
 }
 
-fn not_an_api(segments: &[&str]) -> Response {
+fn not_an_api(model: &Model, request: &Request, segments: &[&str]) -> Response {
     match segments.first() {
-        Some(&"v2") => Response::message(501, "This call of the REST API is not built in this fake yet"),
+        Some(&"v2") => rest::unknown_path(model, request),
         _ => Response::message(404, "Not Found"),
     }
 }

@@ -1,7 +1,7 @@
 //! What a stack sees.
 
 use super::{Bench, State};
-use crate::buildkite::{ListView, Notification, StackFinish};
+use crate::buildkite::{ListView, Notification, Registration, StackFinish};
 
 const THREE: &str =
     "steps:\n- {command: a, key: a}\n- {command: b, key: b, priority: 9}\n- {command: c, key: c}";
@@ -296,4 +296,37 @@ fn a_job_that_is_deleted_is_canceled_in_the_log_and_nowhere_to_be_found() {
     assert_eq!(bench.model.show_job(gone).unwrap_err().status, 404);
     let again = bench.act(|model, now, out| model.delete_job(now, gone, out));
     assert_eq!(again.unwrap_err().status, 404);
+}
+
+#[test]
+fn an_acquisition_token_ends_with_the_reservation_that_it_was_issued_for() {
+    let mut bench = Bench::new();
+    bench.register("h");
+    let job = bench.build("steps:\n- {command: a, key: a}").jobs[0].uuid;
+    let jobs = [job.to_string()];
+    let token = |bench: &mut Bench, stack: &str| {
+        let tokens =
+            bench.act(|model, now, out| model.issue_acquisition_tokens(now, 0, stack, &jobs, Some(600), out));
+        tokens.unwrap().issued.remove(0).token
+    };
+    let register = |bench: &mut Bench, token: &str| {
+        let new = Registration::default();
+        let reply = bench.act(|model, now, out| model.register_agent(now, token, new, out));
+        reply.map(drop).map_err(|refusal| refusal.status)
+    };
+    assert!(bench.reserve("g", job, 10));
+    let first = token(&mut bench, "g");
+    bench.pass(9.0);
+    assert!(bench.reserve("g", job, 10));
+    bench.pass(9.0);
+    assert_eq!(register(&mut bench, &first), Ok(()), "prolonged, it goes on");
+    bench.pass(1.0);
+    assert!(bench.reserve("h", job, 60));
+    assert_eq!(
+        register(&mut bench, &first),
+        Err(422),
+        "another stack has the job now"
+    );
+    let second = token(&mut bench, "h");
+    assert_eq!(register(&mut bench, &second), Ok(()));
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Bench;
+use crate::buildkite::JobEnd;
 use crate::buildkite::model::Model;
 use crate::buildkite::webhooks::{Scheme, Webhook};
 use crate::event::Effects;
@@ -142,4 +143,25 @@ fn the_end_of_a_job_that_is_left_out_is_told() {
         told,
         "build.scheduled scheduled, job.finished broken, build.finished not_run"
     );
+}
+
+#[test]
+fn a_build_that_a_person_must_carry_on_is_told_of_as_finished_and_again_at_its_end() {
+    let mut bench = Bench::new();
+    bench.hook();
+    let build = bench.build("steps:\n- {command: a}\n- {block: go}\n- {command: b}");
+    let [a, b] = [0, 1].map(|at| build.jobs[at].uuid);
+    let token = bench.run(a);
+    let stopped = bench.told(|model, now, out| {
+        let end = JobEnd {
+            exit_status: "0".into(),
+            ..JobEnd::default()
+        };
+        model.finish_job(now, &token, a, end, out).unwrap();
+    });
+    assert!(stopped.ends_with("build.finished passed"), "{stopped}");
+    let block = *bench.model.blocks.keys().next().unwrap();
+    bench.told(|model, now, out| model.unblock(now, block, &serde_json::Map::new(), out).unwrap());
+    let canceled = bench.told(|model, now, out| model.cancel_job(now, b, out).unwrap());
+    assert!(canceled.ends_with("build.finished failed"), "{canceled}");
 }

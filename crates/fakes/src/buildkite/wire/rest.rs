@@ -26,7 +26,8 @@ use self::jobs::JobCall;
 use super::{Context, settle};
 use crate::buildkite::budget::Standing;
 use crate::buildkite::ids::Refusal;
-use crate::wire::Response;
+use crate::buildkite::model::Model;
+use crate::wire::{Request, Response};
 
 /// A call of the REST API. Pipelines by slug, builds by number, all else by UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,19 +315,38 @@ fn pipelines(context: &Context<'_>) -> Result<Response, Refusal> {
     pages::page(context, &slugs, |slug| context.model.rest_pipeline_whole(slug))
 }
 
+/// The user of a request and the secret, if that is an API access token.
+fn caller<'a>(model: &Model, request: &'a Request) -> Option<(usize, &'a str)> {
+    let header = request.header("authorization").unwrap_or_default();
+    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+    let known = |token: &str| model.config.api_tokens.iter().position(|known| known == token);
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    let token = token.trim();
+    known(token).filter(|_| is_bearer).map(|user| (user, token))
+}
+
+fn unauthorized() -> Refusal {
+    Refusal::new(
+        401,
+        "Authentication required. Please supply a valid API Access Token",
+    )
+}
+
+/// The answer to a path that is not there: who asks is looked at first.
+pub(super) fn unknown_path(model: &Model, request: &Request) -> Response {
+    match caller(model, request) {
+        None => settle(Err(unauthorized())),
+        Some(_) => Response::message(501, "This call of the REST API is not built in this fake yet"),
+    }
+}
+
 /// The place of the token in `Authorization: Bearer …` among the known ones, if it has the scope; no scope is empty.
 pub(super) fn permitted(context: &Context<'_>, scope: &str) -> Result<usize, Refusal> {
-    let header = context.request.header("authorization").unwrap_or_default();
-    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-    let config = &context.model.config;
-    let known = config.api_tokens.iter().position(|known| known == token.trim());
-    let Some(user) = known.filter(|_| scheme.eq_ignore_ascii_case("bearer")) else {
-        return Err(Refusal::new(
-            401,
-            "Authentication required. Please supply a valid API Access Token",
-        ));
+    let Some((user, token)) = caller(context.model, context.request) else {
+        return Err(unauthorized());
     };
-    let scopes = config.api_scopes.get(token.trim()).filter(|_| !scope.is_empty());
+    let config = &context.model.config;
+    let scopes = config.api_scopes.get(token).filter(|_| !scope.is_empty());
     if scopes.is_some_and(|scopes| !scopes.iter().any(|known| known == scope)) {
         let words = format!("Your API Access Token lacks the scope `{scope}`");
         return Err(Refusal::new(403, words));

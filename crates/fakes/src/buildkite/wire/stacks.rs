@@ -121,7 +121,10 @@ fn refused(standing: &Standing, current: u32) -> Response {
     Response::json(
         429,
         &json!({
-            "message": format!("You have exceeded your {} rate limit. Please wait {} seconds", standing.scope, standing.reset),
+            "message": format!(
+                "You have exceeded your API rate limit. Please wait {} seconds before making more requests.",
+                standing.reset
+            ),
             "scope": standing.scope,
             "limit": standing.limit,
             "current": current,

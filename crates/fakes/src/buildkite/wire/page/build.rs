@@ -114,7 +114,7 @@ fn annotation(note: &Annotation) -> String {
 
 fn show_job(model: &Model, now: Now, build: &Build, key: JobKey) -> String {
     let (job, step) = (&model.jobs[key.0], model.step_of(key));
-    let state = model.rest_state(key);
+    let state = model.job_word(key);
     // What went well, or has nothing to tell yet, is folded.
     let open = !matches!(state, "passed" | "waiting" | "skipped" | "broken") && job.retried_in.is_none();
     let mut out = format!(

@@ -22,7 +22,7 @@ pub(super) fn show(model: &Model, now: Now) -> Response {
     for (at, build) in model.builds.iter().enumerate().rev().take(BUILDS) {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for job in model.jobs_of_build(BuildKey(at)) {
-            *counts.entry(model.rest_state(job)).or_default() += 1;
+            *counts.entry(model.job_word(job)).or_default() += 1;
         }
         let jobs: Vec<String> = counts
             .iter()

@@ -7,6 +7,7 @@ use super::filters::{flag, values};
 use super::shown::{self, Wanted};
 use super::{Context, builds, pages};
 use crate::buildkite::ids::Refusal;
+use crate::buildkite::job::State;
 use crate::buildkite::wire::json as body;
 use crate::wire::Response;
 
@@ -50,8 +51,15 @@ pub(super) fn list(context: &Context<'_>, pipeline: &str, number: &str) -> Resul
     };
     let is = |job: &Value, field: &str| request.query(field).is_none_or(|wanted| job[field] == wanted);
     let mut all = shown::jobs(context, key, flag(request, "include_retried_jobs") != Some(false));
+    // A job that is shown as scheduled can still be asked for as what it is.
+    let is_limited = |job: &Value| {
+        let uuid = job["id"].as_str().and_then(|id| Uuid::parse_str(id).ok());
+        let key = uuid.and_then(|uuid| context.model.jobs_by_uuid.get(&uuid));
+        key.is_some_and(|key| context.model.jobs[key.0].state == State::Limited)
+    };
+    let has = |job: &Value, state: &str| job["state"] == state || state == "limited" && is_limited(job);
     all.retain(|job| {
-        (states.is_empty() || states.iter().any(|state| job["state"] == *state))
+        (states.is_empty() || states.iter().any(|state| has(job, state)))
             && is(job, "step_key")
             && is(job, "group_key")
     });

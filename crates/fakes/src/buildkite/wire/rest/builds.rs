@@ -100,10 +100,9 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 pub(super) fn create(context: &mut Context<'_>, pipeline: &str) -> Result<Response, Refusal> {
-    const KNOWN: [&str; 5] = ["commit", "branch", "message", "env", "meta_data"];
+    const KNOWN: [&str; 6] = ["commit", "branch", "message", "author", "env", "meta_data"];
     // Clients write them into each request, whether they are meant or not.
-    const NEUTRAL: [&str; 6] = [
-        "author",
+    const NEUTRAL: [&str; 5] = [
         "clean_checkout",
         "ignore_pipeline_branch_filters",
         "pull_request_base_branch",
@@ -132,6 +131,11 @@ pub(super) fn create(context: &mut Context<'_>, pipeline: &str) -> Result<Respon
         commit: needed("commit", "Commit")?,
         branch: needed("branch", "Branch")?,
         message: body::text(&posted, "message")?,
+        author: match posted.get("author") {
+            Some(author @ Value::Object(fields)) if !fields.is_empty() => author.clone(),
+            None | Some(Value::Null | Value::Object(_)) => Value::Null,
+            Some(_) => return Err(Refusal::unprocessable("`author` must be an object")),
+        },
         env: map("env")?,
         meta_data: map("meta_data")?,
         ..Asked::default()

@@ -81,6 +81,9 @@ pub(super) fn pause(context: &mut Context<'_>, cluster: &str, queue: &str) -> Re
     let key = find_queue(context, cluster, queue)?;
     let posted = body::optional_object(&context.request.body)?;
     let note = body::text(&posted, "dispatch_paused_note")?;
+    if context.model.queues[key.0].paused.is_some() {
+        return Err(Refusal::unprocessable("Cluster queue is already paused"));
+    }
     context.model.queues[key.0].paused = Some(Pause {
         at: context.now.unix_ns,
         note,
@@ -90,6 +93,8 @@ pub(super) fn pause(context: &mut Context<'_>, cluster: &str, queue: &str) -> Re
 
 pub(super) fn resume(context: &mut Context<'_>, cluster: &str, queue: &str) -> Result<Response, Refusal> {
     let key = find_queue(context, cluster, queue)?;
-    context.model.queues[key.0].paused = None;
+    if context.model.queues[key.0].paused.take().is_none() {
+        return Err(Refusal::unprocessable("Cluster queue is not paused"));
+    }
     Ok(Response::json(200, &show(context, key)))
 }

@@ -157,6 +157,16 @@ fn answer_block(
                 Some(Value::Object(fields)) => fields.clone(),
                 Some(_) => return Err(Refusal::bad("fields must be an object")),
             };
+            if let Some(by) = body::text(&posted, "unblocker")? {
+                let users = 0..context.model.config.api_tokens.len().max(1);
+                if !users
+                    .into_iter()
+                    .any(|user| context.model.user_uuid(user).to_string() == by)
+                {
+                    let words = "Unblocker is not a valid user id for this organization";
+                    return Err(Refusal::unprocessable(words));
+                }
+            }
             context.model.unblock(context.now, job, &fields, context.out)?;
         }
         _ => return Err(Refusal::bad("This job type has no such thing")),
