@@ -204,7 +204,7 @@ impl Planner {
             region: shape.region.clone(),
             price: offer.price,
         });
-        let usage = resources(&Footprint::from(&shape), &self.catalog, SpotQuota::Ordinary);
+        let usage = resources(&Footprint::from(&shape), &self.catalog, &SpotQuota::default());
         Choice {
             shard: place.shard.clone(),
             price: offer.price,

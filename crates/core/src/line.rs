@@ -14,7 +14,7 @@ use crate::{records::JobPhase, snapshot::JobView, time::Timestamp};
 pub(crate) struct Rank {
     pub priority: Reverse<i64>,
     /// It has not waited too long yet.
-    patient: bool,
+    pub patient: bool,
     /// vCPUs of its pipeline at work or ahead of it.
     turn: u64,
     runnable_at: Timestamp,

@@ -152,22 +152,27 @@ pub struct Row {
     pub promised: u64,
     /// No more than this may be promised at present: Google refused more.
     pub ceiling: Option<u64>,
+    /// The limit is what a refusal told a while ago. One machine more may be asked for, to find out whether that still
+    /// holds.
+    pub doubted: bool,
 }
 
 impl Row {
+    /// What would be left by the figures alone.
+    pub fn free(&self) -> u64 {
+        self.limit.saturating_sub(self.used())
+    }
+
     /// What is left.
     pub fn left(&self) -> u64 {
-        let left = self
-            .limit
-            .saturating_sub(self.foreign)
-            .saturating_sub(self.promised);
+        let left = self.free();
         let below = self.ceiling.map(|most| most.saturating_sub(self.promised));
         below.map_or(left, |below| left.min(below))
     }
 
     /// What counts as used.
     pub fn used(&self) -> u64 {
-        self.foreign + self.promised
+        self.foreign.saturating_add(self.promised)
     }
 }
 
@@ -181,8 +186,16 @@ impl Row {
 pub struct Ledger {
     view: Arc<View>,
     promised: BTreeMap<Metric, u64>,
-    /// Limit and ceiling that refusals told.
-    taught: BTreeMap<Metric, (Option<u64>, Option<u64>)>,
+    /// What refusals told.
+    taught: BTreeMap<Metric, Taught>,
+}
+
+/// What a refusal told of a metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taught {
+    limit: Option<u64>,
+    /// The most that may be promised, as long as the refusal is heeded.
+    ceiling: Option<u64>,
 }
 
 /// Google's view of a shard's quotas, less what of it is ours. It changes when quotas are read, so passes share it.
@@ -236,25 +249,33 @@ impl Ledger {
     /// The same account, with what refusals told.
     #[must_use]
     pub fn taught<'a>(self, lessons: impl Iterator<Item = (&'a Metric, &'a Lesson)>, now: Timestamp) -> Self {
-        let told = lessons.map(|(metric, lesson)| (metric.clone(), (lesson.limit, lesson.most(now))));
+        let told = lessons.map(|(metric, lesson)| {
+            let (limit, ceiling) = (lesson.limit, lesson.most(now));
+            (metric.clone(), Taught { limit, ceiling })
+        });
         Self {
             taught: told.collect(),
             ..self
         }
     }
 
-    /// The row of a metric, if Google shows it or has told of it. What Google shows as its limit counts; what a refusal
-    /// told is for metrics that it does not show.
+    /// The row of a metric, if Google shows it or has told of it. A refusal speaks of what Google counts by, so the
+    /// smaller of both limits counts; once the refusal is over, as long as one machine more proves nothing else.
     pub fn row(&self, metric: &Metric) -> Option<Row> {
-        let (told, ceiling) = self.taught.get(metric).copied().unwrap_or_default();
+        let taught = self.taught.get(metric).copied().unwrap_or_default();
         let shown = self.view.metrics.get(metric).copied();
-        let (limit, foreign) = shown.or_else(|| Some((told?, 0)))?;
+        let (limit, foreign) = shown.or_else(|| Some((taught.limit?, 0)))?;
         let promised = self.promised.get(metric).copied().unwrap_or(0);
+        let told = taught.limit.filter(|told| *told < limit || shown.is_none());
+        let limit = told.unwrap_or(limit);
+        let ceiling = taught.ceiling;
         Some(Row {
             limit,
             foreign,
             promised,
             ceiling,
+            // Whoever is over it already is finding out.
+            doubted: told.is_some() && ceiling.is_none() && foreign.saturating_add(promised) <= limit,
         })
     }
 }

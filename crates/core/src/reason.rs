@@ -99,6 +99,10 @@ pub struct Shortage {
     pub limit: u64,
     /// What one machine of the job needs.
     pub needed: u64,
+    /// Google refuses more than is used, whatever the limit says.
+    pub refused: bool,
+    /// Free, and kept for jobs ahead that have waited long.
+    pub kept: u64,
 }
 
 /// A cap that leaves no room for one machine more.
@@ -234,6 +238,8 @@ mod tests {
             used: 4992,
             limit: 5000,
             needed: 16,
+            refused: false,
+            kept: 0,
         });
         let placement = Arc::new(Placement {
             machine_type: "n2d-standard-16".into(),
@@ -300,6 +306,23 @@ mod tests {
                 }),
                 line: 1,
                 about: Some(3),
+            },
+            Reason::Quota {
+                shortage: Arc::new(Shortage {
+                    refused: true,
+                    ..(*shortage).clone()
+                }),
+                line: 1,
+                about: None,
+            },
+            Reason::Quota {
+                shortage: Arc::new(Shortage {
+                    used: 4000,
+                    kept: 1000,
+                    ..(*shortage).clone()
+                }),
+                line: 2,
+                about: None,
             },
             Reason::Held {
                 hold: Arc::new(hold.clone()),

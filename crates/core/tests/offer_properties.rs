@@ -193,7 +193,7 @@ proptest! {
             let by_name = catalog.machine_type(&offer.machine_type).expect("offers have real types");
             prop_assert_eq!((by_name.cpus, by_name.memory_mib), (offer.cpus.0, offer.memory.0));
             let shard = Shard { project: ProjectId::from("ci"), region: Region::from("us-central1") };
-            let usage = resources(&offer.footprint(&shard, false), catalog, SpotQuota::Ordinary);
+            let usage = resources(&offer.footprint(&shard, false), catalog, &SpotQuota::default());
             prop_assert!(usage.0.iter().all(|(_, amount)| *amount > 0));
             prop_assert!(usage.0.iter().any(|(m, n)| m.is_project_wide() && *n == u64::from(offer.cpus.0)));
         }

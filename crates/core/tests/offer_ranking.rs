@@ -7,6 +7,7 @@ use gust_core::ids::{ProjectId, Region, Shard, Zone};
 use gust_core::offer::{
     Offer, Placement, RuledOut, Site, SpotQuota, offers, offers_or_why, resources, ruled_out,
 };
+use gust_core::ports::Quota;
 use gust_core::request::{Allow, Bounds, Models, Policy, Request};
 use gust_core::shape::ProvisioningModel;
 
@@ -284,7 +285,8 @@ fn accelerators_count_against_their_own_quotas() {
         project: ProjectId::from("ci"),
         region: Region::from("us-central1"),
     };
-    let usage = |line: &str, spot| {
+    let none = SpotQuota::default();
+    let usage = |line: &str, spot: &SpotQuota| {
         let offer = offers(&request(line), &catalog, &iowa(&catalog)).remove(0);
         let usage = resources(&offer.footprint(&shard, false), &catalog, spot);
         let named = usage.0.iter().map(|(metric, n)| format!("{metric} {n}"));
@@ -294,19 +296,39 @@ fn accelerators_count_against_their_own_quotas() {
             .join(", ")
     };
     assert_eq!(
-        usage("gpu=nvidia-l4:2", SpotQuota::Ordinary),
+        usage("gpu=nvidia-l4:2", &none),
         "CPUS_PER_VM_FAMILY:G2 24, CPUS_ALL_REGIONS 24, NVIDIA_L4_GPUS 2, GPUS_ALL_REGIONS 2"
     );
     assert_eq!(
-        usage(
-            "machine-type=n1-standard-4 gpu=nvidia-tesla-t4:1",
-            SpotQuota::Ordinary
-        ),
+        usage("machine-type=n1-standard-4 gpu=nvidia-tesla-t4:1", &none),
         "CPUS 4, CPUS_ALL_REGIONS 4, NVIDIA_T4_GPUS 1, GPUS_ALL_REGIONS 1"
     );
+    let spot = |limits: [f64; 2]| {
+        let quota = |(metric, limit): (&str, f64)| Quota {
+            metric: metric.to_owned(),
+            limit,
+            usage: 0.0,
+            project_wide: false,
+        };
+        let [cpus, gpus] = limits;
+        let granted = [("PREEMPTIBLE_CPUS", cpus), ("PREEMPTIBLE_NVIDIA_L4_GPUS", gpus)];
+        usage(
+            "gpu=nvidia-l4:1 spot=true",
+            &SpotQuota::granted(&granted.map(quota)),
+        )
+    };
     assert_eq!(
-        usage("gpu=nvidia-l4:1 spot=true", SpotQuota::Preemptible),
+        spot([100.0, 1.0]),
         "PREEMPTIBLE_CPUS 4, CPUS_ALL_REGIONS 4, PREEMPTIBLE_NVIDIA_L4_GPUS 1, GPUS_ALL_REGIONS 1"
+    );
+    assert_eq!(
+        spot([100.0, 0.0]),
+        "PREEMPTIBLE_CPUS 4, CPUS_ALL_REGIONS 4, NVIDIA_L4_GPUS 1, GPUS_ALL_REGIONS 1",
+        "each by itself"
+    );
+    assert_eq!(
+        spot([0.0, 1.0]),
+        "CPUS_PER_VM_FAMILY:G2 4, CPUS_ALL_REGIONS 4, PREEMPTIBLE_NVIDIA_L4_GPUS 1, GPUS_ALL_REGIONS 1"
     );
 }
 

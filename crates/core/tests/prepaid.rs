@@ -89,7 +89,7 @@ fn each_way_needs_rows_of_its_own_and_machines_count_whatever_they_were_offered_
     let needs = |paid: Paid| {
         let offer = all.iter().find(|o| o.paid == paid).expect("one of each");
         let footprint = offer.footprint(&shard(), false);
-        let anyhow = resources(&footprint, &catalog, SpotQuota::Ordinary);
+        let anyhow = resources(&footprint, &catalog, &SpotQuota::default());
         named(&prepaid.needed(paid, &footprint, &catalog, anyhow))
     };
     assert_eq!(

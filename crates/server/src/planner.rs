@@ -56,6 +56,8 @@ pub struct Planner {
     retry_on_demand: config::RetryOnDemand,
     /// Plans made so far.
     made: Mutex<BTreeMap<Asked, Planned>>,
+    /// Quotas for Spot machines that were granted, as they were last read.
+    spot: RwLock<BTreeMap<Shard, SpotQuota>>,
 }
 
 /// What a plan depends on: the place of the policy, whether a preempted job runs again, and the tags.
@@ -114,6 +116,7 @@ impl Planner {
             metadata,
             retry_on_demand: config.policy.retry_on_demand,
             made: Mutex::default(),
+            spot: RwLock::default(),
         })
     }
 
@@ -230,7 +233,7 @@ impl Planner {
             price: offer.price,
         });
         let footprint = Footprint::from(&shape);
-        let anyhow = resources(&footprint, &self.catalog, SpotQuota::Ordinary);
+        let anyhow = self.resources_of(&footprint);
         let usage = self.prepaid.needed(offer.paid, &footprint, &self.catalog, anyhow);
         Some(Choice {
             shard: place.shard.clone(),
@@ -241,8 +244,18 @@ impl Planner {
         })
     }
 
+    fn forget_plans(&self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn resources_of(&self, footprint: &Footprint) -> Usage {
+        let spot = self.spot.read().unwrap_or_else(PoisonError::into_inner);
+        let granted = spot.get(&footprint.shard);
+        resources(footprint, &self.catalog, granted.unwrap_or(&SpotQuota::default()))
+    }
+
     fn usage_of(&self, footprint: &Footprint) -> Usage {
-        let mut usage = resources(footprint, &self.catalog, SpotQuota::Ordinary);
+        let mut usage = self.resources_of(footprint);
         usage.0.extend(self.prepaid.used(footprint, &self.catalog));
         usage
     }
@@ -286,13 +299,26 @@ impl leader::Planner for Planner {
         self.prepaid.rows(&self.catalog, shard)
     }
 
+    fn measured(&self, shard: &Shard, quotas: &[Quota]) -> bool {
+        let granted = SpotQuota::granted(quotas);
+        let mut spot = self.spot.write().unwrap_or_else(PoisonError::into_inner);
+        let known = spot.entry(shard.clone()).or_default();
+        if *known == granted {
+            return false;
+        }
+        *known = granted;
+        drop(spot);
+        self.forget_plans();
+        true
+    }
+
     fn learn(&self, zones: &[(Zone, Vec<String>)]) -> bool {
         let mut is_new = false;
         for within in &self.within {
             is_new |= within.learn(&self.catalog, zones);
         }
         if is_new {
-            self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.forget_plans();
         }
         is_new
     }

@@ -48,7 +48,7 @@ pub(super) struct Traces<'a> {
 /// What a fleet over the demo's limits is held to. Nobody records what it shows, so nothing is said about invariant 8.
 pub(super) fn expectations(impossible: &[&str], project: &str, regions: &[&str]) -> Expectations {
     let catalog = Catalog::builtin();
-    let usage = move |footprint: &_| resources(footprint, &catalog, SpotQuota::Ordinary);
+    let usage = move |footprint: &_| resources(footprint, &catalog, &SpotQuota::default());
     let mut expect = Expectations::new("gust", usage);
     expect.impossible = impossible.iter().map(|step| (*step).to_owned()).collect();
     expect.limits = limits(&Limits::demo(), project, regions);

@@ -26,9 +26,17 @@ pub(super) struct BoardRow<'a> {
     pub shard: Option<&'a Shard>,
     /// A shard whose machines use it.
     counted_in: &'a Shard,
-    pub left: u64,
-    pub used: u64,
-    pub limit: u64,
+    left: u64,
+    used: u64,
+    limit: u64,
+    /// Free by the figures, and kept for a job that has waited too long.
+    kept: u64,
+    /// Free by the figures, and refused by Google.
+    refused: u64,
+    /// One machine more than the limit allows may be asked for.
+    doubted: bool,
+    /// So much more than the limit was asked for.
+    over: u64,
     /// Jobs that wait for it so far.
     pub line: u32,
     /// What they need together.
@@ -41,11 +49,55 @@ impl BoardRow<'_> {
         if self.ahead == 0 {
             return None;
         }
-        let short = self.ahead.saturating_sub(self.left);
+        let short = self.ahead.saturating_sub(self.left + self.kept + self.refused);
         let shard = self.counted_in;
         snapshot
             .flow
             .minutes_until(shard, self.metric, short, snapshot.now)
+    }
+
+    /// Whether one machine that needs so much can be asked for.
+    pub fn has(&self, needed: u64) -> bool {
+        self.left >= needed || self.doubted
+    }
+
+    /// How many machines that need so much can be asked for.
+    pub fn room(&self, needed: u64) -> u64 {
+        let whole = self.left.checked_div(needed).unwrap_or(u64::MAX);
+        whole.max(u64::from(self.doubted))
+    }
+
+    /// One machine is asked for.
+    pub fn take(&mut self, needed: u64) {
+        if self.left < needed {
+            // What is over the limit is asked for once.
+            self.doubted = false;
+            self.over += needed - self.left;
+        }
+        self.left = self.left.saturating_sub(needed);
+    }
+
+    /// One machine is not asked for after all.
+    pub fn give(&mut self, needed: u64) {
+        let over = self.over.min(needed);
+        self.over -= over;
+        self.left += needed - over;
+    }
+
+    /// What is left by the figures.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether so much can never be had as long as the limit stands.
+    pub fn is_hopeless(&self, needed: u64) -> bool {
+        needed > self.limit && !self.doubted
+    }
+
+    /// What is left stays for a job that has waited too long: whatever is freed is its.
+    pub fn keep(&mut self) {
+        self.kept += std::mem::take(&mut self.left);
+        self.doubted = false;
     }
 
     /// One job more waits for so much of this.
@@ -60,9 +112,14 @@ impl BoardRow<'_> {
         Shortage {
             metric: self.metric.clone(),
             region: self.shard.map(|shard| shard.region.clone()),
-            used: self.limit.saturating_sub(self.left).max(self.used),
+            used: self
+                .limit
+                .saturating_sub(self.left + self.kept + self.refused)
+                .max(self.used),
             limit: self.limit,
             needed,
+            refused: self.refused > 0,
+            kept: self.kept,
         }
     }
 }
@@ -105,6 +162,10 @@ impl<'a> OfShard<'_, 'a> {
                     left,
                     used,
                     limit,
+                    kept: 0,
+                    refused: row.free() - left,
+                    doubted: row.doubted,
+                    over: 0,
                     line: 0,
                     ahead: 0,
                 });

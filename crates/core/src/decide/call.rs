@@ -77,7 +77,12 @@ fn ask<'a>(placing: &mut Placing<'a>, told: &mut Told) -> Vec<Asked<'a>> {
     groups.sort_by_key(|at| {
         let seats = &placing.groups[*at].seats;
         let first = seats[0].job;
-        (first.rank.priority, Reverse(seats.len()), first.rank)
+        (
+            first.rank.priority,
+            first.rank.patient,
+            Reverse(seats.len()),
+            first.rank,
+        )
     });
     let mut asked: Vec<Asked<'a>> = Vec::new();
     for at in groups {

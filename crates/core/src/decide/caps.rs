@@ -109,17 +109,21 @@ impl<'a> Caps<'a> {
         }
     }
 
-    /// The cap that keeps a job of a pipeline from a machine of this choice, and the job's place in its line.
-    pub fn refuses(&mut self, pipeline: &'a str, choice: &Choice) -> Option<(CapReason, u32)> {
+    /// The cap that leaves a job of a pipeline no room for a machine of this choice, and how far it is used.
+    pub fn full(&mut self, pipeline: &'a str, choice: &Choice) -> Option<(usize, Capped)> {
         if self.rows.is_empty() {
             return None;
         }
         let (vcpus, micro_usd) = (u64::from(choice.shape.cpus), expected_cost(choice.price));
-        let (at, what) = self
-            .covering(pipeline)
+        self.covering(pipeline)
             .to_vec()
             .into_iter()
-            .find_map(|at| Some((at, self.rows[at].full(vcpus, micro_usd)?)))?;
+            .find_map(|at| Some((at, self.rows[at].full(vcpus, micro_usd)?)))
+    }
+
+    /// The cap that keeps a job of a pipeline from a machine of this choice, and the job's place in its line.
+    pub fn refuses(&mut self, pipeline: &'a str, choice: &Choice) -> Option<(CapReason, u32)> {
+        let (at, what) = self.full(pipeline, choice)?;
         let row = &mut self.rows[at];
         row.line += 1;
         let name = row.cap.name.clone();

@@ -71,13 +71,13 @@ impl<'a> Placing<'a> {
                 continue;
             };
             let row_left = &board.rows[row];
-            if extra > 0 && (row_left.line > 0 || row_left.left / 2 < extra) {
+            if extra > 0 && (row_left.line > 0 || row_left.left() / 2 < extra) {
                 return None;
             }
             more.push((row, extra));
         }
         for (row, extra) in more {
-            self.board.rows[row].left -= extra;
+            self.board.rows[row].take(extra);
         }
         Some(all)
     }

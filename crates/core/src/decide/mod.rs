@@ -4,12 +4,14 @@
 mod action;
 mod board;
 mod call;
+mod capped;
 mod caps;
 mod cover;
 mod flexible;
 mod gates;
 mod outlook;
 mod place;
+mod progress;
 mod retire;
 mod slots;
 mod triage;

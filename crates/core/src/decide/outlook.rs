@@ -38,7 +38,7 @@ pub fn outlook(snapshot: &Snapshot<'_>, plan: &Plan) -> Vec<Outlook> {
                 let Some(row) = board.row(metric) else {
                     continue;
                 };
-                let fits = board.rows[row].left.checked_div(*needed).unwrap_or(u64::MAX);
+                let fits = board.rows[row].room(*needed);
                 if room.as_ref().is_none_or(|(least, _)| fits < *least) {
                     room = Some((fits, metric.clone()));
                 }

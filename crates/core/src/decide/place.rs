@@ -8,73 +8,21 @@ use super::{
     call,
     caps::Caps,
     cover::{Coming, Cover},
-    gates::{self, Closed, Probed, Zones, held, zones},
+    gates::{self, Probed, Zones, held, zones},
+    progress::{Obstacle, Progress, Turn},
     triage::Waiting,
 };
 use crate::{
-    ids::{Region, Shard},
+    ids::Shard,
     memory::Pool,
     plan::{Choice, Plan},
-    reason::{HoldReason, Placement, Reason, Shortage},
+    reason::{Placement, Reason},
     shape::{ProvisioningModel, Shape},
     snapshot::Snapshot,
 };
 
-/// Why a choice cannot be taken in this pass. Capacity only shrinks within a pass, so it stays so.
-enum Obstacle {
-    Quota {
-        row: usize,
-        needed: u64,
-    },
-    /// What is paid for already is used up; the same machine at full price is another choice.
-    Prepaid,
-    Held(Arc<HoldReason>),
-    Unowned(Region),
-    Cordoned,
-}
-
-impl From<Closed> for Obstacle {
-    fn from(closed: Closed) -> Self {
-        match closed {
-            Closed::Cordoned => Self::Cordoned,
-            Closed::Held(hold) => Self::Held(hold),
-        }
-    }
-}
-
-/// A choice whose turn it is: what it needs, by row of the board, and where it may be asked for.
-struct Turn {
-    needs: Vec<(usize, u64)>,
-    zones: Zones,
-}
-
-/// How far a pass has come with the choices of a plan.
-struct Progress<'a> {
-    plan: &'a Plan,
-    /// The choice that is tried: those before it are out for this pass.
-    at: usize,
-    /// Looked up once it is its turn.
-    turn: Option<Turn>,
-    /// The group of its jobs.
-    group: Option<usize>,
-    /// Why jobs of this plan wait, once all choices are out.
-    obstacle: Option<Obstacle>,
-    /// The figures of that, where it is a quota.
-    shortage: Option<Arc<Shortage>>,
-    /// Jobs that wait for a held choice so far.
-    line: u32,
-}
-
-impl Progress<'_> {
-    // The best choice's obstacle is the one to name; being cordoned is named only if it is all there is.
-    fn skip(&mut self, obstacle: Obstacle) {
-        if matches!(self.obstacle, None | Some(Obstacle::Cordoned | Obstacle::Prepaid)) {
-            self.obstacle = Some(obstacle);
-        }
-        self.at += 1;
-        (self.turn, self.group) = (None, None);
-    }
-}
+/// What is freed is set aside for a job that has waited for this part of `aging`: by default five minutes of thirty.
+const SET_ASIDE: u32 = 6;
 
 /// A job with the request that its machine is for.
 #[derive(Clone, Copy)]
@@ -94,10 +42,10 @@ pub(super) struct Placing<'a> {
     pub snapshot: &'a Snapshot<'a>,
     pub board: Board<'a>,
     pub groups: Vec<Group<'a>>,
-    caps: Caps<'a>,
-    plans: Vec<Progress<'a>>,
+    pub caps: Caps<'a>,
+    pub plans: Vec<Progress<'a>>,
     by_key: BTreeMap<&'a str, usize>,
-    by_shape: BTreeMap<&'a Shape, usize>,
+    pub by_shape: BTreeMap<&'a Shape, usize>,
     pub probed: Probed,
 }
 
@@ -141,10 +89,15 @@ pub(super) fn place<'a>(
 }
 
 fn lacking(board: &Board<'_>, row: usize, needed: u64) -> Obstacle {
-    if board.rows[row].metric.is_prepaid() {
-        Obstacle::Prepaid
-    } else {
-        Obstacle::Quota { row, needed }
+    let found = &board.rows[row];
+    if found.metric.is_prepaid() {
+        return Obstacle::Prepaid;
+    }
+    let hopeless = found.is_hopeless(needed);
+    Obstacle::Quota {
+        row,
+        needed,
+        hopeless,
     }
 }
 
@@ -183,35 +136,29 @@ fn reason_of(coming: Coming<'_>) -> Reason {
 impl<'a> Placing<'a> {
     fn plan(&mut self, plan: &'a Plan) -> usize {
         *self.by_key.entry(&plan.key).or_insert_with(|| {
-            self.plans.push(Progress {
-                plan,
-                at: 0,
-                turn: None,
-                group: None,
-                obstacle: None,
-                shortage: None,
-                line: 0,
-            });
+            self.plans.push(Progress::new(plan));
             self.plans.len() - 1
         })
     }
 
     fn place_one(&mut self, job: &'a Waiting<'a>, plan: usize) -> Reason {
-        let pipeline = &*job.view.record.facts.pipeline;
+        let facts = &job.view.record.facts;
+        let pipeline = &*facts.pipeline;
+        let overdue = self.snapshot.now.since(facts.runnable_at) >= self.snapshot.settings.aging / SET_ASIDE;
         while let Some(choice) = self.plans[plan].plan.choices.get(self.plans[plan].at) {
             if let Err(obstacle) = self.fits(choice, plan) {
                 self.plans[plan].skip(obstacle);
                 continue;
             }
-            if let Some((cap, line)) = self.caps.refuses(pipeline, choice) {
-                let cap = Arc::new(cap);
-                return Reason::Capped { cap, line };
+            if self.caps.full(pipeline, choice).is_some() {
+                let smaller = self.within_caps(job, plan, pipeline);
+                return smaller.unwrap_or_else(|| self.capped(pipeline, choice, plan, overdue));
             }
             self.take(pipeline, choice, plan);
             self.join(job, plan, choice);
             return Reason::Creating(choice.placement.clone());
         }
-        self.obstructed(plan)
+        self.obstructed(plan, overdue)
     }
 
     /// Whether one machine of the choice can be asked for, or what stands in the way.
@@ -223,14 +170,14 @@ impl<'a> Placing<'a> {
         let needs = turn.map_or(&[][..], |turn| &turn.needs);
         match needs
             .iter()
-            .find(|(row, needed)| self.board.rows[*row].left < *needed)
+            .find(|(row, needed)| !self.board.rows[*row].has(*needed))
         {
             Some((row, needed)) => Err(lacking(&self.board, *row, *needed)),
             None => Ok(()),
         }
     }
 
-    fn turn(&mut self, choice: &'a Choice) -> Result<Turn, Obstacle> {
+    pub fn turn(&mut self, choice: &'a Choice) -> Result<Turn, Obstacle> {
         if !self.snapshot.shards.contains_key(&choice.shard) {
             return Err(Obstacle::Unowned(choice.shard.region.clone()));
         }
@@ -255,7 +202,7 @@ impl<'a> Placing<'a> {
             let Some(row) = board.row(metric) else {
                 continue;
             };
-            if board.rows[row].left < *needed {
+            if !board.rows[row].has(*needed) {
                 return Err(lacking(&self.board, row, *needed));
             }
             needs.push((row, *needed));
@@ -267,7 +214,7 @@ impl<'a> Placing<'a> {
     fn take(&mut self, pipeline: &'a str, choice: &'a Choice, plan: usize) {
         if let Some(turn) = &self.plans[plan].turn {
             for (row, amount) in &turn.needs {
-                self.board.rows[*row].left -= amount;
+                self.board.rows[*row].take(*amount);
             }
         }
         self.caps.take(pipeline, choice);
@@ -280,16 +227,9 @@ impl<'a> Placing<'a> {
             job,
             plan: progress.plan,
         };
-        let group = *progress.group.get_or_insert_with(|| {
-            *self.by_shape.entry(&choice.shape).or_insert_with(|| {
-                self.groups.push(Group {
-                    choice,
-                    zones: turn.zones.clone(),
-                    seats: Vec::new(),
-                });
-                self.groups.len() - 1
-            })
-        });
+        let (groups, by_shape) = (&mut self.groups, &mut self.by_shape);
+        let find = || group_of(groups, by_shape, choice, &turn.zones);
+        let group = *progress.group.get_or_insert_with(find);
         self.groups[group].seats.push(seat);
         if turn.zones.is_probe() {
             let zones = turn.zones.half_open.iter();
@@ -300,20 +240,31 @@ impl<'a> Placing<'a> {
         }
     }
 
-    fn obstructed(&mut self, plan: usize) -> Reason {
+    /// Why a job of the plan waits. One that is overdue keeps others from what it waits for: smaller ones would take it
+    /// bit by bit, for ever.
+    pub fn obstructed(&mut self, plan: usize, overdue: bool) -> Reason {
         let progress = &mut self.plans[plan];
         match &progress.obstacle {
-            Some(Obstacle::Quota { row, needed }) => {
+            Some(Obstacle::Quota {
+                row,
+                needed,
+                hopeless,
+            }) => {
                 let found = &mut self.board.rows[*row];
                 found.queue(*needed);
+
                 let shortage = progress
                     .shortage
                     .get_or_insert_with(|| Arc::new(found.shortage(*needed)));
-                Reason::Quota {
+                let reason = Reason::Quota {
                     shortage: shortage.clone(),
                     line: found.line,
                     about: found.minutes(self.snapshot),
+                };
+                if overdue && !*hopeless {
+                    found.keep();
                 }
+                reason
             }
             Some(Obstacle::Held(hold)) => {
                 progress.line += 1;
@@ -332,14 +283,14 @@ impl<'a> Placing<'a> {
     pub fn swap(&mut self, from: &'a Choice, to: &'a Choice) -> bool {
         let gives = self.rows(from);
         for (row, amount) in &gives {
-            self.board.rows[*row].left += amount;
+            self.board.rows[*row].give(*amount);
         }
         let takes = self.rows(to);
         let rows = &self.board.rows;
-        let done = takes.iter().all(|(row, amount)| rows[*row].left >= *amount);
+        let done = takes.iter().all(|(row, amount)| rows[*row].has(*amount));
         let changes = if done { takes } else { gives };
         for (row, amount) in &changes {
-            self.board.rows[*row].left -= amount;
+            self.board.rows[*row].take(*amount);
         }
         done
     }
@@ -354,6 +305,23 @@ impl<'a> Placing<'a> {
         }
         rows
     }
+}
+
+/// The group of a choice's shape in this pass.
+pub(super) fn group_of<'a>(
+    groups: &mut Vec<Group<'a>>,
+    by_shape: &mut BTreeMap<&'a Shape, usize>,
+    choice: &'a Choice,
+    zones: &Zones,
+) -> usize {
+    *by_shape.entry(&choice.shape).or_insert_with(|| {
+        groups.push(Group {
+            choice,
+            zones: zones.clone(),
+            seats: Vec::new(),
+        });
+        groups.len() - 1
+    })
 }
 
 /// The shard in which a group's machines are made.

@@ -116,6 +116,9 @@ impl Memory {
                 .made(&Pool::of(&shape.with(instead), zone), shape.cpus);
         }
         if outcomes.refusals.is_empty() && !outcomes.made_in.is_empty() {
+            for (metric, _) in &usage.0 {
+                self.exhausted.made(&shape.shard(), metric, promised(metric));
+            }
             for key in HoldKey::of(shape) {
                 self.holds.remove(&key);
             }

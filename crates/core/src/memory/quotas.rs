@@ -12,9 +12,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// How long a limit that only a refusal told is believed. A raised one is met earlier: by the next refusal, or by the
-/// first reading that shows it.
+/// How long a limit that a refusal told is remembered. A raised one is met earlier: now and then one machine more is asked
+/// for.
 const BELIEVED: Duration = Duration::from_secs(3600);
+/// So soon at the latest one machine finds out whether a limit that a refusal told still holds.
+const TRIED: Duration = Duration::from_secs(60);
 
 /// What a refusal taught about one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +87,27 @@ impl Exhausted {
             return;
         }
         let times = known.map_or(0, |known| known.times) + 1;
+        let limit = limit.or(known.and_then(|known| known.limit));
+        // Where no limit was told, all is tried again at once: that may wait longer.
+        let longest = limit.map_or(Duration::MAX, |_| TRIED.max(base));
         let lesson = Lesson {
             times,
-            until: now.after(patience(base, times)),
+            until: now.after(patience(base, times).min(longest)),
             ceiling: promised,
-            limit: limit.or(known.and_then(|known| known.limit)),
+            limit,
             at: now,
         };
         lessons.insert(metric, lesson);
+    }
+
+    /// Machines came to be that use a metric, and our records promise so much of it: a smaller limit has been raised.
+    pub fn made(&mut self, shard: &Shard, metric: &Metric, promised: u64) {
+        if let Some(lessons) = self.0.get_mut(&scope(shard, metric)) {
+            let outlived = |lesson: &Lesson| lesson.limit.is_some_and(|limit| limit < promised);
+            if lessons.get(metric).is_some_and(outlived) {
+                lessons.remove(metric);
+            }
+        }
     }
 
     /// What is known of the metrics of a shard, or of those over all regions of its project.

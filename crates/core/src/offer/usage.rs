@@ -1,9 +1,11 @@
 //! What a machine uses of Google's resource quotas.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::types::Offer;
 use crate::catalog::Catalog;
+use crate::ports::Quota;
 use crate::quota::{Footprint, Metric, SUBNET_ADDRESSES, Usage};
 use crate::shape::{Accelerators, ProvisioningModel};
 
@@ -13,6 +15,8 @@ pub const CPUS_ALL_REGIONS: &str = "CPUS_ALL_REGIONS";
 pub const INSTANCES: &str = "INSTANCES";
 /// Quota of external addresses in use in a region.
 pub const IN_USE_ADDRESSES: &str = "IN_USE_ADDRESSES";
+/// How quotas of Spot machines begin.
+const PREEMPTIBLE: &str = "PREEMPTIBLE_";
 /// Quota of Spot vCPUs in a region, where it was granted.
 pub const PREEMPTIBLE_CPUS: &str = "PREEMPTIBLE_CPUS";
 /// Quota of local SSD on Spot machines in a region, where it was granted.
@@ -27,7 +31,6 @@ struct Common {
     instances: Metric,
     subnet: Metric,
     external: Metric,
-    spot_cpus: Metric,
 }
 
 static COMMON: LazyLock<Common> = LazyLock::new(|| Common {
@@ -35,27 +38,25 @@ static COMMON: LazyLock<Common> = LazyLock::new(|| Common {
     instances: Metric::new(INSTANCES),
     subnet: Metric::new(SUBNET_ADDRESSES),
     external: Metric::new(IN_USE_ADDRESSES),
-    spot_cpus: Metric::new(PREEMPTIBLE_CPUS),
 });
 
-/// Which quota Spot machines count against in a shard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SpotQuota {
-    /// The ordinary ones, as where no `PREEMPTIBLE_*` quota was granted (its limit is zero).
-    #[default]
-    Ordinary,
-    /// The `PREEMPTIBLE_*` quotas.
-    Preemptible,
-}
+/// The `PREEMPTIBLE_*` quotas that were granted in a shard: Spot machines count against these, and against the ordinary
+/// ones where a quota's limit is zero, which is how most projects begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpotQuota(BTreeSet<Metric>);
 
 impl SpotQuota {
-    /// What holds in a region whose limit of [`PREEMPTIBLE_CPUS`] is this, in vCPUs.
-    pub fn granted(limit: u64) -> Self {
-        if limit > 0 {
-            Self::Preemptible
-        } else {
-            Self::Ordinary
-        }
+    /// What holds in a region with these quotas.
+    pub fn granted(quotas: &[Quota]) -> Self {
+        let granted = quotas
+            .iter()
+            .filter(|quota| quota.metric.starts_with(PREEMPTIBLE) && quota.limit > 0.0);
+        Self(granted.map(|quota| Metric::new(quota.metric.as_str())).collect())
+    }
+
+    /// The metric that a Spot machine counts against in the stead of an ordinary one.
+    fn instead(&self, name: &str) -> Option<Metric> {
+        self.0.iter().find(|metric| metric.as_str() == name).cloned()
     }
 }
 
@@ -64,7 +65,7 @@ impl SpotQuota {
 ///
 /// Quotas that Google keeps per family are named with the family, as `CPUS_PER_VM_FAMILY:C3D`. A machine type
 /// or disk type that the catalog no longer has counts as far as the footprint itself tells.
-pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
+pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: &SpotQuota) -> Usage {
     let mut usage = of_one(footprint, catalog, spot);
     for (machine_type, family) in &footprint.alternatives {
         let instead = Footprint {
@@ -78,21 +79,22 @@ pub fn resources(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> U
     usage
 }
 
-fn of_one(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
+fn of_one(footprint: &Footprint, catalog: &Catalog, spot: &SpotQuota) -> Usage {
     let found = catalog.machine_type(&footprint.machine_type);
     let family = found
         .as_ref()
         .map(|f| f.family)
         .or_else(|| catalog.family(&footprint.family));
-    let preemptible = footprint.model == ProvisioningModel::Spot && spot == SpotQuota::Preemptible;
+    let is_spot = footprint.model == ProvisioningModel::Spot;
+    let granted = |name: &str| spot.instead(name).filter(|_| is_spot);
     let cpus = u64::from(footprint.cpus);
     let mut usage = Vec::with_capacity(6);
     let own_metric = family.map(|f| f.vcpu_metric.clone());
-    match own_metric {
-        _ if preemptible => usage.push((COMMON.spot_cpus.clone(), cpus)),
-        Some(metric) => usage.push((metric, cpus)),
-        None => {}
-    }
+    usage.extend(
+        granted(PREEMPTIBLE_CPUS)
+            .or(own_metric)
+            .map(|metric| (metric, cpus)),
+    );
     usage.push((COMMON.cpus.clone(), cpus));
     usage.push((COMMON.instances.clone(), 1));
     usage.push((COMMON.subnet.clone(), 1));
@@ -105,22 +107,15 @@ fn of_one(footprint: &Footprint, catalog: &Catalog, spot: SpotQuota) -> Usage {
     let bundled = found.and_then(|f| f.predefined).map_or(0, |p| p.bundled_ssds);
     let ssd_gib = u64::from(bundled.max(footprint.local_ssds)) * catalog.local_ssd_gib();
     if ssd_gib > 0 {
-        let metric = family.and_then(|f| f.local_ssd_metric.clone());
-        match metric {
-            _ if preemptible => usage.push((Metric::new(PREEMPTIBLE_LOCAL_SSD_GB), ssd_gib)),
-            Some(metric) => usage.push((metric, ssd_gib)),
-            None => {}
-        }
+        let own = family.and_then(|f| f.local_ssd_metric.clone());
+        let metric = granted(PREEMPTIBLE_LOCAL_SSD_GB).or(own);
+        usage.extend(metric.map(|metric| (metric, ssd_gib)));
     }
     if let Some(gpus) = &footprint.gpus {
         let count = u64::from(gpus.count);
         if let Some(kind) = catalog.gpu(&gpus.kind) {
-            let metric = if preemptible {
-                Metric::new(format!("PREEMPTIBLE_{}", kind.metric))
-            } else {
-                kind.metric.clone()
-            };
-            usage.push((metric, count));
+            let instead = granted(&format!("{PREEMPTIBLE}{}", kind.metric));
+            usage.push((instead.unwrap_or_else(|| kind.metric.clone()), count));
         }
         usage.push((Metric::new(GPUS_ALL_REGIONS), count));
     }

@@ -35,6 +35,13 @@ impl fmt::Display for Reason {
                     thousands(shortage.used),
                     thousands(shortage.limit)
                 )?;
+                if shortage.kept > 0 {
+                    let kept = thousands(shortage.kept);
+                    write!(f, ", {kept} kept for a job ahead that has waited long")?;
+                }
+                if shortage.refused {
+                    f.write_str(", but Google refuses more at present")?;
+                }
                 if shortage.needed > shortage.limit {
                     write!(
                         f,
@@ -109,7 +116,7 @@ impl fmt::Display for HoldReason {
 
 impl Capped {
     /// One job alone is too much for it.
-    fn is_hopeless(self) -> bool {
+    pub fn is_hopeless(self) -> bool {
         match self {
             Self::Vcpus { limit, needed, .. } | Self::Dollars { limit, needed, .. } => needed > limit,
         }

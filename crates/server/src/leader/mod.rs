@@ -70,6 +70,11 @@ pub trait Planner: Send + Sync {
         Vec::new()
     }
 
+    /// Takes in the quotas of a shard. True if that changes what machines use of them: plans must be made anew.
+    fn measured(&self, _shard: &Shard, _quotas: &[gust_core::ports::Quota]) -> bool {
+        false
+    }
+
     /// Takes in which machine types zones list. True if that changes anything: plans must be made anew.
     fn learn(&self, _zones: &[(Zone, Vec<String>)]) -> bool {
         false

@@ -31,9 +31,7 @@ impl Leader {
     /// A worker goes on with what it knew of a shard before this term. What was promised since those quotas were read
     /// is not in them: taking it off would hide what others use.
     pub(super) fn on_kept(&mut self, shard: &Shard, capacity: Capacity) {
-        let then = self.now().before(capacity.age);
-        let promised = self.promised_by(then);
-        self.take_capacity(shard, capacity, promised);
+        self.on_quotas(shard, capacity);
         if let Some(state) = self.shards.get_mut(shard) {
             state.inventory_seen = true;
         }
@@ -46,6 +44,11 @@ impl Leader {
             return;
         }
         info!(gust.shard = %shard, "zones have other machine types than was known; jobs are planned anew");
+        self.plan_anew();
+    }
+
+    /// Jobs that wait are planned anew; one whose machine is on its way keeps its plan.
+    fn plan_anew(&mut self) {
         let coming: BTreeSet<&JobRef> = self
             .book
             .batches()
@@ -67,7 +70,18 @@ impl Leader {
     }
 
     pub(super) fn on_capacity(&mut self, shard: &Shard, capacity: Capacity) {
-        let promised = self.promised();
+        // What was promised while they were on their way is not in them.
+        self.on_quotas(shard, capacity);
+    }
+
+    fn on_quotas(&mut self, shard: &Shard, capacity: Capacity) {
+        if self.parts.planner.measured(shard, &capacity.quotas) {
+            info!(gust.shard = %shard, "quotas for Spot machines were granted or withdrawn; jobs are planned anew");
+            self.usages.clear();
+            self.plan_anew();
+        }
+        let then = self.now().before(capacity.age);
+        let promised = self.promised_by(then);
         self.take_capacity(shard, capacity, promised);
     }
 

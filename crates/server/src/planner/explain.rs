@@ -52,6 +52,7 @@ impl Planner {
             metadata: Default::default(),
             retry_on_demand: Default::default(),
             made: Default::default(),
+            spot: Default::default(),
         })
     }
 

@@ -148,7 +148,7 @@ impl Session {
                     let capacity = Capacity {
                         quotas,
                         read_at,
-                        age: Duration::ZERO,
+                        age: begun.elapsed(),
                     };
                     self.tell(Event::Capacity {
                         shard: shard.clone(),

@@ -254,13 +254,92 @@ fn a_quota_that_no_list_shows_is_learned_from_its_refusal() {
     let lines = world.pass();
     assert_eq!(lines[2], "3: quota FAMILY in r1: 2 of 2, needs 1, line 1");
     assert!(lines.iter().all(|line| !line.starts_with("create")), "{lines:?}");
-    // What ends makes room at once, and the limit is believed after the refusal is an hour's half old.
+    // What ends makes room at once, before the refusal is over.
     world.claim("m1.1", "k1");
     world.done("m1.1", "k1");
     world.gone("m1.1");
-    assert_eq!(served(&world).len(), 1);
-    world.wait(1800);
-    assert_eq!(served(&world).len(), 1);
+    assert_eq!(served(&world), ["3"]);
+    // After a minute one machine more finds out whether the limit still holds.
+    world.wait(60);
+    assert_eq!(served(&world), ["3", "4"]);
+    let lines = world.pass();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("5: quota FAMILY in r1: ")),
+        "{lines:?}"
+    );
+    let lines = world.pass();
+    let more = lines.iter().filter(|line| line.starts_with("create"));
+    assert_eq!(more.count(), 0, "no other while that is under way");
+    let batch = world.batch_of("m3.2");
+    world.settle(batch, |_| created("r1-a"));
+    assert!(served(&world).contains(&"5".to_owned()), "it has been raised");
+}
+
+#[test]
+fn a_limit_that_a_refusal_told_counts_where_google_shows_a_larger_one() {
+    let mut world = World::small();
+    world.quota("r1", "CPUS", 200, 10);
+    for n in 1..=3 {
+        world.job(n, "small");
+    }
+    world.pass();
+    let batch = world.batch_of("m1.1");
+    let full = RefusalClass::Quota {
+        metric: "CPUS".to_owned(),
+        limit: Some(11),
+    };
+    world.settle(batch, |name| match name {
+        "m1.1" => created("r1-a"),
+        _ => refused(full.clone()),
+    });
+    let reasons = world.decide().reasons;
+    assert_eq!(
+        reasons[1].1.to_string(),
+        "waiting for CPUS in r1: 11 of 11 used, 1st in line"
+    );
+}
+
+#[test]
+fn what_a_job_has_waited_long_for_is_kept_for_it() {
+    let mut world = World::small();
+    world.kind("large", &[("CPUS", 4)]);
+    world.plan("large", &[("large", "r1")]);
+    world.quota("r1", "CPUS", 5, 2);
+    world.job(1, "large");
+    world.wait(60);
+    world.job(2, "small");
+    assert_eq!(served(&world), ["2"], "a smaller one takes what is free");
+    world.wait(241);
+    let reasons = world.decide().reasons;
+    let texts: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
+    assert_eq!(
+        texts,
+        [
+            "waiting for CPUS in r1: 2 of 5 used, 1st in line",
+            "waiting for CPUS in r1: 2 of 5 used, 3 kept for a job ahead that has waited long, 2nd in line",
+        ]
+    );
+    world.quota("r1", "CPUS", 5, 1);
+    assert_eq!(served(&world), ["1"]);
+}
+
+#[test]
+fn of_a_range_of_sizes_the_one_that_a_cap_has_room_for_is_taken() {
+    let mut world = World::small();
+    world.kind("large", &[("CPUS", 4)]);
+    world.plan("range", &[("large", "r1"), ("small", "r1")]);
+    let mut range = Plan::clone(&world.plan_of("range").unwrap());
+    std::sync::Arc::make_mut(&mut range.choices[0].shape).cpus = 4;
+    world.put_plan(range);
+    world.settings.caps = vec![cap(&[], Some(2), None)];
+    world.job(1, "range");
+    world.job(2, "small");
+    world.job(3, "range");
+    let lines = world.pass();
+    assert_eq!(lines[0], "create bulk small in r1: m1.1 m2.1");
+    assert_eq!(lines[3], "3: capped team: 2 of 2 vCPUs used, line 1");
 }
 
 #[test]

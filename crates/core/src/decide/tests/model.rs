@@ -13,12 +13,32 @@ use crate::{
     memory::{Gate, HoldKey, Pool},
     plan::{Choice, Plan},
     quota::{Footprint, Metric},
-    reason::Kind,
+    reason::{Kind, Reason},
     records::{BatchRecord, Book, JobPhase, MachinePhase},
 };
 
 /// What is left of each quota, by region or, without one, for the project.
-type Left = BTreeMap<(Option<Region>, Metric), u64>;
+type Left = BTreeMap<(Option<Region>, Metric), Room>;
+
+/// What is left of one quota.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    left: u64,
+    limit: u64,
+    /// One machine may be asked for whatever is left.
+    doubted: bool,
+}
+
+impl Room {
+    fn has(self, amount: u64) -> bool {
+        self.doubted || self.left >= amount
+    }
+
+    fn take(&mut self, amount: u64) {
+        self.doubted = self.doubted && self.left >= amount;
+        self.left = self.left.saturating_sub(amount);
+    }
+}
 
 /// Machine type and region.
 pub(super) type Spot = (MachineTypeName, Region);
@@ -26,15 +46,36 @@ pub(super) type Spot = (MachineTypeName, Region);
 /// What is left before a pass.
 pub(super) fn left(world: &World) -> Left {
     let mut left = Left::new();
-    for ((region, metric), (limit, foreign)) in &world.quotas {
-        let promised = world.promised(region.as_ref()).get(metric).copied().unwrap_or(0);
+    for region in [None, Some("r1"), Some("r2")].map(|name| name.map(Region::new)) {
         let shard = super::world::shard(region.as_ref().map_or("r1", Region::as_str));
-        let mut lessons = world.memory.exhausted.of(&shard, region.is_none());
-        let lesson = lessons.find(|(refused, _)| *refused == metric);
-        let most = lesson.and_then(|(_, lesson)| (lesson.until > world.now).then_some(lesson.ceiling));
-        let shown = limit.saturating_sub(*foreign).saturating_sub(promised);
-        let most = most.map_or(u64::MAX, |most| most.saturating_sub(promised));
-        left.insert((region.clone(), metric.clone()), shown.min(most));
+        let lessons: BTreeMap<_, _> = world.memory.exhausted.of(&shard, region.is_none()).collect();
+        let shown = world.quotas.keys().filter(|(at, _)| *at == region);
+        let all: BTreeSet<&Metric> = shown
+            .map(|(_, metric)| metric)
+            .chain(lessons.keys().copied())
+            .collect();
+        for metric in all {
+            let key = (region.clone(), metric.clone());
+            let promised = world.promised(region.as_ref()).get(metric).copied().unwrap_or(0);
+            let (shown, foreign) = match world.quotas.get(&key) {
+                Some((limit, foreign)) => (Some(*limit), *foreign),
+                None => (None, 0),
+            };
+            let lesson = lessons.get(metric);
+            let told = lesson.and_then(|lesson| lesson.limit);
+            let Some(limit) = shown.into_iter().chain(told).min() else {
+                continue;
+            };
+            let heeded = lesson.filter(|lesson| lesson.until > world.now);
+            let most = heeded.map_or(u64::MAX, |lesson| lesson.ceiling.saturating_sub(promised));
+            let binds = told.is_some_and(|told| shown.is_none_or(|shown| told < shown));
+            let room = Room {
+                left: limit.saturating_sub(foreign).saturating_sub(promised).min(most),
+                limit,
+                doubted: binds && heeded.is_none() && foreign + promised <= limit,
+            };
+            left.insert(key, room);
+        }
     }
     left
 }
@@ -47,7 +88,7 @@ fn keys(choice: &Choice) -> impl Iterator<Item = ((Option<Region>, Metric), u64)
 }
 
 pub(super) fn fits(left: &Left, choice: &Choice) -> bool {
-    keys(choice).all(|(key, amount)| left.get(&key).is_none_or(|left| *left >= amount))
+    keys(choice).all(|(key, amount)| left.get(&key).is_none_or(|left| left.has(amount)))
 }
 
 /// How a choice may be asked for: as often as one likes, or once, as it is being found out whether these pools have
@@ -181,26 +222,65 @@ pub(super) fn with_kind(decision: &Decision, kinds: &[Kind]) -> BTreeSet<JobRef>
     found.map(|(job, _)| job.clone()).collect()
 }
 
+/// Why a choice is out, as far as it matters for others: how much it says, and the quota that one machine may wait for.
+type Obstacle = (u8, Option<(Option<Region>, Metric)>);
+
+fn obstacle(world: &World, left: &Left, choice: &Choice, probed: &BTreeSet<Pool>) -> Obstacle {
+    let zones = &choice.shape.zones;
+    let orders = world.book.orders();
+    if orders.closes(&choice.shard) || zones.iter().all(|zone| orders.closes_zone(zone)) {
+        return (0, None);
+    }
+    if way(world, choice, probed).is_none() {
+        return (2, None);
+    }
+    let mut lacking =
+        keys(choice).filter(|(key, amount)| left.get(key).is_some_and(|left| !left.has(*amount)));
+    let (key, amount) = lacking.next().expect("it does not fit");
+    match left[&key] {
+        _ if key.1.is_prepaid() => (0, None),
+        room if amount > room.limit => (1, None),
+        _ => (2, Some(key)),
+    }
+}
+
 /// Places jobs one after the other, each at its first choice that is open and fits. Those it cannot place map to
-/// nothing.
+/// nothing. What is left of a quota for which a job has waited long stays for it.
 pub(super) fn placed(world: &World, jobs: &[JobRef]) -> BTreeMap<JobRef, Option<Spot>> {
     let mut left = left(world);
     let mut probed = BTreeSet::new();
+    // What stood in the way first of each choice that is out, by request.
+    let mut out: BTreeMap<&str, Vec<Obstacle>> = BTreeMap::new();
     let place = |job: &JobRef| {
-        let mut choices = plan(world, job).choices.iter();
-        let (choice, way) = choices.find_map(|choice| {
-            let way = way(world, choice, &probed)?;
-            fits(&left, choice).then_some((choice, way))
-        })?;
-        if let Way::Once(pools) = way {
-            probed.extend(pools);
-        }
-        for (key, amount) in keys(choice) {
-            if let Some(left) = left.get_mut(&key) {
-                *left -= amount;
+        let plan = plan(world, job);
+        let out = out.entry(&plan.key).or_default();
+        for choice in &plan.choices[out.len()..] {
+            let way = way(world, choice, &probed).filter(|_| fits(&left, choice));
+            let Some(way) = way else {
+                out.push(obstacle(world, &left, choice, &probed));
+                continue;
+            };
+            if let Way::Once(pools) = way {
+                probed.extend(pools);
+                out.push((2, None));
             }
+            for (key, amount) in keys(choice) {
+                if let Some(left) = left.get_mut(&key) {
+                    left.take(amount);
+                }
+            }
+            return Some((choice.shape.machine_type.clone(), choice.shard.region.clone()));
         }
-        Some((choice.shape.machine_type.clone(), choice.shard.region.clone()))
+        let heaviest = out.iter().map(|(weight, _)| *weight).max();
+        let named = out.iter().find(|(weight, _)| Some(*weight) == heaviest);
+        let waited = world.now.since(world.book.jobs()[job].facts.runnable_at);
+        if let Some((_, Some(key))) = named
+            && waited >= world.settings.aging / 6
+            && let Some(room) = left.get_mut(key)
+        {
+            (room.left, room.doubted) = (0, false);
+        }
+        None
     };
     let spots: Vec<_> = jobs.iter().map(place).collect();
     jobs.iter().cloned().zip(spots).collect()
@@ -212,7 +292,7 @@ pub(super) fn inversion(world: &World, decision: &Decision) -> Option<(JobRef, J
     let chosen = made.keys().cloned().chain(with_kind(decision, &[Kind::Quota]));
     let order = in_line(world, decision, &chosen.collect());
     for (place, job) in order.iter().enumerate() {
-        if made.contains_key(job) {
+        if made.contains_key(job) || makes_way(decision, job) {
             continue;
         }
         // As if nobody of lower rank had got anything.
@@ -223,7 +303,7 @@ pub(super) fn inversion(world: &World, decision: &Decision) -> Option<(JobRef, J
         {
             for (key, amount) in keys(choice(world, other, spot)) {
                 if let Some(left) = left.get_mut(&key) {
-                    *left -= amount;
+                    left.take(amount);
                 }
             }
         }
@@ -241,6 +321,14 @@ pub(super) fn inversion(world: &World, decision: &Decision) -> Option<(JobRef, J
         }
     }
     None
+}
+
+/// What it could have is kept for one that has waited long.
+fn makes_way(decision: &Decision, job: &JobRef) -> bool {
+    let reasons = decision.reasons.iter().filter(|(of, _)| of == job);
+    reasons
+        .map(|(_, reason)| reason)
+        .any(|reason| matches!(reason, Reason::Quota { shortage, .. } if shortage.kept > 0))
 }
 
 /// Machines that may still claim, by request: asked for or booting, and not on their way out.

@@ -330,10 +330,13 @@ fn a_refused_choice_is_left_alone_for_a_while_and_the_next_one_taken() {
 fn the_best_choices_obstacle_is_the_one_to_name() {
     let mut world = World::small();
     world.plan("both", &[("small", "r1"), ("small", "r2")]);
-    world.quota("r1", "CPUS", 0, 0);
+    world.quota("r1", "CPUS", 1, 1);
     world.job(1, "both");
     hold(&mut world, "small", "r2", 9, STOCKOUT);
-    assert_eq!(world.pass(), ["1: quota CPUS in r1: 0 of 0, needs 1, line 1"]);
+    assert_eq!(world.pass(), ["1: quota CPUS in r1: 1 of 1, needs 1, line 1"]);
+    // That nothing but a higher limit helps is not true as long as another choice may come back.
+    world.quota("r1", "CPUS", 0, 0);
+    assert_eq!(world.pass(), ["1: held small in r2: stockout, 10 s, line 1"]);
 }
 
 #[test]

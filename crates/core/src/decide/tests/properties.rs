@@ -350,9 +350,10 @@ impl Run {
         for (_, reason) in &decision.reasons {
             if let Reason::Quota { shortage, line, .. } = reason {
                 assert!(
-                    shortage.used + shortage.needed > shortage.limit && *line > 0,
+                    shortage.refused || shortage.used + shortage.kept + shortage.needed > shortage.limit,
                     "{reason}"
                 );
+                assert!(*line > 0, "{reason}");
             }
         }
     }

@@ -33,7 +33,7 @@ pub struct History {
 
 pub fn expect() -> Expectations {
     let catalog = Catalog::builtin();
-    let usage = move |footprint: &_| resources(footprint, &catalog, SpotQuota::Ordinary);
+    let usage = move |footprint: &_| resources(footprint, &catalog, &SpotQuota::default());
     Expectations {
         impossible: ["never".to_owned()].into(),
         ..Expectations::new("gust", usage)

@@ -61,6 +61,8 @@ fn quota(limit: u64) -> Reason {
             used: limit,
             limit,
             needed: 2,
+            refused: false,
+            kept: 0,
         }),
         line: 1,
         about: None,
