@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     ids::Zone,
-    memory::{Gate, Pool, Why},
+    memory::{Gate, HoldKey, Pool, Why},
     plan::Choice,
     reason::HoldReason,
     records::BatchRecord,
@@ -22,7 +22,7 @@ pub(super) struct Zones {
     /// alone they are tried with one machine.
     pub half_open: Vec<Zone>,
     /// Why those were left alone.
-    pub why: Why,
+    pub why: &'static str,
 }
 
 impl Zones {
@@ -84,14 +84,41 @@ pub(super) fn zones(snapshot: &Snapshot<'_>, choice: &Choice, probed: &Probed) -
         let seconds = hold.until.since(snapshot.now).as_secs() + 1;
         return Err(Closed::Held(held(shape, hold.class.as_str(), seconds)));
     }
-    if snapshot.memory.stockouts.is_empty() {
-        return Ok(Zones {
+    let found = if snapshot.memory.stockouts.is_empty() {
+        Zones {
             open: in_service.into_iter().cloned().collect(),
             half_open: Vec::new(),
-            why: Why::Stockout,
-        });
+            why: Why::Stockout.as_str(),
+        }
+    } else {
+        past_stockouts(snapshot, shape, in_service, probed)?
+    };
+    past_holds(snapshot, shape, found, probed)
+}
+
+/// After a hold one machine is tried, wherever that is.
+fn past_holds(
+    snapshot: &Snapshot<'_>,
+    shape: &Shape,
+    found: Zones,
+    probed: &Probed,
+) -> Result<Zones, Closed> {
+    let Some((key, hold)) = snapshot.memory.lapsed(shape, snapshot.now) else {
+        return Ok(found);
+    };
+    let why = hold.class.as_str();
+    let asks =
+        |batch: &BatchRecord| batch.created_at >= hold.until && HoldKey::of(&batch.shape).contains(&key);
+    let zones = found.all();
+    let in_this_pass = zones.iter().any(|zone| probed.contains(&Pool::of(shape, zone)));
+    if in_this_pass || snapshot.book.batches().values().any(asks) {
+        return Err(Closed::Held(held(shape, why, 0)));
     }
-    past_stockouts(snapshot, shape, in_service, probed)
+    Ok(Zones {
+        open: Vec::new(),
+        half_open: zones,
+        why,
+    })
 }
 
 fn past_stockouts(
@@ -103,7 +130,7 @@ fn past_stockouts(
     let mut found = Zones {
         open: Vec::new(),
         half_open: Vec::new(),
-        why: Why::Stockout,
+        why: Why::Stockout.as_str(),
     };
     let mut soonest: Option<(Timestamp, Why)> = None;
     let mut trying: Option<Why> = None;
@@ -115,7 +142,7 @@ fn past_stockouts(
                 trying = Some(why);
             }
             Gate::HalfOpen { why, .. } => {
-                found.why = why;
+                found.why = why.as_str();
                 found.half_open.push(zone.clone());
             }
             Gate::Shut { until, why } => {

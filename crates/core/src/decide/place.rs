@@ -235,7 +235,7 @@ impl<'a> Placing<'a> {
             let zones = turn.zones.half_open.iter();
             self.probed
                 .extend(zones.map(|zone| Pool::of(&choice.shape, zone)));
-            let why = turn.zones.why.as_str();
+            let why = turn.zones.why;
             progress.skip(Obstacle::Held(held(&choice.shape, why, 0)));
         }
     }

@@ -189,6 +189,17 @@ impl Memory {
         held.filter(|hold| hold.until > now).max_by_key(|hold| hold.until)
     }
 
+    /// What closed this shape until a while ago: one machine finds out whether it still would. Calls a minute come back
+    /// by themselves.
+    pub fn lapsed(&self, shape: &Shape, now: Timestamp) -> Option<(HoldKey, &Hold)> {
+        if self.holds.is_empty() {
+            return None;
+        }
+        let known = HoldKey::of(shape).into_iter();
+        let mut held = known.filter_map(|key| self.holds.get(&key).map(|hold| (key, hold)));
+        held.find(|(_, hold)| hold.until <= now && hold.class != RefusalClass::Rate)
+    }
+
     /// A Spot machine that should have lived was taken back. `alive` counts those of the same pool that are there still.
     pub fn reclaimed(&mut self, pool: Pool, alive: usize, now: Timestamp, base: Duration) {
         if self.reclaims.too_many(&pool, alive, now) {

@@ -12,6 +12,7 @@ use crate::{
     ids::{BatchId, JobRef, MachineName, MachineTypeName, Region},
     memory::{Gate, HoldKey, Pool},
     plan::{Choice, Plan},
+    ports::RefusalClass,
     quota::{Footprint, Metric},
     reason::{Kind, Reason},
     records::{BatchRecord, Book, JobPhase, MachinePhase},
@@ -105,11 +106,25 @@ fn way(world: &World, choice: &Choice, probed: &BTreeSet<Pool>) -> Option<Way> {
     if orders.closes(&choice.shard) || held.into_iter().any(|hold| hold.until > world.now) {
         return None;
     }
-    let mut pools = Vec::new();
+    // After a hold one machine is tried.
+    let mut lapsed = HoldKey::of(shape).into_iter().filter_map(|key| {
+        let hold = memory.holds.get(&key)?;
+        (hold.class != RefusalClass::Rate).then_some((key, hold.until))
+    });
+    let lapsed = lapsed.next();
+    let is_tried = |(key, since): &(HoldKey, _)| {
+        let asks =
+            |batch: &BatchRecord| batch.created_at >= *since && HoldKey::of(&batch.shape).contains(key);
+        world.book.batches().values().any(asks)
+    };
+    if lapsed.as_ref().is_some_and(is_tried) {
+        return None;
+    }
+    let (mut pools, mut open) = (Vec::new(), Vec::new());
     for zone in shape.zones.iter().filter(|zone| !orders.closes_zone(zone)) {
         let pool = Pool::of(shape, zone);
         match memory.stockouts.gate(&pool, shape.cpus, world.now) {
-            Gate::Open => return Some(Way::Open),
+            Gate::Open => open.push(pool),
             Gate::Shut { .. } => {}
             Gate::HalfOpen { since, .. } => {
                 let tries = |batch: &BatchRecord| {
@@ -121,6 +136,16 @@ fn way(world: &World, choice: &Choice, probed: &BTreeSet<Pool>) -> Option<Way> {
                 }
             }
         }
+    }
+    if lapsed.is_some() {
+        pools.extend(open);
+        return match pools.iter().any(|pool| probed.contains(pool)) {
+            true => None,
+            false => (!pools.is_empty()).then_some(Way::Once(pools)),
+        };
+    }
+    if !open.is_empty() {
+        return Some(Way::Open);
     }
     (!pools.is_empty()).then_some(Way::Once(pools))
 }
