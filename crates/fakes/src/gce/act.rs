@@ -1,13 +1,8 @@
-//! What callers do to instances that exist: delete, stop, start, reset, labels, metadata.
+//! What callers do to instances that exist: delete, stop, start, reset. Labels and metadata are in `set`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-use rand::Rng;
-
 use super::catalog::region_of;
-use super::check::{check_labels, check_metadata};
 use super::due::Due;
 use super::error::ApiError;
 use super::instance::{After, Instance, Status};
@@ -30,6 +25,29 @@ pub struct At<'a> {
     pub name: &'a str,
 }
 
+/// A call about one instance, for [`Model::start_act`].
+pub(super) struct Act<'a> {
+    pub method: &'static Method,
+    pub kind: Kind,
+    pub at: At<'a>,
+    pub request_id: Option<&'a str>,
+    /// What the call says beside its path, so that a repeat can be told from another request.
+    pub body: String,
+}
+
+impl<'a> Act<'a> {
+    /// A call without a body.
+    fn new(method: &'static Method, kind: Kind, at: At<'a>, request_id: Option<&'a str>) -> Self {
+        Self {
+            method,
+            kind,
+            at,
+            request_id,
+            body: String::new(),
+        }
+    }
+}
+
 impl Model {
     /// `instances.delete`.
     pub fn delete(
@@ -38,23 +56,14 @@ impl Model {
         at: At<'_>,
         request_id: Option<&str>,
     ) -> Result<Operation, ApiError> {
-        self.start_act(
-            call,
-            &method::DELETE,
-            Kind::Delete,
-            at,
-            request_id,
-            |model, id| {
-                let instance = model.known(id);
-                if instance.is_doomed {
-                    return Err(ApiError::not_ready(&model.path_of(instance)));
-                }
-                if let Some(instance) = model.instances.get_mut(&id) {
-                    instance.is_doomed = true;
-                }
-                Ok(())
-            },
-        )
+        let act = Act::new(&method::DELETE, Kind::Delete, at, request_id);
+        self.start_act(call, act, |model, id| {
+            model.check_undoomed(id)?;
+            if let Some(instance) = model.instances.get_mut(&id) {
+                instance.is_doomed = true;
+            }
+            Ok(())
+        })
     }
 
     /// `instances.stop`.
@@ -64,9 +73,8 @@ impl Model {
         at: At<'_>,
         request_id: Option<&str>,
     ) -> Result<Operation, ApiError> {
-        self.start_act(call, &method::STOP, Kind::Stop, at, request_id, |model, id| {
-            model.check_undoomed(id)
-        })
+        let act = Act::new(&method::STOP, Kind::Stop, at, request_id);
+        self.start_act(call, act, |model, id| model.check_undoomed(id))
     }
 
     /// `instances.reset`.
@@ -76,7 +84,8 @@ impl Model {
         at: At<'_>,
         request_id: Option<&str>,
     ) -> Result<Operation, ApiError> {
-        self.start_act(call, &method::RESET, Kind::Reset, at, request_id, |model, id| {
+        let act = Act::new(&method::RESET, Kind::Reset, at, request_id);
+        self.start_act(call, act, |model, id| {
             let instance = model.known(id);
             match instance.status {
                 Status::Running => Ok(()),
@@ -92,15 +101,9 @@ impl Model {
         at: At<'_>,
         request_id: Option<&str>,
     ) -> Result<Operation, ApiError> {
-        let kind = Kind::SimulateMaintenance;
-        self.start_act(
-            call,
-            &method::SIMULATE_MAINTENANCE,
-            kind,
-            at,
-            request_id,
-            |model, id| model.check_undoomed(id),
-        )
+        let method = &method::SIMULATE_MAINTENANCE;
+        let act = Act::new(method, Kind::SimulateMaintenance, at, request_id);
+        self.start_act(call, act, |model, id| model.check_undoomed(id))
     }
 
     /// `instances.start`: takes the vCPUs again.
@@ -110,7 +113,8 @@ impl Model {
         at: At<'_>,
         request_id: Option<&str>,
     ) -> Result<Operation, ApiError> {
-        self.start_act(call, &method::START, Kind::Start, at, request_id, |model, id| {
+        let act = Act::new(&method::START, Kind::Start, at, request_id);
+        self.start_act(call, act, |model, id| {
             model.check_undoomed(id)?;
             let instance = model.known(id);
             if instance.status != Status::Terminated || instance.holds_cpus {
@@ -135,75 +139,21 @@ impl Model {
         })
     }
 
-    /// `instances.setLabels`: all labels at once, with the fingerprint of those they replace.
-    pub fn set_labels(
-        &mut self,
-        call: &mut Call<'_>,
-        at: At<'_>,
-        fingerprint: &str,
-        labels: BTreeMap<String, String>,
-    ) -> Result<Operation, ApiError> {
-        self.start_act(
-            call,
-            &method::SET_LABELS,
-            Kind::SetLabels,
-            at,
-            None,
-            |model, id| {
-                check_labels("labels", &labels)?;
-                if super::show::fingerprint(model.known(id).label_fingerprint) != fingerprint {
-                    return Err(ApiError::stale_fingerprint("Labels"));
-                }
-                let next = model.rng.random();
-                if let Some(instance) = model.instances.get_mut(&id) {
-                    instance.labels = Arc::new(labels);
-                    instance.label_fingerprint = next;
-                }
-                Ok(())
-            },
-        )
-    }
-
-    /// `instances.setMetadata`: all metadata at once, with the fingerprint of what it replaces.
-    pub fn set_metadata(
-        &mut self,
-        call: &mut Call<'_>,
-        at: At<'_>,
-        fingerprint: &str,
-        metadata: IndexMap<String, String>,
-    ) -> Result<Operation, ApiError> {
-        self.start_act(
-            call,
-            &method::SET_METADATA,
-            Kind::SetMetadata,
-            at,
-            None,
-            |model, id| {
-                check_metadata("metadata", metadata.iter())?;
-                if super::show::fingerprint(model.known(id).metadata_fingerprint) != fingerprint {
-                    return Err(ApiError::stale_fingerprint("Metadata"));
-                }
-                let next = model.rng.random();
-                if let Some(instance) = model.instances.get_mut(&id) {
-                    instance.metadata = Arc::new(metadata);
-                    instance.metadata_fingerprint = next;
-                }
-                Ok(())
-            },
-        )
-    }
-
     /// Finds the instance, answers a repeated request id, lets `accept` judge and prepare, and starts the
     /// operation.
     pub(super) fn start_act(
         &mut self,
         call: &mut Call<'_>,
-        method: &'static Method,
-        kind: Kind,
-        at: At<'_>,
-        request_id: Option<&str>,
+        act: Act<'_>,
         accept: impl FnOnce(&mut Self, u64) -> Result<(), ApiError>,
     ) -> Result<Operation, ApiError> {
+        let Act {
+            method,
+            kind,
+            at,
+            request_id,
+            body,
+        } = act;
         self.api(
             call,
             method,
@@ -211,7 +161,7 @@ impl Model {
             Place::Zone(at.zone),
             |model, call, project| {
                 call.count = 1;
-                let asked = Asked::Act(kind.name(), at.zone.into(), at.name.into());
+                let asked = Asked::Act(kind.name(), at.zone.into(), at.name.into(), body);
                 if let Some(known) = model.replayed(project, request_id, &asked)? {
                     return model.operation_by_id(known);
                 }
@@ -307,7 +257,7 @@ impl Model {
         })
     }
 
-    fn known(&self, id: u64) -> &Instance {
+    pub(super) fn known(&self, id: u64) -> &Instance {
         self.instances
             .get(&id)
             .expect("the id was found in this very call")

@@ -42,13 +42,11 @@ impl Model {
     }
 
     /// Drops what is past its retention: DONE operations, instances that no lagging list can show any more.
-    fn forget(&mut self, now: Now) {
+    pub(super) fn forget(&mut self, now: Now) {
         let retention =
             Duration::try_from_secs_f64(self.limits.operations.retention_s).unwrap_or(Duration::MAX);
         for gone in self.operations.purge(now.since_start, retention) {
-            if let Some(request_id) = &gone.request_id {
-                self.projects[gone.project].requests.remove(request_id);
-            }
+            self.forget_request(&gone);
         }
         while self
             .graves

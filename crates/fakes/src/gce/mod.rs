@@ -7,7 +7,7 @@
 //! to call it. What is to run on the machines comes out of [`Model::take_orders`].
 //!
 //! Where things are: `check` judges a template, `plan` places machines, `create` accepts requests; `flow` is the
-//! life of operations, `life` that of instances, `act` and `control` are what is done to them; `quota`, `rate`
+//! life of operations, `life` that of instances, `act`, `set` and `control` are what is done to them; `quota`, `rate`
 //! and `addresses` count; `list`, `filter`, `read` and `places` answer; `show` renders, [`wire`] speaks HTTP.
 
 mod act;
@@ -36,6 +36,7 @@ mod rate;
 mod read;
 mod request_id;
 mod rollback;
+mod set;
 mod show;
 pub mod spec;
 mod state;

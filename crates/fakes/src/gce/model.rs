@@ -263,6 +263,8 @@ impl Model {
         act: impl FnOnce(&mut Self, &mut Call<'_>, usize) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         call.count = 0;
+        // Nothing need be due for the time of what is kept to run out.
+        self.forget(call.now);
         // `api.call` stands ahead of what the call caused, although its outcome is known last.
         let earlier = call.out.take();
         let mut remaining = None;

@@ -194,7 +194,9 @@ impl Model {
             if operation.progress != Progress::Done {
                 return Err(ApiError::not_ready(&format!("operations/{name}")));
             }
-            model.operations.remove(id);
+            if let Some(gone) = model.operations.remove(id) {
+                model.forget_request(&gone);
+            }
             Ok(())
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::ApiError;
 use super::model::Model;
-use super::operation::Scope;
+use super::operation::{Operation, Scope};
 use super::spec::{Bulk, Single};
 
 /// What was asked for under a request id, to tell a repeat from another request.
@@ -14,8 +14,8 @@ pub(super) enum Asked {
     Bulk(Scope, Arc<Bulk>),
     /// An insert in a zone.
     Insert(Arc<str>, Arc<Single>),
-    /// Another method, with the zone and the name it is about.
-    Act(&'static str, Arc<str>, Arc<str>),
+    /// Another method, with the zone and the name it is about, and what its body says.
+    Act(&'static str, Arc<str>, Arc<str>, String),
 }
 
 impl Model {
@@ -29,15 +29,17 @@ impl Model {
         let Some(request_id) = request_id.filter(|id| !id.is_empty()) else {
             return Ok(None);
         };
+        // The short, the braced and the URN form of a UUID are none to Google.
+        let is_hyphenated = request_id.len() == 36;
         let parsed = uuid::Uuid::try_parse(request_id).ok().filter(|id| !id.is_nil());
-        if parsed.is_none() {
+        if !is_hyphenated || parsed.is_none() {
             return Err(ApiError::field(
                 "requestId",
                 request_id,
                 "Must be a valid UUID and not the zero UUID.",
             ));
         }
-        match self.projects[project].requests.get(request_id) {
+        match self.projects[project].requests.get(&key(request_id)) {
             None => Ok(None),
             Some((operation, first)) if first == asked => Ok(Some(*operation)),
             Some((operation, _)) => {
@@ -64,7 +66,19 @@ impl Model {
         if let Some(request_id) = request_id.filter(|id| !id.is_empty()) {
             self.projects[project]
                 .requests
-                .insert(request_id.into(), (operation, asked));
+                .insert(key(request_id), (operation, asked));
         }
     }
+
+    /// An operation is gone, and its request id with it: the next call under that id is a new one.
+    pub(super) fn forget_request(&mut self, gone: &Operation) {
+        if let Some(request_id) = &gone.request_id {
+            self.projects[gone.project].requests.remove(&key(request_id));
+        }
+    }
+}
+
+/// A request id as it is kept: UUIDs are the same in either case.
+fn key(request_id: &str) -> Arc<str> {
+    request_id.to_ascii_lowercase().into()
 }

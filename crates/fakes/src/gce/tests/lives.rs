@@ -262,7 +262,7 @@ fn labels_and_metadata_need_the_present_fingerprint() {
     let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
     let set = |world: &mut World, fingerprint: &str| {
         let labels = labels.clone();
-        world.call(|model, call| model.set_labels(call, at(&zone, "a"), fingerprint, labels))
+        world.call(|model, call| model.set_labels(call, at(&zone, "a"), None, fingerprint, labels))
     };
     set(&mut world, &fingerprint).unwrap();
     assert_eq!(shown(&mut world)["labels"], json!({ "k": "v" }));

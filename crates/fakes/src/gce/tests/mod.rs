@@ -4,6 +4,7 @@ mod bulk;
 mod invariants;
 mod lives;
 mod quotas;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

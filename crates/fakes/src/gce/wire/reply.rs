@@ -52,13 +52,13 @@ pub(super) fn reply(
             let read = body::labels(&request.body);
             let (fingerprint, labels) =
                 read.map_err(|error| model.refuse(call, method, project, place, error))?;
-            model.set_labels(call, at, &fingerprint, labels)?
+            model.set_labels(call, at, request_id, &fingerprint, labels)?
         }
         "compute.instances.setMetadata" => {
             let read = body::metadata(&request.body);
             let (fingerprint, items) =
                 read.map_err(|error| model.refuse(call, method, project, place, error))?;
-            model.set_metadata(call, at, &fingerprint, items)?
+            model.set_metadata(call, at, request_id, &fingerprint, items)?
         }
         "compute.instances.suspend" | "compute.instances.resume" => {
             return Err(model.refuse(call, method, project, place, ApiError::not_built(method.name)));
