@@ -59,6 +59,9 @@ impl Model {
         let act = Act::new(&method::DELETE, Kind::Delete, at, request_id);
         self.start_act(call, act, |model, id| {
             model.check_undoomed(id)?;
+            if model.known(id).shape.template.is_protected {
+                return Err(ApiError::protected());
+            }
             if let Some(instance) = model.instances.get_mut(&id) {
                 instance.is_doomed = true;
             }
@@ -94,7 +97,8 @@ impl Model {
         })
     }
 
-    /// `instances.simulateMaintenanceEvent`: takes a Spot machine back, as a preemption would (U).
+    /// `instances.simulateMaintenanceEvent`: takes a Spot machine back, as a preemption would (U); others have
+    /// a minute's notice on the metadata server.
     pub fn simulate_maintenance(
         &mut self,
         call: &mut Call<'_>,
@@ -217,14 +221,12 @@ impl Model {
                 self.finish(now, operation, Vec::new(), out);
             }
             (Kind::SimulateMaintenance, Some(Status::Running)) => {
-                if self
-                    .instances
-                    .get(&id)
-                    .is_some_and(|instance| instance.shape.template.scheduling.is_spot())
-                {
+                if self.known(id).shape.template.scheduling.is_spot() {
                     self.preempt(now, id, out);
+                    self.finish(now, operation, Vec::new(), out);
+                } else {
+                    self.announce_maintenance(now, id, operation);
                 }
-                self.finish(now, operation, Vec::new(), out);
             }
             (Kind::SetLabels | Kind::SetMetadata, _) => {
                 let delay = self.draw(self.limits.operations.pending_s);

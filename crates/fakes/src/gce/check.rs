@@ -2,107 +2,32 @@
 //!
 //! Pure judgement of one template; what there is room for is decided in `plan`.
 
-use std::collections::BTreeMap;
+mod scheduling;
+mod text;
 
-use super::catalog::{Arch, Catalog, HOURS_PER_MONTH, MachineType, NoSuchType};
+use super::catalog::{Catalog, HOURS_PER_MONTH, MachineType, NoSuchType};
 use super::error::ApiError;
+use super::images::{self, IMAGE_GIB};
 use super::instance::Shape;
 use super::quota;
-use super::spec::{Disk, Scheduling, Template};
+use super::spec::{Disk, Template};
 use crate::limits;
+pub(super) use text::{check_hostname, check_labels, check_metadata, check_name, check_tags, is_name};
 
 /// What a template is judged against.
 pub(super) struct Judge<'a> {
     pub catalog: &'a Catalog,
     pub limits: &'a limits::Gce,
     pub project: &'a str,
+    pub number: u64,
+    /// The zone of an insert, which takes types as URLs; a bulk insert has none and takes bare names.
+    pub zone: Option<&'a str>,
     pub region: &'a str,
     /// Where messages say a field is: `resource` or `resource.instanceProperties`.
     pub field: &'a str,
 }
 
 type Checked = Result<(), ApiError>;
-
-/// Size of the public images when no disk size is given.
-const IMAGE_GIB: u64 = 10;
-
-/// Public image families that exist, with their architecture.
-const PUBLIC_IMAGES: &[(&str, &str, Arch)] = &[
-    ("debian-cloud", "debian-11", Arch::Amd64),
-    ("debian-cloud", "debian-12", Arch::Amd64),
-    ("debian-cloud", "debian-12-arm64", Arch::Arm64),
-    ("debian-cloud", "debian-13", Arch::Amd64),
-    ("debian-cloud", "debian-13-arm64", Arch::Arm64),
-    ("ubuntu-os-cloud", "ubuntu-2204-lts", Arch::Amd64),
-    ("ubuntu-os-cloud", "ubuntu-2204-lts-arm64", Arch::Arm64),
-    ("ubuntu-os-cloud", "ubuntu-2404-lts-amd64", Arch::Amd64),
-    ("ubuntu-os-cloud", "ubuntu-2404-lts-arm64", Arch::Arm64),
-    ("cos-cloud", "cos-stable", Arch::Amd64),
-    ("cos-cloud", "cos-arm64-stable", Arch::Arm64),
-];
-
-/// Whether a name is 1 to 63 characters of `[a-z]([-a-z0-9]*[a-z0-9])?`.
-pub(super) fn is_name(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(inner)
-        && !name.ends_with('-')
-}
-
-/// Labels: at most 64, lower-case keys that begin with a letter.
-pub(super) fn check_labels(field: &str, labels: &BTreeMap<String, String>) -> Checked {
-    let is_inner = |text: &str| {
-        text.chars()
-            .all(|c| c == '_' || c == '-' || c.is_numeric() || (c.is_alphabetic() && !c.is_uppercase()))
-    };
-    if labels.len() > 64 {
-        return Err(ApiError::field(field, "labels", "There are more than 64 labels."));
-    }
-    for (key, value) in labels {
-        let starts = key.starts_with(|first: char| first.is_alphabetic() && !first.is_uppercase());
-        if !starts || key.chars().count() > 63 || !is_inner(key) {
-            return Err(ApiError::field(field, key, "Label key is not valid."));
-        }
-        if value.chars().count() > 63 || !is_inner(value) {
-            return Err(ApiError::field(
-                field,
-                value,
-                &format!("Label value of '{key}' is not valid."),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Metadata: keys of `[a-zA-Z0-9-_]`, values up to 256 KiB, 512 KiB in all.
-pub(super) fn check_metadata<'a>(
-    field: &str,
-    items: impl Iterator<Item = (&'a String, &'a String)>,
-) -> Checked {
-    let mut total = 0;
-    for (key, value) in items {
-        let is_key = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if key.is_empty() || key.len() >= 128 || !key.bytes().all(is_key) {
-            return Err(ApiError::field(
-                &format!("{field}.items.key"),
-                key,
-                "Metadata key is not valid.",
-            ));
-        }
-        if value.len() > 262_144 {
-            let why = "Value is too large: maximum size 262144 character(s)";
-            return Err(ApiError::field(&format!("{field}.items.value"), key, why));
-        }
-        total += key.len() + value.len();
-    }
-    if total >= 512 * 1024 {
-        return Err(ApiError::invalid(
-            "Metadata is too large: the total must be less than 524288 bytes.",
-        ));
-    }
-    Ok(())
-}
 
 impl Judge<'_> {
     fn bad(&self, field: &str, value: &str, why: &str) -> ApiError {
@@ -115,7 +40,8 @@ impl Judge<'_> {
         let mut template = template.clone();
         check_labels(&format!("{}.labels", self.field), &template.labels)?;
         check_metadata(&format!("{}.metadata", self.field), template.metadata.iter())?;
-        self.check_scheduling(&template.scheduling)?;
+        check_tags(&format!("{}.tags", self.field), &template.tags)?;
+        self.check_scheduling(&machine, &template)?;
         self.check_networks(&template)?;
         if let Some((email, _)) = &template.service_account
             && email != "default"
@@ -146,6 +72,26 @@ impl Judge<'_> {
             disk_gib,
             local_ssds,
         })
+    }
+
+    /// The bare name of an insert's machine type, which is a URL into the instance's own zone.
+    pub fn type_in_zone(&self, zone: &str, url: &str) -> Result<String, ApiError> {
+        let bad = |why: &str| self.bad("machineType", url, why);
+        if url.is_empty() {
+            return Err(ApiError::required(&format!("{}.machineType", self.field)));
+        }
+        let path = in_project(url, self.project, self.number)
+            .ok_or_else(|| bad("The URL is malformed or names another project."))?;
+        let (of, name) = path
+            .strip_prefix("zones/")
+            .and_then(|rest| rest.split_once("/machineTypes/"))
+            .ok_or_else(|| bad("The URL is malformed."))?;
+        match of == zone {
+            true => Ok(name.to_owned()),
+            false => Err(bad(&format!(
+                "Machine type must be in the instance's zone '{zone}'."
+            ))),
+        }
     }
 
     fn machine(&self, name: &str) -> Result<MachineType, ApiError> {
@@ -183,48 +129,6 @@ impl Judge<'_> {
             + disks
     }
 
-    fn check_scheduling(&self, scheduling: &Scheduling) -> Checked {
-        let bad = |field: &str, value: &str, why: &str| self.bad(&format!("scheduling.{field}"), value, why);
-        if let Some(model) = scheduling.provisioning_model.as_deref() {
-            match model {
-                "STANDARD" | "SPOT" => {}
-                "FLEX_START" | "RESERVATION_BOUND" => {
-                    return Err(ApiError::not_built(&format!("provisioningModel {model}")));
-                }
-                _ => return Err(bad("provisioningModel", model, "Unknown provisioning model.")),
-            }
-        }
-        if scheduling.is_spot() {
-            if scheduling.automatic_restart == Some(true) {
-                let why =
-                    "Scheduling automaticRestart must be false when preemptible is true or SPOT is used.";
-                return Err(bad("automaticRestart", "true", why));
-            }
-            if scheduling.on_host_maintenance.as_deref() == Some("MIGRATE") {
-                let why = "Scheduling onHostMaintenance must be TERMINATE for Spot VMs.";
-                return Err(bad("onHostMaintenance", "MIGRATE", why));
-            }
-        }
-        if let Some(seconds) = scheduling.max_run_s
-            && (scheduling.preemptible || !(30..=120 * 86_400).contains(&seconds))
-        {
-            let why = "Must be between 30 seconds and 120 days, and not with preemptible.";
-            return Err(bad("maxRunDuration", &seconds.to_string(), why));
-        }
-        match scheduling.termination_action.as_deref() {
-            None => Ok(()),
-            Some(action @ ("STOP" | "DELETE")) => {
-                if scheduling.provisioning_model.as_deref() == Some("SPOT") || scheduling.max_run_s.is_some()
-                {
-                    return Ok(());
-                }
-                let why = "Instance termination action needs provisioning model SPOT or a limited run time.";
-                Err(bad("instanceTerminationAction", action, why))
-            }
-            Some(other) => Err(bad("instanceTerminationAction", other, "Must be STOP or DELETE.")),
-        }
-    }
-
     fn check_networks(&self, template: &Template) -> Checked {
         if template.networks.is_empty() {
             return Err(self.bad(
@@ -258,11 +162,29 @@ impl Judge<'_> {
 
     /// Whether a full or partial URL names the network or subnet `default` of the project.
     fn is_mine(&self, url: &str, home: &str) -> bool {
-        let path = partial(url);
-        let path = path
-            .strip_prefix(&format!("projects/{}/", self.project))
-            .unwrap_or(path);
-        path == format!("{home}/default")
+        in_project(url, self.project, self.number) == Some(&format!("{home}/default"))
+    }
+
+    /// Whether this is the caller's project, by id or number.
+    fn is_own(&self, project: &str) -> bool {
+        is_project(project, self.project, self.number)
+    }
+
+    /// The bare name of a disk type, which an insert gives as a URL and a bulk insert does not.
+    fn disk_type(&self, field: &str, given: &str) -> Result<String, ApiError> {
+        let bad = |why: &str| Err(self.bad(field, given, why));
+        let Some(zone) = self.zone else {
+            return match given.contains('/') {
+                true => bad("Must be the name of a disk type, not a URL."),
+                false => Ok(given.to_owned()),
+            };
+        };
+        let path = in_project(given, self.project, self.number).and_then(|path| path.strip_prefix("zones/"));
+        match path.and_then(|path| path.split_once("/diskTypes/")) {
+            None => bad("The URL is malformed."),
+            Some((of, _)) if of != zone => bad(&format!("The disk type must be in zone '{zone}'.")),
+            Some((_, name)) => Ok(name.to_owned()),
+        }
     }
 
     fn settle_disks(&self, machine: &MachineType, disks: &mut [Disk]) -> Checked {
@@ -279,8 +201,10 @@ impl Judge<'_> {
         let mut scratch = 0;
         for (index, disk) in disks.iter_mut().enumerate() {
             let field = |name: &str| format!("disks[{index}].{name}");
+            let labels = format!("{}.{}", self.field, field("initializeParams.labels"));
+            check_labels(&labels, &disk.labels)?;
             if let Some(kind) = &disk.disk_type {
-                disk.disk_type = Some(partial(kind).rsplit('/').next().unwrap_or_default().to_owned());
+                disk.disk_type = Some(self.disk_type(&field("initializeParams.diskType"), kind)?);
             }
             if disk.is_scratch {
                 scratch += 1;
@@ -356,20 +280,9 @@ impl Judge<'_> {
             None => (self.project, path),
         };
         let name = path.strip_prefix("global/images/").ok_or_else(missing)?;
-        let family = name.strip_prefix("family/");
-        let arch = if project == self.project {
-            // Images of the project are not kept: any well-formed name exists, and says its architecture.
-            if !is_name(family.unwrap_or(name)) {
-                return Err(missing());
-            }
-            (name.contains("arm64") || name.contains("aarch64")).then_some(Arch::Arm64)
-        } else {
-            let known = |(of, image, _): &&(&str, &str, Arch)| {
-                *of == project
-                    && family.map_or(name.starts_with(&format!("{image}-v")), |family| family == *image)
-            };
-            Some(PUBLIC_IMAGES.iter().find(known).ok_or_else(missing)?.2)
-        };
+        let arch = images::find(project, self.is_own(project), name)
+            .ok_or_else(missing)?
+            .arch;
         match arch {
             Some(arch) if arch != machine.arch && self.limits.switches.image_architecture => {
                 Err(ApiError::invalid(format!(
@@ -388,7 +301,7 @@ fn is_boot_disk(kind: &str) -> bool {
 }
 
 /// The part of a full URL that begins at `projects/`; partial URLs stay as they are.
-pub(super) fn partial(url: &str) -> &str {
+fn partial(url: &str) -> &str {
     let path = url
         .find("/compute/v1/")
         .map_or(url, |at| &url[at + "/compute/v1/".len()..]);
@@ -397,4 +310,21 @@ pub(super) fn partial(url: &str) -> &str {
         .and_then(|rest| rest.find("projects/").map(|at| &rest[at..]))
         .unwrap_or(path);
     path.trim_start_matches('/')
+}
+
+/// Whether `named` is this project, by its id or its number.
+fn is_project(named: &str, id: &str, number: u64) -> bool {
+    named == id || named.parse() == Ok(number)
+}
+
+/// The path within the project of a full or partial URL; `None` if it names another project.
+pub(super) fn in_project<'u>(url: &'u str, id: &str, number: u64) -> Option<&'u str> {
+    let path = partial(url);
+    match path
+        .strip_prefix("projects/")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((of, rest)) => is_project(of, id, number).then_some(rest),
+        None => Some(path),
+    }
 }

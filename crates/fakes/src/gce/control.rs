@@ -209,12 +209,23 @@ impl Model {
     }
 
     fn host_error(&mut self, now: Now, id: u64, out: &mut Effects) {
-        let Some(instance) = self.instances.get(&id) else {
-            return;
-        };
-        let restarts = instance.shape.template.scheduling.restarts();
         let message = "Instance terminated due to a hardware failure on the host.";
-        self.system_operation(now, id, "compute.instances.hostError", message, out);
+        let told = ("compute.instances.hostError", message, "host-error");
+        self.end_on_host(now, id, told, Status::Repairing, out);
+    }
+
+    /// The host lets go of a machine, without a word to its guest: it starts again, in this status, or is
+    /// TERMINATED. `told` are the system operation, its message, and the cause in the log.
+    pub(super) fn end_on_host(
+        &mut self,
+        now: Now,
+        id: u64,
+        (kind, message, cause): (&'static str, &'static str, &str),
+        again: Status,
+        out: &mut Effects,
+    ) {
+        let restarts = self.known(id).shape.template.scheduling.restarts();
+        self.system_operation(now, id, kind, message, out);
         if restarts {
             self.system_operation(
                 now,
@@ -223,14 +234,14 @@ impl Model {
                 "Instance was restarted.",
                 out,
             );
-            self.restart(now, id, Status::Repairing, "host-error", out);
+            self.restart(now, id, again, cause, out);
             return;
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.turn += 1;
             instance.stopped_ns = Some(now.unix_ns);
         }
-        self.go_down(now, id, "host-error", out);
+        self.go_down(now, id, cause, out);
     }
 
     fn power_off(&mut self, now: Now, id: u64, out: &mut Effects) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::catalog::region_of;
-use super::check::{Judge, is_name, partial};
+use super::check::{Judge, check_hostname, check_name};
 use super::error::{ApiError, OpError};
 use super::instance::Shape;
 use super::method;
@@ -44,11 +44,9 @@ impl Model {
             let mut wish = model.bulk_wish(project, place, &bulk)?;
             model.check_concurrent(project, place.region(), "bulkInsert")?;
             let min_count = bulk.min_count.unwrap_or(bulk.count);
-            // A machine type given as a URL passes validation and fails inside.
-            let plan = if bulk.template.machine_type.contains('/') {
-                doomed(&wish, &OpError::internal())
-            } else {
-                model.plan(call, &mut wish)?
+            let plan = match doom(&bulk, min_count) {
+                Some(error) => doomed(&wish, &error),
+                None => model.plan(call, &mut wish)?,
             };
             model.refuse_short(project, min_count, &plan)?;
             let group = Some(model.new_group());
@@ -96,20 +94,15 @@ impl Model {
                 if let Some(known) = model.replayed(project, request_id, &asked)? {
                     return model.operation_by_id(known);
                 }
-                if !is_name(&single.name) {
-                    return Err(ApiError::field(
-                        "resource.name",
-                        &single.name,
-                        "Must be a match of regex '(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)'",
-                    ));
-                }
+                check_name("resource.name", &single.name)?;
+                check_hostname("resource.hostname", single.hostname.as_deref())?;
                 let id = model.project_id(project);
-                let type_name = type_in_zone(&id, &zone, &single.template.machine_type)?;
-                let shape = Arc::new(
-                    model
-                        .judge(&id, region_of(&zone), "resource")
-                        .shape(&type_name, &single.template)?,
-                );
+                let judge = Judge {
+                    zone: Some(&zone),
+                    ..model.judge(project, region_of(&zone), "resource")
+                };
+                let type_name = judge.type_in_zone(&zone, &single.template.machine_type)?;
+                let shape = Arc::new(judge.shape(&type_name, &single.template)?);
                 model.check_offered(&zone, &shape, "resource")?;
                 let name: Arc<str> = single.name.as_str().into();
                 if model.names.contains_key(&(project, zone.clone(), name.clone())) {
@@ -155,11 +148,14 @@ impl Model {
         )
     }
 
-    pub(super) fn judge<'a>(&'a self, project: &'a str, region: &'a str, field: &'a str) -> Judge<'a> {
+    pub(super) fn judge<'a>(&'a self, project: usize, region: &'a str, field: &'a str) -> Judge<'a> {
+        let project = &self.projects[project];
         Judge {
             catalog: &self.catalog,
             limits: &self.limits,
-            project,
+            project: &project.id,
+            number: project.number,
+            zone: None,
             region,
             field,
         }
@@ -264,6 +260,18 @@ impl Model {
     }
 }
 
+/// What a request fails with inside, although it passes validation: a machine type given as a URL, and
+/// confidential machines that should move to another host, which say nothing but that the minimum is not
+/// reached (wire reference, section 1.9).
+fn doom(bulk: &Bulk, min_count: u64) -> Option<OpError> {
+    let template = &bulk.template;
+    if template.machine_type.contains('/') {
+        return Some(OpError::internal());
+    }
+    let moves = template.scheduling.maintenance() != "TERMINATE";
+    (template.is_confidential() && moves).then(|| OpError::min_count(min_count))
+}
+
 /// All machines of the request fail alike.
 fn doomed(wish: &Wish, error: &OpError) -> Vec<Planned> {
     let planned = |(name, hostname): &Named| Planned {
@@ -297,33 +305,6 @@ fn bulk_state(count: u64, min_count: u64, plan: Vec<Planned>) -> BulkState {
         failures: Vec::new(),
         created: Vec::new(),
         rolling: 0,
-    }
-}
-
-/// The bare name of an insert's machine type, which is a URL into the instance's own zone.
-fn type_in_zone(project: &str, zone: &str, url: &str) -> Result<String, ApiError> {
-    let bad = |why: &str| ApiError::field("resource.machineType", url, why);
-    if url.is_empty() {
-        return Err(ApiError::required("resource.machineType"));
-    }
-    let path = partial(url);
-    let path = match path
-        .strip_prefix("projects/")
-        .and_then(|rest| rest.split_once('/'))
-    {
-        Some((of, path)) if of == project => path,
-        Some(_) => return Err(bad("The URL is malformed or names another project.")),
-        None => path,
-    };
-    let (of, name) = path
-        .strip_prefix("zones/")
-        .and_then(|rest| rest.split_once("/machineTypes/"))
-        .ok_or_else(|| bad("The URL is malformed."))?;
-    match of == zone {
-        true => Ok(name.to_owned()),
-        false => Err(bad(&format!(
-            "Machine type must be in the instance's zone '{zone}'."
-        ))),
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) enum Due {
     NextState { instance: u64, turn: u32 },
     /// The guest program starts, if it is still this turn.
     GuestStart { instance: u64, turn: u32 },
+    /// The maintenance that this operation gave notice of takes place.
+    Maintenance(u64),
     /// The run time is over, if it is still this turn.
     RunOver { instance: u64, turn: u32 },
 }

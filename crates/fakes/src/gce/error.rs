@@ -52,6 +52,21 @@ impl ApiError {
         Self::invalid(format!("Invalid value for field '{field}': '{value}'. {why}"))
     }
 
+    /// 400: fields that do not go together.
+    pub fn bad_request(message: &str) -> Self {
+        Self::new(400, "badRequest", message)
+    }
+
+    /// 400: a delete of an instance that is protected against it.
+    pub fn protected() -> Self {
+        let why = "Resource cannot be deleted if it's protected against deletion.";
+        Self::new(
+            400,
+            "invalidResourceUsage",
+            format!("Invalid resource usage: '{why}'."),
+        )
+    }
+
     /// 400: a field that must be there.
     pub fn required(field: &str) -> Self {
         Self::new(400, "required", format!("Required field '{field}' not specified"))
@@ -251,22 +266,24 @@ impl OpError {
     }
 
     /// No room in a zone.
-    pub fn stockout(project: &str, zone: &str, vm_type: &str, with_details: bool) -> Self {
-        let mut message = format!(
+    pub fn stockout(project: &str, zone: &str) -> Self {
+        let message = format!(
             "The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the \
              request.  Try a different zone, or try again later."
         );
-        if !with_details {
-            return Self::plain("ZONE_RESOURCE_POOL_EXHAUSTED", message);
-        }
-        message = format!("{message} '(resource type:compute)'.");
+        Self::plain("ZONE_RESOURCE_POOL_EXHAUSTED", message)
+    }
+
+    /// No room in a zone, with the zones that have the machine type as well.
+    pub fn stockout_with_details(project: &str, zone: &str, vm_type: &str, others: &[&str]) -> Self {
+        let Self { message, .. } = Self::stockout(project, zone);
         Self {
             code: "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
-            message,
+            message: format!("{message} '(resource type:compute)'."),
             detail: Detail::Stockout {
                 vm_type: vm_type.to_owned(),
                 zone: zone.to_owned(),
-                zones_available: String::new(),
+                zones_available: others.join(","),
             },
         }
     }

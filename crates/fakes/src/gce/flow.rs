@@ -32,6 +32,7 @@ impl Model {
                 Due::InsertFails(id) => self.fail_insert(at, id, out),
                 Due::NextState { instance, turn } => self.next_state(at, instance, turn, out),
                 Due::GuestStart { instance, turn } => self.start_guest(instance, turn, out),
+                Due::Maintenance(operation) => self.maintain(at, operation, out),
                 Due::RunOver { instance, turn } => self.run_over(at, instance, turn, out),
             }
         }
@@ -274,6 +275,7 @@ impl Model {
             address,
             external_address,
             is_preempted: false,
+            is_in_maintenance: false,
             guest: Guest::Off,
             boot,
             termination: None,

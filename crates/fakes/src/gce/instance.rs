@@ -140,6 +140,8 @@ pub struct Instance {
     pub external_address: Option<u32>,
     /// Whether Google has taken it back: `instance/preempted`.
     pub is_preempted: bool,
+    /// Whether its host is about to be maintained: `instance/maintenance-event`.
+    pub is_in_maintenance: bool,
     /// What runs on it.
     pub guest: Guest,
     /// How it boots.
@@ -175,6 +177,18 @@ impl Instance {
             .rev()
             .find(|(at, _)| *at <= then)
             .map(|(_, status)| *status)
+    }
+
+    /// `instance/maintenance-event` of the metadata server.
+    pub fn maintenance_event(&self) -> &'static str {
+        match (
+            self.is_in_maintenance,
+            self.shape.template.scheduling.maintenance(),
+        ) {
+            (false, _) => "NONE",
+            (true, "TERMINATE") => "TERMINATE_ON_HOST_MAINTENANCE",
+            (true, _) => "MIGRATE_ON_HOST_MAINTENANCE",
+        }
     }
 
     /// Its region.

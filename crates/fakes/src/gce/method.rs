@@ -59,6 +59,35 @@ const fn global(name: &'static str, groups: &'static [&'static str]) -> Method {
     }
 }
 
+/// A method that the fake has not: it counts like its kin and answers 501.
+pub const fn unbuilt(name: &'static str, kin: Kin) -> Method {
+    match kin {
+        Kin::Write => regional(name, WRITE),
+        Kin::Read => regional(name, READ),
+        Kin::List => regional(name, LIST),
+        Kin::GlobalRead => global(name, GLOBAL_READ),
+        Kin::GlobalList => global(name, GLOBAL_LIST),
+        Kin::Aggregated => global(name, GLOBAL_HEAVY),
+    }
+}
+
+/// What sort of method an unbuilt one is, for its rate groups.
+#[derive(Clone, Copy, Debug)]
+pub enum Kin {
+    /// Changes something in a zone or region.
+    Write,
+    /// Reads one thing of a zone or region.
+    Read,
+    /// Lists things of a zone or region.
+    List,
+    /// Reads one thing of the project.
+    GlobalRead,
+    /// Lists things of the project.
+    GlobalList,
+    /// Lists things of all zones or regions.
+    Aggregated,
+}
+
 macro_rules! methods {
     ($($ident:ident = $value:expr;)*) => { $(
         #[doc = concat!("The method `", stringify!($ident), "`.")]
@@ -106,6 +135,8 @@ methods! {
     MACHINE_TYPE_AGGREGATED_LIST = global("compute.machineTypes.aggregatedList", GLOBAL_HEAVY);
     SUBNETWORK_GET = regional("compute.subnetworks.get", READ);
     SUBNETWORK_LIST = regional("compute.subnetworks.list", LIST);
+    IMAGE_GET = global("compute.images.get", GLOBAL_READ);
+    IMAGE_OF_FAMILY = global("compute.images.getFromFamily", GLOBAL_READ);
     PROJECT_GET = global("compute.projects.get", GLOBAL_READ);
 }
 

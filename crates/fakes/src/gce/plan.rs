@@ -185,7 +185,7 @@ impl Planner<'_, '_, '_> {
         let (shape, zone) = (self.wish.shapes[0].clone(), self.wish.rooms[0].zone.clone());
         let project = self.model.projects[self.wish.project].id.clone();
         self.is_met("gce.partial-bulk", &project, &zone, name, &shape)?;
-        let error = OpError::stockout(&project, &zone, &shape.machine.name, false);
+        let error = OpError::stockout(&project, &zone);
         Some(Planned {
             name: name.clone(),
             hostname: hostname.clone(),
@@ -238,7 +238,7 @@ impl Planner<'_, '_, '_> {
         let (zone, index, error, is_late) = last.unwrap_or_else(|| {
             let zone = self.wish.rooms[0].zone.clone();
             let project = &self.model.projects[self.wish.project].id;
-            let error = OpError::stockout(project, &zone, &first.machine.name, false);
+            let error = OpError::stockout(project, &zone);
             (zone, 0, error, false)
         });
         Ok(planned(

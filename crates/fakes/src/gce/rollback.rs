@@ -96,7 +96,8 @@ impl Model {
             return;
         };
         let mut errors = vec![OpError::min_count(bulk.min_count)];
-        errors.extend(bulk.failures.iter().cloned());
+        let causes = bulk.failures.iter().filter(|cause| cause.code != errors[0].code);
+        errors.extend(causes.cloned().collect::<Vec<_>>());
         self.finish(now, bulk_id, errors, out);
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::catalog::{MachineType, region_of};
+use super::catalog::{Arch, MachineType, region_of};
+use super::images::{IMAGE_GIB, Image};
 use super::places::{Quota, Region, Subnet};
 use base::BASE;
 pub(super) use base::{disk_name, fingerprint, timestamp, zone_url};
@@ -28,15 +29,22 @@ pub(super) fn region(project: &str, region: &Region) -> Value {
         "description": &*region.name,
         "status": "UP",
         "zones": region.zones.iter().map(|zone| zone_url(project, zone)).collect::<Vec<_>>(),
-        "quotas": quotas(&region.quotas),
+        "quotas": quotas(project, &region.quotas),
         "selfLink": format!("{BASE}/{project}/regions/{}", region.name),
         "supportsPzs": false,
     })
 }
 
-fn quotas(all: &[Quota]) -> Value {
+fn quotas(project: &str, all: &[Quota]) -> Value {
     all.iter()
-        .map(|quota| json!({ "metric": quota.metric, "limit": quota.limit, "usage": quota.usage as f64 }))
+        .map(|quota| {
+            json!({
+                "metric": quota.metric,
+                "limit": quota.limit,
+                "usage": quota.usage as f64,
+                "owner": format!("{BASE}/{project}"),
+            })
+        })
         .collect()
 }
 
@@ -109,6 +117,30 @@ pub(super) fn subnetwork(project: &str, subnet: &Subnet, with_utilization: bool)
     out
 }
 
+/// One image.
+pub(super) fn image(project: &str, image: &Image) -> Value {
+    let mut out = json!({
+        "kind": "compute#image",
+        "id": stable_id(&image.name),
+        "creationTimestamp": "2026-01-01T00:00:00.000-08:00",
+        "name": image.name,
+        "description": image.name,
+        "sourceType": "RAW",
+        "status": "READY",
+        "archiveSizeBytes": "1073741824",
+        "diskSizeGb": IMAGE_GIB.to_string(),
+        "guestOsFeatures": [{ "type": "GVNIC" }, { "type": "UEFI_COMPATIBLE" }],
+        "labelFingerprint": fingerprint(42),
+        "storageLocations": ["us"],
+        "architecture": image.arch.unwrap_or(Arch::Amd64).wire_name(),
+        "selfLink": format!("{BASE}/{project}/global/images/{}", image.name),
+    });
+    if let Some(family) = &image.family {
+        out["family"] = json!(family);
+    }
+    out
+}
+
 /// One project with its quotas.
 pub(super) fn project(id: &str, number: u64, all: &[Quota]) -> Value {
     json!({
@@ -117,7 +149,7 @@ pub(super) fn project(id: &str, number: u64, all: &[Quota]) -> Value {
         "creationTimestamp": "2026-01-01T00:00:00.000-08:00",
         "name": id,
         "commonInstanceMetadata": { "kind": "compute#metadata", "fingerprint": fingerprint(number) },
-        "quotas": quotas(all),
+        "quotas": quotas(id, all),
         "selfLink": format!("{BASE}/{id}"),
         "defaultServiceAccount": format!("{number}-compute@developer.gserviceaccount.com"),
         "xpnProjectStatus": "UNSPECIFIED_XPN_PROJECT_STATUS",
@@ -175,6 +207,7 @@ pub(super) fn aggregated(
         .collect();
     let mut out = list(kind, path, Vec::new(), next);
     out["items"] = Value::Object(items);
+    out["unreachables"] = json!([]);
     out
 }
 

@@ -26,8 +26,23 @@ pub struct Template {
     pub scheduling: Scheduling,
     /// Network tags.
     pub tags: Vec<String>,
+    /// `canIpForward`.
+    pub forwards: bool,
+    /// `deletionProtection` (insert): it cannot be deleted.
+    pub is_protected: bool,
     /// Fields that the fake only shows again, such as `shieldedInstanceConfig`.
     pub echoed: Map<String, Value>,
+}
+
+impl Template {
+    /// Whether it asks for a confidential machine.
+    pub fn is_confidential(&self) -> bool {
+        let config = self.echoed.get("confidentialInstanceConfig");
+        config.is_some_and(|config| {
+            config["enableConfidentialCompute"] == Value::Bool(true)
+                || config.get("confidentialInstanceType").is_some()
+        })
+    }
 }
 
 /// One disk.
@@ -91,6 +106,12 @@ impl Scheduling {
     /// Whether Google may take the machine back.
     pub fn is_spot(&self) -> bool {
         self.preemptible || self.provisioning_model.as_deref() == Some("SPOT")
+    }
+
+    /// `MIGRATE` or `TERMINATE`: what was said, or what holds where nothing was.
+    pub fn maintenance(&self) -> &str {
+        let default = if self.is_spot() { "TERMINATE" } else { "MIGRATE" };
+        self.on_host_maintenance.as_deref().unwrap_or(default)
     }
 
     /// `SPOT` or `STANDARD`, for events.

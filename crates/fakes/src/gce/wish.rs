@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::check::is_name;
+use super::check::{check_hostname, check_name, is_name};
 use super::error::ApiError;
 use super::instance::Shape;
 use super::model::{Model, Place};
@@ -55,19 +55,18 @@ impl Model {
             ));
         }
         let rooms = self.rooms(place, bulk)?;
-        let id = self.project_id(project);
         let region: Arc<str> = place.region().into();
         let mut shapes = Vec::new();
         if bulk.flexibility.is_empty() {
             if bulk.template.machine_type.contains('/') {
                 // It only fails inside: any type of the region will do for the shape that never comes to be.
                 shapes.push(Arc::new(
-                    self.judge(&id, &region, FIELD)
+                    self.judge(project, &region, FIELD)
                         .shape("e2-standard-2", &bulk.template)?,
                 ));
             } else {
                 let shape = self
-                    .judge(&id, &region, FIELD)
+                    .judge(project, &region, FIELD)
                     .shape(&bulk.template.machine_type, &bulk.template)?;
                 shapes.push(Arc::new(shape));
             }
@@ -86,7 +85,9 @@ impl Model {
                 template.disks.clone_from(disks);
             }
             for name in &selection.machine_types {
-                shapes.push(Arc::new(self.judge(&id, &region, FIELD).shape(name, &template)?));
+                shapes.push(Arc::new(
+                    self.judge(project, &region, FIELD).shape(name, &template)?,
+                ));
             }
         }
         if shapes.is_empty() {
@@ -135,12 +136,9 @@ impl Model {
                     let why = format!("Must have exactly 'count' ({}) entries.", bulk.count);
                     return Err(ApiError::field(field, &each.len().to_string(), &why));
                 }
-                if let Some(name) = each.keys().find(|name| !is_name(name)) {
-                    return Err(ApiError::field(
-                        field,
-                        name,
-                        "Must be a match of regex '(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)'",
-                    ));
+                for (name, hostname) in each {
+                    check_name(field, name)?;
+                    check_hostname(&format!("{field}[{name}].hostname"), hostname.as_deref())?;
                 }
                 Ok(each
                     .iter()
@@ -228,8 +226,12 @@ pub(super) fn names_of_pattern<'n>(
         let is_number = digits.len() >= width && digits.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| digits.parse().ok()).flatten()
     };
-    let first = taken.filter_map(number).max().unwrap_or(0) + 1;
-    let names: Vec<Arc<str>> = (first..first + count)
+    let last = taken.filter_map(number).max().unwrap_or(0);
+    let end = last
+        .checked_add(count)
+        .ok_or_else(|| bad("No numbers are left after the largest one in use."))?;
+    let names: Vec<Arc<str>> = (last..end)
+        .map(|before| before + 1)
         .map(|number| format!("{before}{number:0width$}{after}").into())
         .collect();
     match names.iter().all(|name| is_name(name)) {

@@ -24,14 +24,13 @@ pub(super) fn tree(gce: &gce::Model, instance: &gce::Instance) -> Value {
             "hostname": gce.hostname(instance),
             "id": instance.id,
             "machine-type": format!("projects/{number}/machineTypes/{}", instance.shape.machine.name),
-            "maintenance-event": "NONE",
+            "maintenance-event": instance.maintenance_event(),
             "name": &*instance.name,
             "network-interfaces": { "0": { "ip": gce.internal_address(instance) } },
             "preempted": yes(instance.is_preempted),
             "scheduling": {
                 "automatic-restart": yes(scheduling.restarts()),
-                "on-host-maintenance":
-                    scheduling.on_host_maintenance.as_deref().unwrap_or(if scheduling.is_spot() { "TERMINATE" } else { "MIGRATE" }),
+                "on-host-maintenance": scheduling.maintenance(),
                 "preemptible": yes(scheduling.is_spot()),
             },
             "tags": instance.shape.template.tags,

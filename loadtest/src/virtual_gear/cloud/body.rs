@@ -92,7 +92,7 @@ fn template(shape: &Shape, zone: Option<&Zone>) -> spec::Template {
             termination_action: Some("DELETE".to_owned()),
             max_run_s: Some(shape.max_run_seconds),
             automatic_restart: Some(false),
-            on_host_maintenance: Some("TERMINATE".to_owned()),
+            on_host_maintenance: spot.then(|| "TERMINATE".to_owned()),
             ..spec::Scheduling::default()
         },
         ..spec::Template::default()

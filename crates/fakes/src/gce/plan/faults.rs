@@ -57,13 +57,23 @@ impl Planner<'_, '_, '_> {
             .param("details")
             .is_some_and(|value| *value != serde_json::Value::Bool(false));
         let code = fault.text("code");
-        let mut error = OpError::stockout(project, zone, &shape.machine.name, with_details);
+        let zones = self.model.zones_of(region_of(zone));
+        let others: Vec<&str> = zones
+            .iter()
+            .map(|other| &**other)
+            .filter(|other| *other != zone && self.model.catalog.offers(other, &shape.machine.family))
+            .collect();
+        let detailed = OpError::stockout_with_details(project, zone, &shape.machine.name, &others);
+        let mut error = match with_details {
+            true => detailed.clone(),
+            false => OpError::stockout(project, zone),
+        };
         match code.as_deref() {
             Some("RESOURCE_POOL_EXHAUSTED") => error.code = "RESOURCE_POOL_EXHAUSTED",
             Some("REGION_RESOURCE_POOL_EXHAUSTED") => error.code = "REGION_RESOURCE_POOL_EXHAUSTED",
             Some("UNSUPPORTED_OPERATION") => error = OpError::preempted_while_creating(),
             Some("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS") => {
-                error = OpError::stockout(project, zone, &shape.machine.name, true);
+                error = detailed;
             }
             _ => {}
         }

@@ -29,7 +29,7 @@ pub(in crate::gce) fn instance(project: &str, region_index: usize, instance: &In
     );
     put("status", json!(instance.status.name()));
     put("zone", json!(zone_url));
-    put("canIpForward", json!(false));
+    put("canIpForward", json!(shape.template.forwards));
     put(
         "networkInterfaces",
         network_interfaces(project, region_index, instance),
@@ -57,10 +57,15 @@ pub(in crate::gce) fn instance(project: &str, region_index: usize, instance: &In
     put("labels", json!(*instance.labels));
     put("labelFingerprint", json!(fingerprint(instance.label_fingerprint)));
     put("startRestricted", json!(false));
-    put("deletionProtection", json!(false));
+    put("deletionProtection", json!(shape.template.is_protected));
     put(
         "fingerprint",
-        json!(fingerprint(instance.id ^ u64::from(instance.turn))),
+        json!(fingerprint(
+            instance.id
+                ^ u64::from(instance.turn)
+                ^ instance.label_fingerprint
+                ^ instance.metadata_fingerprint.rotate_left(1)
+        )),
     );
     if let Some(started) = instance.started_ns {
         put("lastStartTimestamp", json!(timestamp(started)));
@@ -71,10 +76,33 @@ pub(in crate::gce) fn instance(project: &str, region_index: usize, instance: &In
     if let Some(hostname) = &instance.hostname {
         put("hostname", json!(hostname));
     }
+    put("resourceStatus", json!({ "scheduling": {} }));
     for (key, value) in &shape.template.echoed {
         put(key, value.clone());
     }
+    put(
+        "shieldedInstanceConfig",
+        shielded(shape.template.echoed.get("shieldedInstanceConfig")),
+    );
+    put(
+        "shieldedInstanceIntegrityPolicy",
+        json!({ "updateAutoLearnPolicy": true }),
+    );
     Value::Object(out)
+}
+
+/// `shieldedInstanceConfig`: all that was not said is as Google has it by default.
+fn shielded(given: Option<&Value>) -> Value {
+    let flag = |key: &str, default: bool| {
+        given
+            .and_then(|given| given.get(key)?.as_bool())
+            .unwrap_or(default)
+    };
+    json!({
+        "enableSecureBoot": flag("enableSecureBoot", false),
+        "enableVtpm": flag("enableVtpm", true),
+        "enableIntegrityMonitoring": flag("enableIntegrityMonitoring", true),
+    })
 }
 
 fn platform(machine: &MachineType) -> &'static str {
@@ -170,16 +198,10 @@ fn disks(project: &str, instance: &Instance) -> Value {
 
 fn scheduling(instance: &Instance) -> Value {
     let given = &instance.shape.template.scheduling;
-    let is_spot = given.is_spot();
-    let maintenance =
-        given
-            .on_host_maintenance
-            .as_deref()
-            .unwrap_or(if is_spot { "TERMINATE" } else { "MIGRATE" });
     let mut out = given.echoed.clone();
-    out.insert("onHostMaintenance".into(), json!(maintenance));
+    out.insert("onHostMaintenance".into(), json!(given.maintenance()));
     out.insert("automaticRestart".into(), json!(given.restarts()));
-    out.insert("preemptible".into(), json!(is_spot));
+    out.insert("preemptible".into(), json!(given.is_spot()));
     out.insert("provisioningModel".into(), json!(given.model()));
     if let Some(action) = &given.termination_action {
         out.insert("instanceTerminationAction".into(), json!(action));

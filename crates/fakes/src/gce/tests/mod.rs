@@ -1,6 +1,7 @@
 //! The model by itself, on a clock that the test turns.
 
 mod bulk;
+mod details;
 mod invariants;
 mod lives;
 mod quotas;

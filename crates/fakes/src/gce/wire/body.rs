@@ -5,30 +5,12 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use super::fields::Fields;
+use super::form::{self, Form};
+use super::machine::{For, disk, template};
 use crate::gce::error::ApiError;
-use crate::gce::spec::{
-    Bulk, Disk, Location, LocationPolicy, Names, Network, Scheduling, Selection, Single, TargetShape,
-    Template,
-};
+use crate::gce::spec::{Bulk, Location, LocationPolicy, Names, Selection, Single, TargetShape};
 
-type Read<T> = Result<T, ApiError>;
-
-/// Fields of a machine that are shown again and mean nothing here.
-const ECHOED: &[&str] = &[
-    "advancedMachineFeatures",
-    "confidentialInstanceConfig",
-    "description",
-    "guestAccelerators",
-    "keyRevocationActionType",
-    "localSsdEncryptionMode",
-    "minCpuPlatform",
-    "networkPerformanceConfig",
-    "privateIpv6GoogleAccess",
-    "reservationAffinity",
-    "resourcePolicies",
-    "shieldedInstanceConfig",
-    "workloadIdentityConfig",
-];
+pub(super) type Read<T> = Result<T, ApiError>;
 
 /// Fields of an instance that only Google writes.
 const OUTPUT_ONLY: &[&str] = &[
@@ -49,8 +31,6 @@ const OUTPUT_ONLY: &[&str] = &[
     "resourceStatus",
     "satisfiesPzi",
     "satisfiesPzs",
-    "canIpForward",
-    "deletionProtection",
     "displayDevice",
     "eraseWindowsVssSignature",
     "shieldedInstanceIntegrityPolicy",
@@ -68,8 +48,8 @@ pub(super) fn bulk(body: &[u8]) -> Read<Bulk> {
     let mut properties = fields
         .object("instanceProperties")?
         .ok_or_else(|| ApiError::required("resource.instanceProperties"))?;
-    let template = template(&mut properties)?;
-    properties.ignore(&["canIpForward", "resourceManagerTags"]);
+    let template = template(&mut properties, For::Bulk)?;
+    properties.check(&[("resourceManagerTags", Form::Map)])?;
     properties.end()?;
     let policy = fields
         .object("locationPolicy")?
@@ -96,15 +76,29 @@ pub(super) fn single(body: &[u8]) -> Read<Single> {
         .text("name")?
         .ok_or_else(|| ApiError::required("resource.name"))?;
     let hostname = fields.text("hostname")?.filter(|hostname| !hostname.is_empty());
-    let template = template(&mut fields)?;
+    let mut template = template(&mut fields, For::Insert)?;
+    template.is_protected = fields.flag("deletionProtection")?.unwrap_or_default();
+    fields.not_built(&[
+        "sourceMachineImage",
+        "sourceMachineImageEncryptionKey",
+        "instanceEncryptionKey",
+    ])?;
     fields.ignore(OUTPUT_ONLY);
-    fields.ignore(&["params"]);
+    fields.check(form::PARAMS)?;
     fields.end()?;
     Ok(Single {
         name,
         hostname,
         template,
     })
+}
+
+/// No machine images exist here.
+pub(super) fn refuse_machine_image(image: Option<&str>) -> Read<()> {
+    match image.filter(|image| !image.is_empty()) {
+        None => Ok(()),
+        Some(_) => Err(ApiError::not_built("sourceMachineImage")),
+    }
 }
 
 /// No instance templates exist here.
@@ -123,7 +117,7 @@ fn names(fields: &mut Fields) -> Read<Names> {
             let hostname = properties
                 .text("hostname")?
                 .filter(|hostname| !hostname.is_empty());
-            properties.ignore(&["name"]);
+            properties.check(&[("name", Form::Text)])?;
             properties.end()?;
             each.insert(name, hostname);
         }
@@ -134,147 +128,6 @@ fn names(fields: &mut Fields) -> Read<Names> {
         (Some(pattern), true) => Names::Pattern(pattern),
         (None, false) => Names::Each(each),
     })
-}
-
-fn template(fields: &mut Fields) -> Read<Template> {
-    let mut template = Template {
-        machine_type: fields.text("machineType")?.unwrap_or_default(),
-        scheduling: fields
-            .object("scheduling")?
-            .map_or_else(|| Ok(Scheduling::default()), scheduling)?,
-        ..Template::default()
-    };
-    if let Some(labels) = fields.object("labels")? {
-        template.labels = labels.named_texts()?.into_iter().collect();
-    }
-    if let Some(given) = fields.object("metadata")? {
-        template.metadata = metadata_items(given)?.1;
-    }
-    for disk in fields.objects("disks")? {
-        template.disks.push(self::disk(disk)?);
-    }
-    for network in fields.objects("networkInterfaces")? {
-        template.networks.push(self::network(network)?);
-    }
-    let mut accounts = fields.objects("serviceAccounts")?;
-    if accounts.len() > 1 {
-        return Err(ApiError::invalid("At most one service account can be attached."));
-    }
-    if let Some(mut account) = accounts.pop() {
-        let email = account.text("email")?.unwrap_or_else(|| "default".into());
-        template.service_account = Some((email, account.texts("scopes")?));
-        account.end()?;
-    }
-    if let Some(mut tags) = fields.object("tags")? {
-        template.tags = tags.texts("items")?;
-        tags.ignore(&["fingerprint"]);
-        tags.end()?;
-    }
-    fields.echo(ECHOED, &mut template.echoed);
-    Ok(template)
-}
-
-fn scheduling(mut fields: Fields) -> Read<Scheduling> {
-    let mut scheduling = Scheduling {
-        provisioning_model: fields.text("provisioningModel")?,
-        termination_action: fields.text("instanceTerminationAction")?,
-        max_run_s: None,
-        automatic_restart: fields.flag("automaticRestart")?,
-        on_host_maintenance: fields.name_of("onHostMaintenance", &["MIGRATE", "TERMINATE"])?,
-        preemptible: fields.flag("preemptible")?.unwrap_or_default(),
-        ..Scheduling::default()
-    };
-    if let Some(mut run) = fields.object("maxRunDuration")? {
-        scheduling.max_run_s = Some(run.count("seconds")?.unwrap_or_default());
-        run.ignore(&["nanos"]);
-        run.end()?;
-    }
-    if fields.value("terminationTime").is_some() {
-        return Err(ApiError::not_built("scheduling.terminationTime"));
-    }
-    let shown = [
-        "onInstanceStopAction",
-        "preemptionNoticeDuration",
-        "gracefulShutdown",
-        "skipGuestOsShutdown",
-        "hostErrorTimeoutSeconds",
-        "localSsdRecoveryTimeout",
-        "availabilityDomain",
-        "minNodeCpus",
-        "nodeAffinities",
-        "locationHint",
-    ];
-    fields.echo(&shown, &mut scheduling.echoed);
-    fields.end()?;
-    Ok(scheduling)
-}
-
-fn disk(mut fields: Fields) -> Read<Disk> {
-    if fields.value("source").is_some() {
-        return Err(ApiError::not_built("disks[].source (disks that exist already)"));
-    }
-    let mut disk = Disk {
-        boot: fields.flag("boot")?.unwrap_or_default(),
-        auto_delete: fields.flag("autoDelete")?.unwrap_or_default(),
-        is_scratch: fields.name_of("type", &["PERSISTENT", "SCRATCH"])?.as_deref() == Some("SCRATCH"),
-        device_name: fields.text("deviceName")?.filter(|name| !name.is_empty()),
-        interface: fields.name_of("interface", &["SCSI", "NVME"])?,
-        size_gib: fields.count("diskSizeGb")?,
-        ..Disk::default()
-    };
-    fields.name_of("mode", &["READ_WRITE", "READ_ONLY"])?;
-    if let Some(mut new) = fields.object("initializeParams")? {
-        disk.disk_type = new.text("diskType")?.filter(|kind| !kind.is_empty());
-        disk.source_image = new.text("sourceImage")?.filter(|image| !image.is_empty());
-        disk.disk_name = new.text("diskName")?.filter(|name| !name.is_empty());
-        if let Some(size) = new.count("diskSizeGb")? {
-            disk.size_gib = Some(size);
-        }
-        if let Some(labels) = new.object("labels")? {
-            disk.labels = labels.named_texts()?.into_iter().collect();
-        }
-        new.ignore(&[
-            "provisionedIops",
-            "provisionedThroughput",
-            "architecture",
-            "description",
-            "resourceManagerTags",
-            "onUpdateAction",
-            "enableConfidentialCompute",
-            "storagePool",
-        ]);
-        new.end()?;
-    }
-    fields.ignore(&[
-        "kind",
-        "index",
-        "architecture",
-        "guestOsFeatures",
-        "licenses",
-        "shieldedInstanceInitialState",
-    ]);
-    fields.end()?;
-    Ok(disk)
-}
-
-fn network(mut fields: Fields) -> Read<Network> {
-    let network = Network {
-        network: fields.text("network")?.filter(|url| !url.is_empty()),
-        subnetwork: fields.text("subnetwork")?.filter(|url| !url.is_empty()),
-        is_external: !fields.objects("accessConfigs")?.is_empty(),
-        nic_type: fields.name_of("nicType", &["GVNIC", "VIRTIO_NET", "IDPF", "MRDMA", "IRDMA"])?,
-    };
-    fields.name_of("stackType", &["IPV4_ONLY", "IPV4_IPV6", "IPV6_ONLY"])?;
-    fields.ignore(&[
-        "kind",
-        "name",
-        "fingerprint",
-        "queueCount",
-        "ipv6AccessConfigs",
-        "ipv6AccessType",
-    ]);
-    fields.end()?;
-    Ok(network)
 }
 
 fn location_policy(mut fields: Fields) -> Read<LocationPolicy> {
@@ -339,9 +192,14 @@ fn flexibility(mut fields: Fields) -> Read<Vec<Selection>> {
             };
             let disks = one.objects("disks")?;
             if !disks.is_empty() {
-                selection.disks = Some(disks.into_iter().map(disk).collect::<Read<_>>()?);
+                selection.disks = Some(
+                    disks
+                        .into_iter()
+                        .map(|one| disk(one, For::Bulk))
+                        .collect::<Read<_>>()?,
+                );
             }
-            one.ignore(&["minCpuPlatform"]);
+            one.check(&[("minCpuPlatform", Form::Text)])?;
             one.end()?;
             selections.push(selection);
         }
@@ -350,7 +208,7 @@ fn flexibility(mut fields: Fields) -> Read<Vec<Selection>> {
     Ok(selections)
 }
 
-fn metadata_items(mut fields: Fields) -> Read<(String, IndexMap<String, String>)> {
+pub(super) fn metadata_items(mut fields: Fields) -> Read<(String, IndexMap<String, String>)> {
     let fingerprint = fields.text("fingerprint")?.unwrap_or_default();
     let mut items = IndexMap::new();
     for mut item in fields.objects("items")? {

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::form::Named;
+use crate::gce::check::check_name;
 use crate::gce::error::ApiError;
 
 /// The fields of one object that were not taken yet, and where the object stands.
@@ -27,7 +29,7 @@ impl Fields {
         })
     }
 
-    fn of_value(path: String, value: Value) -> Result<Self, ApiError> {
+    pub(super) fn of_value(path: String, value: Value) -> Result<Self, ApiError> {
         match value {
             Value::Object(left) => Ok(Self { path, left }),
             other => Err(ApiError::field(&path, &other.to_string(), "Must be an object.")),
@@ -70,6 +72,15 @@ impl Fields {
             }
             _ => Ok(name),
         }
+    }
+
+    /// The name of a resource that comes to be; an empty one is none.
+    pub fn name(&mut self, key: &str) -> Result<Option<String>, ApiError> {
+        let name = self.text(key)?.filter(|name| !name.is_empty());
+        if let Some(name) = &name {
+            check_name(&self.at(key), name)?;
+        }
+        Ok(name)
     }
 
     /// A truth value.
@@ -171,13 +182,58 @@ impl Fields {
         self.left.into_iter().map(named).collect()
     }
 
-    /// Takes fields that are only shown again.
-    pub fn echo(&mut self, keys: &[&str], into: &mut Map<String, Value>) {
-        for key in keys {
+    /// Takes fields that are only shown again, as far as they have the right form.
+    pub fn echo(&mut self, forms: &[Named], into: &mut Map<String, Value>) -> Result<(), ApiError> {
+        for (key, form) in forms {
             if let Some(value) = self.value(key) {
+                form.check(&self.at(key), &value)?;
                 into.insert((*key).to_owned(), value);
             }
         }
+        Ok(())
+    }
+
+    /// Takes fields that mean nothing here, as far as they have the right form.
+    pub fn check(&mut self, forms: &[Named]) -> Result<(), ApiError> {
+        self.echo(forms, &mut Map::new())
+    }
+
+    /// Takes fields that Google has and the fake has not. Saying nothing in them is not asking for them: some
+    /// clients write what was never set.
+    pub fn not_built(&mut self, keys: &[&str]) -> Result<(), ApiError> {
+        match self.given(keys) {
+            Some(field) => Err(ApiError::not_built(&field)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes fields that a bulk insert must not have.
+    pub fn not_in_bulk(&mut self, keys: &[&str]) -> Result<(), ApiError> {
+        match self.given(keys) {
+            Some(field) => Err(ApiError::invalid(format!(
+                "Invalid value for field '{field}'. It is not supported in bulk insert."
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The first of these fields that says something. All are taken.
+    fn given(&mut self, keys: &[&str]) -> Option<String> {
+        let says = |value: &Value| match value {
+            Value::Bool(flag) => *flag,
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            Value::Number(_) => true,
+            Value::Null => false,
+        };
+        let mut found = None;
+        for key in keys {
+            if self.value(key).is_some_and(|value| says(&value)) {
+                found.get_or_insert_with(|| self.at(key));
+            }
+        }
+        found
     }
 
     /// Takes fields that mean nothing in a request.
@@ -191,17 +247,18 @@ impl Fields {
     pub fn end(self) -> Result<(), ApiError> {
         match self.left.keys().next() {
             None => Ok(()),
-            Some(key) => {
-                let place = if self.path.is_empty() {
-                    String::new()
-                } else {
-                    format!(" at '{}'", self.path)
-                };
-                let why = format!(
-                    "Invalid JSON payload received. Unknown name \"{key}\"{place}: Cannot find field."
-                );
-                Err(ApiError::invalid(why))
-            }
+            Some(key) => Err(unknown(&self.path, key)),
         }
     }
+}
+
+/// The refusal of a field that does not exist.
+pub(super) fn unknown(path: &str, key: &str) -> ApiError {
+    let place = if path.is_empty() {
+        String::new()
+    } else {
+        format!(" at '{path}'")
+    };
+    let why = format!("Invalid JSON payload received. Unknown name \"{key}\"{place}: Cannot find field.");
+    ApiError::invalid(why)
 }

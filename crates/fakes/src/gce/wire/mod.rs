@@ -4,13 +4,18 @@
 
 mod body;
 mod fields;
+mod form;
+mod guest;
+mod machine;
 mod reply;
 mod route;
+mod unbuilt;
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::check::is_name;
 use super::error::ApiError;
 use super::method;
 use super::model::{Call, Model, Place};
@@ -143,6 +148,10 @@ fn answer(
             ApiError::invalid(why),
         ));
     }
+    if let Some(bad) = path_name(&route) {
+        // Not the place of the path: one that is malformed would be looked up, and missed, first.
+        return Err(model.refuse(call, route.method, route.project, Place::Global, bad));
+    }
     let waits = [
         &method::ZONE_OPERATION_WAIT,
         &method::REGION_OPERATION_WAIT,
@@ -158,6 +167,34 @@ fn answer(
     reply::reply(model, call, request, route).map(Answer::Now)
 }
 
+/// The refusal of a name in the path that nothing can have.
+fn path_name(route: &Route<'_>) -> Option<ApiError> {
+    let is_id = |name: &str| {
+        name.len() <= 20 && !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let place = match route.place {
+        Place::Zone(zone) => ("zone", zone, is_name(zone)),
+        Place::Region(region) => ("region", region, is_name(region)),
+        Place::Global => ("", "", true),
+    };
+    let kind = match route.method.name.split('.').nth(1).unwrap_or_default() {
+        "instances" => "instance",
+        "images" if route.method.name.ends_with("getFromFamily") => "family",
+        "images" => "image",
+        "machineTypes" => "machineType",
+        "subnetworks" => "subnetwork",
+        _ => "operation",
+    };
+    let name = (
+        kind,
+        route.name,
+        route.name.is_empty() || is_name(route.name) || is_id(route.name),
+    );
+    let (field, bad, _) = [place, name].into_iter().find(|(_, _, is_good)| !is_good)?;
+    let why = "Must be a match of regex '[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19}'";
+    Some(ApiError::field(field, bad, why))
+}
+
 /// The error envelope of section 1.9: `errors[].reason` always, `status` and `details` only where Google has
 /// them.
 fn error_response(model: &Model, error: &ApiError) -> Response {
@@ -170,12 +207,21 @@ fn error_response(model: &Model, error: &ApiError) -> Response {
         body["status"] = error.rpc_status().into();
     }
     if let Some(info) = &error.info {
-        body["details"] = serde_json::json!([{
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": info.reason,
-            "domain": "compute.googleapis.com",
-            "metadatas": info.metadatas,
-        }]);
+        body["details"] = serde_json::json!([
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": info.reason,
+                "domain": "compute.googleapis.com",
+                "metadatas": info.metadatas,
+            },
+            {
+                "@type": "type.googleapis.com/google.rpc.Help",
+                "links": [{
+                    "description": "The request exceeds API Quota limit, please see help link for suggestions.",
+                    "url": "https://cloud.google.com/compute/docs/operations-quota",
+                }],
+            },
+        ]);
     }
     Response::json(error.status, &serde_json::json!({ "error": body }))
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::body;
+use super::guest::{guest_attributes, serial};
 use super::route::Route;
 use crate::gce::act::At;
 use crate::gce::error::ApiError;
 use crate::gce::list::{Page, Query};
 use crate::gce::model::{Call, Model, Place};
-use crate::gce::read::GuestQuery;
 use crate::gce::show;
 use crate::wire::Request;
 
@@ -39,7 +39,9 @@ pub(super) fn reply(
         }
         "compute.instances.insert" => {
             let template = request.query("sourceInstanceTemplate").map(str::to_owned);
-            let single = body::refuse_template(&template).and_then(|()| body::single(&request.body));
+            let single = body::refuse_template(&template)
+                .and_then(|()| body::refuse_machine_image(request.query("sourceMachineImage")))
+                .and_then(|()| body::single(&request.body));
             let single = single.map_err(|error| model.refuse(call, method, project, place, error))?;
             model.insert(call, project, zone, request_id, single)?
         }
@@ -130,6 +132,8 @@ pub(super) fn reply(
                 .map(|one| (one.scope.path(), model.show_operation(one)))
                 .collect();
             let mut scopes = show::zone_scopes(&model.all_zones());
+            let regions = model.limits().regions.iter();
+            scopes.extend(regions.map(|region| (format!("regions/{region}"), Vec::new())));
             scopes.push(("global".into(), Vec::new()));
             let scopes = by_scope(scopes, items);
             let path = format!("projects/{project}/aggregated/operations");
@@ -196,6 +200,14 @@ pub(super) fn reply(
             let shown = show::subnetwork(project, &subnet, with_utilization(request)?);
             let path = format!("projects/{project}/regions/{region}/subnetworks");
             return listed(request, "compute#subnetworkList", &path, vec![shown]);
+        }
+        "compute.images.get" => {
+            let image = model.image(call, project, name)?;
+            return Ok(show::image(project, &image));
+        }
+        "compute.images.getFromFamily" => {
+            let image = model.image_of_family(call, project, name)?;
+            return Ok(show::image(project, &image));
         }
         "compute.projects.get" => {
             let (number, quotas) = model.project(call, project)?;
@@ -289,64 +301,4 @@ fn aggregated_types(
         scopes,
         page.next,
     ))
-}
-
-fn serial(model: &mut Model, call: &mut Call<'_>, request: &Request, at: At<'_>) -> Result<Value, ApiError> {
-    let number = |name: &str, default: i64| match request.query(name).filter(|text| !text.is_empty()) {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .map_err(|_| ApiError::field(name, text, "Must be an integer.")),
-    };
-    let (port, start) = (number("port", 1)?, number("start", 0)?);
-    let port = u32::try_from(port).unwrap_or_default();
-    let (contents, start, next) = model.serial_output(call, at, port, start)?;
-    Ok(json!({
-        "kind": "compute#serialPortOutput",
-        "selfLink": format!("{}/instances/{}/serialPort", show::zone_url(at.project, at.zone), at.name),
-        "contents": contents,
-        "start": start.to_string(),
-        "next": next.to_string(),
-    }))
-}
-
-fn guest_attributes(
-    model: &mut Model,
-    call: &mut Call<'_>,
-    request: &Request,
-    at: At<'_>,
-) -> Result<Value, ApiError> {
-    let path = request.query("queryPath").filter(|path| !path.is_empty());
-    let key = request.query("variableKey").filter(|key| !key.is_empty());
-    let query = match (path, key) {
-        (_, Some(key)) => GuestQuery::Variable(key),
-        (path, None) => GuestQuery::Path(path.unwrap_or_default()),
-    };
-    let found = model.guest_attributes(call, at, query)?;
-    let mut out = Map::new();
-    out.insert("kind".into(), json!("compute#guestAttributes"));
-    let link = format!(
-        "{}/instances/{}/getGuestAttributes",
-        show::zone_url(at.project, at.zone),
-        at.name
-    );
-    out.insert("selfLink".into(), json!(link));
-    match query {
-        GuestQuery::Variable(key) => {
-            out.insert("variableKey".into(), json!(key));
-            out.insert(
-                "variableValue".into(),
-                json!(found.first().map(|(.., value)| value)),
-            );
-        }
-        GuestQuery::Path(path) => {
-            let items: Vec<Value> = found
-                .iter()
-                .map(|(space, key, value)| json!({ "namespace": space, "key": key, "value": value }))
-                .collect();
-            out.insert("queryPath".into(), json!(path));
-            out.insert("queryValue".into(), json!({ "items": items }));
-        }
-    }
-    Ok(Value::Object(out))
 }

@@ -1,5 +1,6 @@
 //! From verb and path to a method of the API.
 
+use super::unbuilt;
 use crate::gce::method::{self, Method};
 use crate::gce::model::Place;
 
@@ -24,9 +25,7 @@ pub(super) fn route<'a>(verb: &str, segments: &'a [String]) -> Option<Route<'a>>
             "GET" => (&method::PROJECT_GET, Place::Global, ""),
             _ => return None,
         },
-        ["zones", zone, rest @ ..] => in_zone(verb, zone, rest)?,
-        ["regions", region, rest @ ..] => in_region(verb, region, rest)?,
-        rest => in_project(verb, rest)?,
+        path => built(verb, path).or_else(|| unbuilt::find(verb, path))?,
     };
     Some(Route {
         method,
@@ -36,7 +35,16 @@ pub(super) fn route<'a>(verb: &str, segments: &'a [String]) -> Option<Route<'a>>
     })
 }
 
-type Found<'a> = Option<(&'static Method, Place<'a>, &'a str)>;
+fn built<'a>(verb: &str, path: &[&'a str]) -> Found<'a> {
+    match path {
+        ["zones", zone, rest @ ..] => in_zone(verb, zone, rest),
+        ["regions", region, rest @ ..] => in_region(verb, region, rest),
+        rest => in_project(verb, rest),
+    }
+}
+
+/// A method, where it goes, and the name in its path.
+pub(super) type Found<'a> = Option<(&'static Method, Place<'a>, &'a str)>;
 
 fn in_zone<'a>(verb: &str, zone: &'a str, rest: &[&'a str]) -> Found<'a> {
     let (method, name) = match (verb, rest) {
@@ -95,6 +103,8 @@ fn in_project<'a>(verb: &str, rest: &[&'a str]) -> Found<'a> {
         ("GET", ["aggregated", "instances"]) => (&method::AGGREGATED_LIST, ""),
         ("GET", ["aggregated", "operations"]) => (&method::OPERATION_AGGREGATED_LIST, ""),
         ("GET", ["aggregated", "machineTypes"]) => (&method::MACHINE_TYPE_AGGREGATED_LIST, ""),
+        ("GET", ["global", "images", "family", name]) => (&method::IMAGE_OF_FAMILY, *name),
+        ("GET", ["global", "images", name]) => (&method::IMAGE_GET, *name),
         ("GET", ["global", "operations"]) => (&method::GLOBAL_OPERATION_LIST, ""),
         ("GET", ["global", "operations", name]) => (&method::GLOBAL_OPERATION_GET, *name),
         ("DELETE", ["global", "operations", name]) => (&method::GLOBAL_OPERATION_DELETE, *name),
