@@ -151,3 +151,31 @@ fn what_cannot_be_had_ends_with_7_and_what_cannot_be_read_with_3() {
     assert_eq!(lint("steps: 4"), Some(3));
     assert_eq!(code(&["lint", "nowhere.yml"]), Some(3));
 }
+
+#[test]
+fn a_configuration_is_asked_about_its_own_queues_alone() {
+    let world = tempfile::tempdir().unwrap();
+    fs::write(world.path().join("gust.toml"), config("127.0.0.1:0")).unwrap();
+    let of = |args: &[&str]| {
+        let output = gust(world.path(), args);
+        let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code().unwrap(), texts.concat())
+    };
+    let explain = ["explain", "--config", "gust.toml", "cpu=4"];
+    for more in [["--queue", "nosuch"].as_slice(), &["queue=nosuch"]] {
+        let (code, words) = of(&[&explain, more].concat());
+        assert_eq!(code, 2, "{words}");
+        assert!(words.contains("`nosuch`") && words.contains("it serves gust"), "{words}");
+    }
+    assert_eq!(of(&[&explain[..], &["--queue", "gust"]].concat()).0, 0);
+
+    let pipeline = "steps:\n- { command: x, agents: { queue: gust, cpu: 4 } }\n- { command: y, agents: { queue: macos, xcode: 15 } }\n";
+    fs::write(world.path().join("pipeline.yml"), pipeline).unwrap();
+    let lint = ["lint", "--config", "gust.toml", "pipeline.yml"];
+    let (code, words) = of(&lint);
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("1 of other queues left out (macos)"), "{words}");
+    let (code, words) = of(&[&lint[..], &["--queue", "macos"]].concat());
+    assert_eq!(code, 2, "{words}");
+    assert!(words.contains("it serves gust"), "{words}");
+}

@@ -9,6 +9,7 @@ pub(crate) use self::{
 };
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -143,26 +144,58 @@ impl Surroundings for Bystander {
     }
 }
 
-/// The planner of an operator, or one without.
-pub(crate) fn planner(config: Option<&PathBuf>) -> Result<(Planner, String), Failure> {
-    let refused = |error| Failure::new(exit_codes::CONFIG, error);
-    let Some(path) = config else {
-        let planner = Planner::anywhere()
-            .context("the catalog cannot be used")
+/// By what requests are judged: what an operator configured, or nothing but the catalog.
+pub(crate) struct Judge {
+    pub planner: Planner,
+    /// What tag names begin with.
+    prefix: String,
+    /// The queues that are served, each once; none without a configuration.
+    pub queues: Vec<String>,
+}
+
+impl Judge {
+    /// Reads a configuration, if there is one.
+    pub fn of(config: Option<&PathBuf>) -> Result<Self, Failure> {
+        let refused = |error| Failure::new(exit_codes::CONFIG, error);
+        let Some(path) = config else {
+            let planner = Planner::anywhere()
+                .context("the catalog cannot be used")
+                .map_err(refused)?;
+            return Ok(Self {
+                planner,
+                prefix: String::new(),
+                queues: Vec::new(),
+            });
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{} cannot be read", path.display()))
             .map_err(refused)?;
-        return Ok((planner, String::new()));
-    };
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{} cannot be read", path.display()))
-        .map_err(refused)?;
-    let config = Config::parse(&text, path, &Bystander)
-        .with_context(|| format!("{} was refused", path.display()))
-        .map_err(refused)?;
-    let prefix = config.policy.tag_prefix.clone();
-    let planner = Planner::new(&config, Default::default())
-        .with_context(|| format!("{} was refused", path.display()))
-        .map_err(refused)?;
-    Ok((planner, prefix))
+        let config = Config::parse(&text, path, &Bystander)
+            .with_context(|| format!("{} was refused", path.display()))
+            .map_err(refused)?;
+        let sources = config.sources.iter();
+        let queues: BTreeSet<String> = sources
+            .flat_map(|source| source.queues.iter().map(ToString::to_string))
+            .collect();
+        let planner = Planner::new(&config, Default::default())
+            .with_context(|| format!("{} was refused", path.display()))
+            .map_err(refused)?;
+        Ok(Self {
+            planner,
+            prefix: config.policy.tag_prefix,
+            queues: queues.into_iter().collect(),
+        })
+    }
+
+    /// Refuses a queue that the configuration does not serve: the answer would be that of no queue.
+    pub fn knows(&self, queue: &str) -> Result<(), Failure> {
+        if self.queues.is_empty() || self.queues.iter().any(|known| known == queue) {
+            return Ok(());
+        }
+        let error = anyhow::anyhow!("the configuration serves no queue `{queue}`");
+        let hint = format!("it serves {}", self.queues.join(", "));
+        Err(Failure::new(exit_codes::USAGE, error).hint(hint))
+    }
 }
 
 /// Explains one request.
@@ -185,12 +218,17 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         let error = anyhow::anyhow!("a queue and a pipeline say something only to an operator's gust");
         return Err(Failure::new(exit_codes::USAGE, error).hint("add --config FILE, or --live"));
     }
-    let (planner, prefix) = planner(args.config.as_ref())?;
-    let options = args.asked.rules().map(|rule| format!("{prefix}{rule}"));
+    let judge = Judge::of(args.config.as_ref())?;
+    let planner = &judge.planner;
+    let options = args.asked.rules().map(|rule| format!("{}{rule}", judge.prefix));
     let rules: Vec<String> = args.tags.iter().cloned().chain(options).collect();
     let tag = args.tags.iter().find_map(|tag| tag.strip_prefix("queue="));
+    let queue = args.queue.as_deref().or(tag);
+    if let Some(queue) = queue {
+        judge.knows(queue)?;
+    }
     let asker = Asker {
-        queue: args.queue.as_deref().or(tag).unwrap_or_default(),
+        queue: queue.unwrap_or_default(),
         pipeline: args.pipeline.as_deref().unwrap_or_default(),
     };
     let explained = match planner.explain(asker, &rules) {

@@ -1,5 +1,6 @@
 //! `gust lint`: which machine each step of a pipeline gets and what it costs, or what is wrong with its tags.
 
+mod jobs;
 mod report;
 mod retry;
 mod steps;
@@ -8,6 +9,7 @@ mod tests;
 mod yaml;
 
 use std::{
+    collections::BTreeMap,
     io::Read as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -30,7 +32,8 @@ pub(crate) struct LintArgs {
     /// Judge by this operator's configuration: policy, regions, defaults. Otherwise by all regions that gust knows
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Judge only steps of this queue; may be given several times
+    /// Judge only steps of this queue; may be given several times. Default: the queues that the configuration serves, without
+    /// one all
     #[arg(long, value_name = "QUEUE")]
     queue: Vec<String>,
     /// Judge as the pipeline of this slug: the configuration may allow it other things than others
@@ -73,8 +76,8 @@ struct Judged {
 #[derive(Clone, Debug, Default)]
 struct Verdict {
     judged: Vec<Judged>,
-    /// Steps of other queues.
-    elsewhere: usize,
+    /// How many steps there are of other queues.
+    elsewhere: BTreeMap<String, usize>,
 }
 
 impl Verdict {
@@ -121,12 +124,19 @@ impl Linter {
 /// Judges one file.
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let refused = |error: anyhow::Error| Failure::new(exit_codes::CONFIG, error);
-    let (planner, _) = explain::planner(args.config.as_ref())?;
+    let known = explain::Judge::of(args.config.as_ref())?;
+    for queue in &args.queue {
+        known.knows(queue)?;
+    }
     let text = read(&args.file).map_err(refused)?;
     let file = args.file.display().to_string();
     let judge = Judge {
-        planner: &planner,
-        queues: &args.queue,
+        planner: &known.planner,
+        // What another queue's tags mean is not this operator's business.
+        queues: match args.queue.is_empty() {
+            true => &known.queues,
+            false => &args.queue,
+        },
         pipeline: args.pipeline.as_deref().unwrap_or_default(),
     };
     let verdict = judge
@@ -168,9 +178,9 @@ impl Judge<'_> {
         let steps = steps::of(&root).context("it has no list of `steps`")?;
         let mut verdict = Verdict::default();
         for step in steps {
-            let queue = step.tag("queue").unwrap_or("default");
-            if !self.queues.is_empty() && !self.queues.iter().any(|name| name == queue) {
-                verdict.elsewhere += 1;
+            // Where the queue is not known, this is said of the step.
+            if let Some(queue) = step.queue().filter(|queue| !self.judges(queue)) {
+                *verdict.elsewhere.entry(queue.to_owned()).or_default() += 1;
                 continue;
             }
             verdict.judged.push(self.step(step));
@@ -178,8 +188,12 @@ impl Judge<'_> {
         Ok(verdict)
     }
 
+    fn judges(&self, queue: &str) -> bool {
+        self.queues.is_empty() || self.queues.iter().any(|name| name == queue)
+    }
+
     fn step(&self, step: Step) -> Judged {
-        if let Some(tag) = step.variable() {
+        if let Some(tag) = step.variable().filter(|_| step.wrong.is_empty()) {
             let said = Said::Unknown(format!(
                 "`{}` is known only when the pipeline is uploaded",
                 tag.rule
@@ -199,11 +213,13 @@ impl Judge<'_> {
         // The operator's default may be Spot, too.
         let reclaimed = explained.as_ref().is_ok_and(|it| it.request.spot != Spot::Never);
         let said = match explained {
+            _ if step.variable().is_some() => Said::Wrong(step.wrong.clone()),
+            Err(why) => Said::Wrong([step.wrong.clone(), problems(&step, &why)].concat()),
+            Ok(_) if !step.wrong.is_empty() => Said::Wrong(step.wrong.clone()),
             Ok(explained) => match explained.offers.into_iter().next() {
                 Some(offer) => Said::Machine(Box::new(offer)),
                 None => Said::Wrong(Vec::new()),
             },
-            Err(why) => Said::Wrong(problems(&step, &why)),
         };
         let advice = step.again.advice.clone().filter(|_| reclaimed);
         Judged { step, said, advice }

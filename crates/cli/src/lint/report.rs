@@ -3,7 +3,7 @@
 use gust_core::offer::Offer;
 use serde_json::{Value, json};
 
-use super::{Judged, Said, Verdict};
+use super::{Judged, Said, Verdict, jobs::Jobs};
 use crate::explain::{is_borrowed, offer_json, sold};
 
 /// For people: one line a step, or one a problem, each beginning with its place.
@@ -13,8 +13,10 @@ pub(super) fn text(verdict: &Verdict, file: &str) -> String {
         let at = |line: usize, column: usize| format!("{file}:{line}:{column}: {}: ", step.name);
         let here = at(step.line, step.column);
         match said {
-            Said::Machine(offer) => text.push_str(&format!("{here}{}\n", machine(offer))),
-            Said::Unknown(why) => text.push_str(&format!("{here}not judged: {why}\n")),
+            Said::Machine(offer) => {
+                text.push_str(&format!("{here}{}{}\n", machine(offer), times(&step.jobs)))
+            }
+            Said::Unknown(why) => text.push_str(&format!("{here}not judged: {why}{}\n", times(&step.jobs))),
             Said::Wrong(problems) => {
                 for problem in problems {
                     let at = at(problem.line, problem.column);
@@ -34,32 +36,63 @@ pub(super) fn text(verdict: &Verdict, file: &str) -> String {
 }
 
 fn summary(verdict: &Verdict) -> String {
-    let count = |is: fn(&Said) -> bool| verdict.judged.iter().filter(|judged| is(&judged.said)).count();
-    let wrong = count(|said| matches!(said, Said::Wrong(_)));
-    let unknown = count(|said| matches!(said, Said::Unknown(_)));
-    let cost: u64 = verdict
-        .judged
-        .iter()
-        .filter_map(|judged| cost(&judged.said))
-        .sum();
+    let wrong = count(verdict, |said| matches!(said, Said::Wrong(_)));
+    let unknown = count(verdict, |said| matches!(said, Said::Unknown(_)));
+    let jobs = jobs(verdict);
     let mut line = format!(
-        "{} steps, {wrong} wrong, about ${:.4} if each runs for ten minutes",
+        "{} steps{}, {wrong} wrong, about ${:.4} if each runs for ten minutes",
         verdict.judged.len(),
-        cost as f64 / 1e9
+        match jobs == verdict.judged.len() as u64 {
+            true => String::new(),
+            false => format!(" with {jobs} jobs"),
+        },
+        cost(verdict) as f64 / 1e9
     );
     if unknown > 0 {
         line.push_str(&format!("; {unknown} not judged"));
     }
-    if verdict.elsewhere > 0 {
-        line.push_str(&format!("; {} of other queues left out", verdict.elsewhere));
+    if !verdict.elsewhere.is_empty() {
+        let names: Vec<&str> = verdict.elsewhere.keys().map(String::as_str).collect();
+        let (count, names) = (elsewhere(verdict), names.join(", "));
+        line.push_str(&format!("; {count} of other queues left out ({names})"));
     }
     line + "\n"
 }
 
-fn cost(said: &Said) -> Option<u64> {
-    match said {
-        Said::Machine(offer) => Some(offer.preference.job_cost_nano_usd),
-        Said::Wrong(_) | Said::Unknown(_) => None,
+fn count(verdict: &Verdict, is: fn(&Said) -> bool) -> usize {
+    verdict.judged.iter().filter(|judged| is(&judged.said)).count()
+}
+
+/// How many jobs the steps make.
+fn jobs(verdict: &Verdict) -> u64 {
+    let all = verdict.judged.iter().map(|judged| judged.step.jobs.count);
+    all.fold(0, u64::saturating_add)
+}
+
+/// How many steps are of other queues.
+fn elsewhere(verdict: &Verdict) -> usize {
+    verdict.elsewhere.values().sum()
+}
+
+/// What all jobs cost whose machine is known, in billionths of a dollar.
+fn cost(verdict: &Verdict) -> u64 {
+    let one = |judged: &Judged| match &judged.said {
+        Said::Machine(offer) => {
+            let each = offer.preference.job_cost_nano_usd;
+            each.saturating_mul(judged.step.jobs.count)
+        }
+        Said::Wrong(_) | Said::Unknown(_) => 0,
+    };
+    verdict.judged.iter().map(one).fold(0, u64::saturating_add)
+}
+
+/// How many jobs a step makes, where it is not one.
+fn times(jobs: &Jobs) -> String {
+    match (jobs.count, &*jobs.why) {
+        (_, "") => String::new(),
+        (0, why) => format!("; no job ({why})"),
+        (1, why) => format!("; 1 job ({why})"),
+        (count, why) => format!(" each; {count} jobs ({why})"),
     }
 }
 
@@ -87,7 +120,20 @@ fn machine(offer: &Offer) -> String {
 /// For programs.
 pub(super) fn json(verdict: &Verdict, file: &str) -> String {
     let steps: Vec<Value> = verdict.judged.iter().map(step).collect();
-    let value = json!({"file": file, "steps": steps, "elsewhere": verdict.elsewhere});
+    let value = json!({
+        "file": file,
+        "steps": steps,
+        "elsewhere": elsewhere(verdict),
+        "elsewhere_by_queue": verdict.elsewhere,
+        "total": {
+            "steps": verdict.judged.len(),
+            "jobs": jobs(verdict),
+            "wrong": count(verdict, |said| matches!(said, Said::Wrong(_))),
+            "not_judged": count(verdict, |said| matches!(said, Said::Unknown(_))),
+            // Of the jobs whose machine is known, ten minutes each.
+            "nano_usd": cost(verdict),
+        },
+    });
     format!("{value:#}\n")
 }
 
@@ -108,6 +154,8 @@ fn step(judged: &Judged) -> Value {
         "line": step.line,
         "column": step.column,
         "tags": step.tags.iter().map(|tag| tag.rule.as_str()).collect::<Vec<_>>(),
+        "jobs": step.jobs.count,
+        "jobs_why": step.jobs.why,
         "offer": offer,
         "problems": problems,
         "not_judged": unknown,

@@ -57,6 +57,56 @@ fn each_step_gets_its_machine_or_what_is_wrong_with_its_place() {
 }
 
 #[test]
+fn merged_tags_count_and_what_is_no_tag_is_told() {
+    let text = r#"
+base: &base { queue: gust, cpu: 4, memory: 8 }
+region: &region { region: us-central1, memory: 1 }
+steps:
+  - label: merged
+    command: x
+    agents: { <<: *base, cpu: 16, region: us-central1 }
+  - label: two merged
+    command: x
+    agents: { <<: [*base, *region] }
+  - label: lists
+    command: x
+    agents:
+      queue: gust
+      cpu: [4, 8]
+      family: [n2d, c3d]
+      memory: { least: 4 }
+      arch: mips
+  - label: items
+    command: x
+    agents: [queue=gust, { cpu: 4 }]
+  - label: a queue that is no queue
+    command: x
+    agents: { queue: [gust, other] }
+"#;
+    let verdict = verdict(text).expect("a pipeline");
+    insta::assert_snapshot!("merged", report::text(&verdict, "pipeline.yml"));
+}
+
+#[test]
+fn a_step_costs_as_often_as_it_runs() {
+    let text = r#"
+agents: { queue: gust, cpu: 4, region: us-central1 }
+steps:
+  - { label: once, command: x }
+  - { label: sharded, command: x, parallelism: 20 }
+  - { label: matrix, command: x, matrix: [a, b, c] }
+  - { label: skipped, command: x, skip: "too slow" }
+  - { label: who knows, command: x, parallelism: "$N" }
+  - { label: later, command: x, matrix: [4, 8], agents: { queue: gust, cpu: "{{matrix}}" } }
+  - group: skipped
+    skip: true
+    steps: [{ label: within, command: x }]
+"#;
+    let verdict = verdict(text).expect("a pipeline");
+    insta::assert_snapshot!("times", report::text(&verdict, "pipeline.yml"));
+}
+
+#[test]
 fn programs_read_the_same() {
     let one = "steps: [{ command: x, agents: { queue: gust, cpu: 0 } }]";
     let verdict = verdict(one).expect("a pipeline");

@@ -1,6 +1,6 @@
 //! A pipeline file as a tree in which every value knows its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, Span};
 
@@ -49,6 +49,30 @@ impl Marked {
                 _ => value.get(key),
             })
         })
+    }
+
+    /// The pairs of a map, each key once: its own before those that are merged in (`<<`), of several the first. None of
+    /// anything else. Keys that are no scalars are left out.
+    pub fn pairs(&self) -> Vec<(&Marked, &Marked)> {
+        let mut all = Vec::new();
+        self.gather(&mut BTreeSet::new(), &mut all);
+        all
+    }
+
+    fn gather<'a>(&'a self, known: &mut BTreeSet<&'a str>, all: &mut Vec<(&'a Marked, &'a Marked)>) {
+        let Node::Map(pairs) = &self.node else { return };
+        let is_merge = |key: &Marked| key.text() == Some("<<");
+        for (key, value) in pairs.iter().filter(|(key, _)| !is_merge(key)) {
+            if key.text().is_some_and(|name| known.insert(name)) {
+                all.push((key, value));
+            }
+        }
+        for (_, value) in pairs.iter().filter(|(key, _)| is_merge(key)) {
+            match &value.node {
+                Node::List(maps) => maps.iter().for_each(|map| map.gather(known, all)),
+                _ => value.gather(known, all),
+            }
+        }
     }
 
     /// The text of a scalar.
