@@ -94,6 +94,7 @@ fn impossible_requests_are_told_the_nearest_possible_one() {
         "cpu=4 memory=64 family=e2",
         "cpu=4 memory=1000",
         "cpu=8 memory=100 family=n2d spot=true",
+        "cpu=4 memory=200 spot=true",
         "cpu=64 memory=20000",
         "cpu=1000 memory=2000",
         "cpu=8 memory=17+17 family=c3d",

@@ -3,14 +3,17 @@
 //! The barrier is the last hurdle that any family asked for failed at. What to ask for instead is in
 //! [`super::suggest`].
 
+use std::collections::BTreeSet;
+
+use super::candidate::Candidate;
 use super::impossible::{Barrier, Impossible};
 use super::placement::Placement;
 use super::search::{Survey, survey};
 use super::size::{RuledOut, has_gpu};
-use crate::catalog::{Catalog, Family, LocalSsd};
+use crate::catalog::{Catalog, Family, FamilyName, LocalSsd};
 use crate::ids::{MachineTypeName, Region, Zone};
 use crate::request::text::{listed, quotable};
-use crate::request::{Allow, Backend, Bound, Models, Request, Tag, nearest};
+use crate::request::{Allow, Backend, Bound, Models, Request, Spot, Tag, nearest};
 use crate::shape::Arch;
 
 /// Says why a request has no offer, and which nearby requests have one.
@@ -181,7 +184,7 @@ impl<'a> Doctor<'a> {
         let free = self.placement.unbounded();
         let fitting = survey(request, self.catalog, &free).candidates;
         if let Some(best) = fitting.iter().min_by(|a, b| a.rank().cmp(&b.rank())) {
-            return self.not_allowed(format!("{} ({})", best.machine_type(), best.model().as_str()));
+            return self.not_allowed(told(best));
         }
         let ruled_out = self.survey(request).ruled_out;
         let last = ruled_out
@@ -189,6 +192,11 @@ impl<'a> Doctor<'a> {
             .map(|(_, why)| why.clone())
             .max()
             .unwrap_or(RuledOut::NotAsked);
+        if last > RuledOut::Model
+            && let Some(barrier) = self.sold_otherwise(&free, &last)
+        {
+            return barrier;
+        }
         let stopped: Vec<&Family> = ruled_out
             .iter()
             .filter(|(_, why)| *why == last)
@@ -231,6 +239,38 @@ impl<'a> Doctor<'a> {
             RuledOut::Cpu | RuledOut::Memory if !request.machine_types.is_empty() => self.wrong_size(),
             RuledOut::Cpu | RuledOut::Memory => self.no_shape(),
         }
+    }
+
+    /// Whether what was asked for exists, but is not sold in the way asked for. What the families said does not tell:
+    /// another than those may have come closest.
+    fn sold_otherwise(&self, free: &Placement, last: &RuledOut) -> Option<Barrier> {
+        let spot = match self.request.spot {
+            Spot::Never => Spot::Only,
+            Spot::Only => Spot::Never,
+            Spot::Prefer => return None,
+        };
+        let other = Request {
+            spot,
+            ..self.request.clone()
+        };
+        let fitting = self.survey(&other).candidates;
+        if fitting.is_empty() {
+            let forbidden = survey(&other, self.catalog, free).candidates;
+            let best = forbidden.iter().min_by(|a, b| a.rank().cmp(&b.rank()))?;
+            return Some(self.not_allowed(told(best)));
+        }
+        let families: BTreeSet<&FamilyName> = fitting.iter().map(|found| &found.family.name).collect();
+        let families = listed(families);
+        Some(Barrier::Model {
+            asked: self.request.spot.as_str(),
+            families: match last {
+                RuledOut::Cpu | RuledOut::Memory => {
+                    let (cpu, memory) = self.size();
+                    format!("{cpu} and {memory} ({families})")
+                }
+                _ => families,
+            },
+        })
     }
 
     fn not_allowed(&self, fitting: String) -> Barrier {
@@ -364,7 +404,8 @@ impl<'a> Doctor<'a> {
         }
     }
 
-    fn no_shape(&self) -> Barrier {
+    /// The size asked for, for people.
+    fn size(&self) -> (String, String) {
         let Request {
             cpu, memory: asked, ..
         } = self.request;
@@ -378,6 +419,11 @@ impl<'a> Doctor<'a> {
             Some(max) => format!("{} to {}", memory(asked.min.0), memory(max.0)),
             None => memory(asked.min.0),
         };
+        (cpu, memory)
+    }
+
+    fn no_shape(&self) -> Barrier {
+        let (cpu, memory) = self.size();
         let among = match (self.request.families.as_slice(), self.request.arch) {
             ([], Some(arch)) => arch.to_string(),
             ([], None) => "any architecture".to_owned(),
@@ -389,6 +435,11 @@ impl<'a> Doctor<'a> {
         };
         Barrier::Shape { cpu, memory, among }
     }
+}
+
+/// A machine for people.
+fn told(candidate: &Candidate<'_>) -> String {
+    format!("{} ({})", candidate.machine_type(), candidate.model().as_str())
 }
 
 /// The name that was probably meant. Accelerators are called by their last word too: `l4` is `nvidia-l4`.

@@ -25,7 +25,7 @@ impl<'a> Doctor<'a> {
             }
             Some(Barrier::DiskType { .. }) => &[Self::other_disk, Self::other_family],
             Some(Barrier::NotOffered { .. }) => &[Self::placed, Self::other_family],
-            Some(Barrier::Model { .. }) => &[Self::other_model, Self::other_family],
+            Some(Barrier::Model { .. }) => &[Self::other_model, Self::rather_spot, Self::other_family],
             Some(Barrier::NotAllowed { .. }) => &[
                 Self::other_family,
                 Self::other_model,
@@ -318,6 +318,16 @@ impl<'a> Doctor<'a> {
                 ..self.request.clone()
             })
             .find_map(|request| self.suggest(request))
+    }
+
+    /// Spot where it is to be had, for who asked for nothing else.
+    fn rather_spot(&self) -> Option<Suggestion> {
+        let only = self.request.spot == Spot::Only;
+        only.then(|| Request {
+            spot: Spot::Prefer,
+            ..self.request.clone()
+        })
+        .and_then(|request| self.suggest(request))
     }
 
     /// The named machine types without a size beside them.
