@@ -65,6 +65,11 @@ pub struct GpuKind {
 }
 
 impl GpuKind {
+    /// Whether a region has a price of its own.
+    pub fn is_priced(&self, region: &Region) -> bool {
+        self.prices.contains_key(region)
+    }
+
     /// Price of one that is attached, per hour; the base region's where this one has none. `None` for kinds that only
     /// come with machine types.
     pub fn price(&self, region: &Region, model: ProvisioningModel) -> Option<NanoUsd> {

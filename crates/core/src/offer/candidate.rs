@@ -4,7 +4,7 @@ use super::placement::{Group, Placement};
 use super::prepaid::Paid;
 use super::size::{Size, SizeGpus, most_memory, name_of};
 use crate::catalog::{Catalog, Disk, DiskType, Family, HOURS_PER_MONTH, PriceList};
-use crate::ids::MachineTypeName;
+use crate::ids::{MachineTypeName, Region};
 use crate::request::{Cpus, Gib};
 use crate::shape::{Price, ProvisioningModel};
 
@@ -20,6 +20,8 @@ pub(super) struct Candidate<'a> {
     pub group: &'a Group,
     pub paid: Paid,
     pub nano_per_hour: u64,
+    /// See [`is_borrowed`].
+    pub borrowed: bool,
 }
 
 impl<'a> Candidate<'a> {
@@ -95,6 +97,7 @@ impl<'a> Candidate<'a> {
                 size.memory_mib,
                 size.ssds.count,
                 self.paid,
+                self.borrowed,
             ),
             (
                 size.predefined.is_none(),
@@ -141,6 +144,23 @@ pub(super) fn hourly(
         0
     };
     Some(machine + gpus + disk + address)
+}
+
+/// Whether a part of [`hourly`] is the price of another region, for want of one of its own.
+pub(super) fn is_borrowed(
+    catalog: &Catalog,
+    family: &Family,
+    region: &Region,
+    size: &Size<'_>,
+    disk: &Disk,
+) -> bool {
+    let gpu = match size.gpus {
+        SizeGpus::Attached(kind, _) => catalog.gpu(kind.as_str()),
+        SizeGpus::None | SizeGpus::Bundled(_) => None,
+    };
+    family.prices(region).0 != region
+        || disk.price(region).0 != region
+        || gpu.is_some_and(|gpu| !gpu.is_priced(region))
 }
 
 /// Price per hour of a machine that is the sum of its vCPUs, memory and local SSD.

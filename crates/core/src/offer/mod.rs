@@ -21,6 +21,7 @@ pub use impossible::{Barrier, Impossible, Suggestion};
 pub use offered::Offered;
 pub use placement::{Expectation, Place, Placement, PlacementError, Site};
 pub use prepaid::{Commitment, Paid, Prepaid, PrepaidError};
+pub use search::MOST_OFFERS;
 pub use size::RuledOut;
 pub use types::{LocalSsds, Offer, OfferedDisk, OfferedGpus, Preference};
 pub use usage::{

@@ -309,6 +309,12 @@ fn same_prices(catalog: &Catalog, family: &Family, one: &Region, other: &Region)
     one == other
         || (own(a, one) == own(b, other)
             && one_list.same_prices(other_list)
-            && disks.all(|d| d.price(one).1 == d.price(other).1)
-            && gpus.all(|gpu| models.iter().all(|m| gpu.price(one, *m) == gpu.price(other, *m))))
+            && disks.all(|d| {
+                let ((a, first), (b, second)) = (d.price(one), d.price(other));
+                own(a, one) == own(b, other) && first == second
+            })
+            && gpus.all(|gpu| {
+                gpu.is_priced(one) == gpu.is_priced(other)
+                    && models.iter().all(|m| gpu.price(one, *m) == gpu.price(other, *m))
+            }))
 }

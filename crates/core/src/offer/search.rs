@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::candidate::{Candidate, hourly};
+use super::candidate::{Candidate, hourly, is_borrowed};
 use super::placement::{Group, Place, Placement};
 use super::prepaid::Paid;
 use super::size::{RuledOut, Size, has_gpu, named, named_sizes, sizes};
@@ -15,7 +15,7 @@ use crate::shape::ProvisioningModel;
 
 /// More offers than anybody tries, of first and of second choice each; a wide range of sizes could make
 /// thousands.
-const MOST_OFFERS: usize = 64;
+pub const MOST_OFFERS: usize = 64;
 
 /// Every family's answer.
 pub(super) struct Survey<'a> {
@@ -98,7 +98,7 @@ pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement
             places.push((group, Arc::clone(&found)));
             found
         });
-        offers.push(written_out(candidate, request, placement, found));
+        offers.push(written_out(candidate, request, catalog, placement, found));
     }
     offers.sort_by(|a, b| a.preference.cmp(&b.preference));
     offers
@@ -107,12 +107,17 @@ pub(super) fn ranked(request: &Request, catalog: &Catalog, placement: &Placement
 fn written_out(
     candidate: &Candidate<'_>,
     request: &Request,
+    catalog: &Catalog,
     placement: &Placement,
     places: Arc<[Place]>,
 ) -> Offer {
     let Candidate { family, size, .. } = candidate;
     let region = &candidate.group.region;
-    let priced_as = family.prices(region).0.clone();
+    // Prices are the same in the whole group: those of a place that can be used are shown.
+    let shown = places.first().map_or(region, |place| &place.shard.region);
+    let priced_as = family.prices(shown).0.clone();
+    let disk = catalog.disk(candidate.disk_type);
+    let disk_priced_as = disk.map_or(shown, |disk| disk.price(shown).0);
     // A machine type by name is wanted as it is: nothing of it is excess.
     let named = !request.machine_types.is_empty();
     let asked = if named {
@@ -136,6 +141,7 @@ fn written_out(
         disk: OfferedDisk {
             disk_type: candidate.disk_type.clone(),
             size: candidate.disk,
+            priced_as: disk_priced_as.clone(),
         },
         price: candidate.price(),
         priced_as,
@@ -143,6 +149,7 @@ fn written_out(
         paid: candidate.paid,
         preference: Preference {
             paid: candidate.paid,
+            borrowed: candidate.borrowed,
             second_choice: candidate.second_choice,
             job_cost_nano_usd: u64::try_from(job_cost).unwrap_or(u64::MAX),
             excess_memory: Mib(size.memory_mib.saturating_sub(asked)),
@@ -241,6 +248,7 @@ fn consider<'a>(
                         group,
                         paid: Paid::Full,
                         nano_per_hour,
+                        borrowed: is_borrowed(catalog, family, &group.region, size, disk),
                     };
                     if !placement.prepaid.is_empty() {
                         let ways = [Paid::Reserved, Paid::Committed];

@@ -23,6 +23,8 @@ pub struct Preference {
     pub excess_local_ssds: u32,
     /// How the machine is paid.
     pub paid: Paid,
+    /// A part of the price is that of another region, for want of one of its own.
+    pub borrowed: bool,
     /// The rest makes the order total and the same everywhere.
     pub machine_type: MachineTypeName,
     /// See `machine_type`.
@@ -56,6 +58,8 @@ pub struct OfferedDisk {
     pub disk_type: DiskType,
     /// Its size.
     pub size: Gib,
+    /// The region its price was read for.
+    pub priced_as: Region,
 }
 
 /// One way to satisfy a request: a machine type sold in one way, with its price and all places of that price.
