@@ -5,7 +5,7 @@ mod text;
 
 pub(crate) use self::{
     json::offer as offer_json,
-    text::{is_borrowed, sold},
+    text::{borrowed, sold},
 };
 
 use std::{
@@ -205,9 +205,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::new(exit_codes::USAGE, error).hint("write TAG=VALUE, such as cpu=16"));
     }
     if args.live {
-        let rules = args.tags.iter().cloned().chain(args.asked.rules());
+        // The operator's prefix is known to the gust that runs.
         let request = ExplainRequest {
-            tags: rules.collect(),
+            tags: args.tags.clone(),
+            options: args.asked.rules().collect(),
             queue: args.queue.clone().unwrap_or_default(),
             pipeline: args.pipeline.clone().unwrap_or_default(),
         };
@@ -240,7 +241,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         Err(why) => return Err(Failure::new(exit_codes::REQUEST, anyhow::anyhow!(why))),
     };
     print(&match args.json {
-        true => json::explained(&explained),
+        true => json::explained(&explained, planner.catalog()),
         false => text::explained(&explained, planner.catalog(), args.limit),
     })?;
     Ok(ExitCode::from(exit_codes::SUCCESS))

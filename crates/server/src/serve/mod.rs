@@ -136,6 +136,7 @@ async fn start(config: Config, options: ServeOptions, tasks: &Tasks) -> Result<R
         me: Me {
             replica: config.replica.clone(),
             stack: config.stack.clone(),
+            tag_prefix: config.policy.tag_prefix.clone(),
             leadership: leadership.subscribe(),
             tasks: tasks.clone(),
         },

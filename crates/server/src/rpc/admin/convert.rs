@@ -153,10 +153,14 @@ pub(super) fn timeline(remarks: Vec<Remark>) -> Vec<v1::TimelineEntry> {
     remarks.into_iter().map(entry).collect()
 }
 
-pub(super) fn asked(request: v1::ExplainRequest) -> JobFacts {
+/// What is asked for, as a job would; options get the prefix of the operator's tags.
+pub(super) fn asked(request: v1::ExplainRequest, tag_prefix: &str) -> JobFacts {
+    let mut rules = request.tags;
+    let options = request.options.iter();
+    rules.extend(options.map(|option| format!("{tag_prefix}{option}")));
     JobFacts {
         queue: QueueKey::new(request.queue),
-        rules: request.tags,
+        rules,
         priority: 0,
         pipeline: request.pipeline,
         build: 0,
@@ -189,6 +193,10 @@ pub(super) fn choice(found: &Outlook) -> v1::Choice {
             .map(|(_, metric)| metric.to_string())
             .unwrap_or_default(),
         blocked: blocked.clone().unwrap_or_default(),
+        vcpus: choice.shape.cpus,
+        memory_mib: choice.shape.memory_mib,
+        boot_disk_type: choice.shape.boot_disk.disk_type.clone(),
+        boot_disk_gib: choice.shape.boot_disk.gib,
     }
 }
 
@@ -303,5 +311,22 @@ fn shard(line: ShardLine) -> v1::ShardStatus {
         cordoned: line.cordoned,
         machines: line.machines,
         quotas: quotas.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_get_the_prefix_and_tags_stay_as_they_were_written() {
+        let request = v1::ExplainRequest {
+            tags: vec!["gust-spot=true".to_owned(), "queue=gust".to_owned()],
+            options: vec!["cpu=16".to_owned()],
+            ..v1::ExplainRequest::default()
+        };
+        let rules = asked(request.clone(), "gust-").rules;
+        assert_eq!(rules, ["gust-spot=true", "queue=gust", "gust-cpu=16"]);
+        assert_eq!(asked(request, "").rules[2], "cpu=16");
     }
 }

@@ -42,6 +42,8 @@ pub struct Me {
     pub replica: gust_core::ids::ReplicaId,
     /// The deployment.
     pub stack: StackName,
+    /// What the names of tags begin with.
+    pub tag_prefix: String,
     /// Whether it leads, and who does.
     pub leadership: tokio_watch::Receiver<Leadership>,
     /// Whose life the streams share.
@@ -229,7 +231,7 @@ impl AdminService for AdminRpc {
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         answer!(self, request, explain, |message, _by| {
-            let facts = convert::asked(message);
+            let facts = convert::asked(message, &self.me.tag_prefix);
             let found = self.leader.outlook(facts).await.map_err(fail::gone)?;
             let found = found.map_err(|why| fail::field("tags", &why))?;
             Ok(Response::new(v1::ExplainResponse {
