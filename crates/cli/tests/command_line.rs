@@ -165,7 +165,10 @@ fn a_configuration_is_asked_about_its_own_queues_alone() {
     for more in [["--queue", "nosuch"].as_slice(), &["queue=nosuch"]] {
         let (code, words) = of(&[&explain, more].concat());
         assert_eq!(code, 2, "{words}");
-        assert!(words.contains("`nosuch`") && words.contains("it serves gust"), "{words}");
+        assert!(
+            words.contains("`nosuch`") && words.contains("it serves gust"),
+            "{words}"
+        );
     }
     assert_eq!(of(&[&explain[..], &["--queue", "gust"]].concat()).0, 0);
 

@@ -1,13 +1,13 @@
 //! An explanation for programs.
 
-use gust_core::offer::Offer;
+use gust_core::{catalog::Catalog, offer::Offer};
 use gust_server::planner::Explained;
 use serde_json::{Value, json};
 
-use super::text::sold;
+use super::text::{is_cut, sold};
 
 /// The request, all its offers, and why other families have none.
-pub(super) fn explained(explained: &Explained) -> String {
+pub(super) fn explained(explained: &Explained, catalog: &Catalog) -> String {
     let ruled_out = explained.ruled_out.iter().map(|(family, why)| {
         json!({
             "family": family.as_str(),
@@ -16,7 +16,8 @@ pub(super) fn explained(explained: &Explained) -> String {
     });
     pretty(&json!({
         "request": explained.request.canonical(),
-        "offers": explained.offers.iter().map(offer).collect::<Vec<_>>(),
+        "offers": explained.offers.iter().map(|it| offer(it, catalog)).collect::<Vec<_>>(),
+        "truncated": is_cut(&explained.offers),
         "ruled_out": ruled_out.collect::<Vec<_>>(),
     }))
 }
@@ -27,7 +28,10 @@ pub(super) fn impossible(why: &str) -> String {
 }
 
 /// One offer.
-pub(crate) fn offer(offer: &Offer) -> Value {
+pub(crate) fn offer(offer: &Offer, catalog: &Catalog) -> Value {
+    let family = catalog.family(offer.family.as_str());
+    let prices = family.map(|family| family.prices(&offer.priced_as).1);
+    let disk = catalog.disk(&offer.disk.disk_type);
     let places = offer.places.iter().map(|place| {
         json!({
             "project": place.shard.project.as_str(),
@@ -50,10 +54,19 @@ pub(crate) fn offer(offer: &Offer) -> Value {
             "count": offered.gpus.count,
             "attached": offered.attach,
         })),
-        "boot_disk": {"type": offer.disk.disk_type.as_str(), "gib": offer.disk.size.0},
+        "boot_disk": {
+            "type": offer.disk.disk_type.as_str(),
+            "gib": offer.disk.size.0,
+            "priced_as": offer.disk.priced_as.as_str(),
+            "as_of": disk.map(|disk| disk.as_of.as_str()),
+            "source": disk.map(|disk| disk.source.as_str()),
+        },
         "micro_usd_per_hour": offer.price.0,
         "nano_usd_per_job": offer.preference.job_cost_nano_usd,
         "priced_as": offer.priced_as.as_str(),
+        "as_of": prices.map(|prices| prices.as_of.as_str()),
+        "source": prices.map(|prices| prices.source.as_str()),
+        "borrowed": offer.preference.borrowed,
         "places": places.collect::<Vec<_>>(),
     })
 }

@@ -56,5 +56,16 @@ fn programs_read_the_same() {
     let planner = Planner::anywhere().expect("the catalog is a good one");
     let rules = ["machine-type=e2-standard-4", "region=europe-west4"].map(str::to_owned);
     let explained = planner.explain(nobody(), &rules).expect("there is one");
-    insta::assert_snapshot!("json", json::explained(&explained));
+    insta::assert_snapshot!("json", json::explained(&explained, planner.catalog()));
+}
+
+#[test]
+fn a_list_that_was_cut_does_not_pretend_to_know_how_many_there_are() {
+    let all = explained(&["cpu=2+64"]).expect("there are offers");
+    assert!(all.contains("and at least 59 more, dearer"), "{all}");
+    let few = explained(&["cpu=16", "memory=64", "family=e2|n2|n2d"]).expect("there are offers");
+    assert!(
+        few.contains(" more, dearer") && !few.contains("at least"),
+        "{few}"
+    );
 }

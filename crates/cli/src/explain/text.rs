@@ -1,10 +1,11 @@
 //! An explanation for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gust_core::{
     catalog::Catalog,
-    offer::{Offer, Paid, RuledOut},
+    ids::Region,
+    offer::{MOST_OFFERS, Offer, Paid, RuledOut},
     shape::ProvisioningModel,
 };
 use gust_server::planner::Explained;
@@ -33,7 +34,8 @@ pub(super) fn explained(explained: &Explained, catalog: &Catalog, limit: usize) 
     let rows: Vec<Vec<String>> = offers.iter().take(limit).enumerate().map(row).collect();
     text.push_str(&table(&heading, &rows));
     if offers.len() > limit {
-        text.push_str(&format!("and {} more, dearer\n", offers.len() - limit));
+        let least = if is_cut(offers) { "at least " } else { "" };
+        text.push_str(&format!("and {least}{} more, dearer\n", offers.len() - limit));
     }
     let mut by_reason: BTreeMap<&RuledOut, Vec<&str>> = BTreeMap::new();
     for (family, why) in &explained.ruled_out {
@@ -45,10 +47,13 @@ pub(super) fn explained(explained: &Explained, catalog: &Catalog, limit: usize) 
     for (why, families) in by_reason.iter().rev() {
         text.push_str(&format!("  {}: {why}\n", families.join(", ")));
     }
-    if let Some(offer) = offers.iter().take(limit).find(|offer| is_borrowed(offer)) {
+    let borrowed: BTreeSet<(String, String)> = offers.iter().take(limit).flat_map(borrowed).collect();
+    if !borrowed.is_empty() {
+        text.push('\n');
+    }
+    for (what, whose) in borrowed {
         text.push_str(&format!(
-            "\n* No price is known there: that of {} stands in.\n",
-            offer.priced_as
+            "* No price of {what} is known there: that of {whose} stands in.\n"
         ));
     }
     if let Some(line) = offers.first().and_then(|best| priced(best, catalog)) {
@@ -75,7 +80,7 @@ fn row((nth, offer): (usize, &Offer)) -> Vec<String> {
         format!(
             "{:.4}{}",
             offer.price.0 as f64 / 1e6,
-            if is_borrowed(offer) { "*" } else { "" }
+            if offer.preference.borrowed { "*" } else { "" }
         ),
         format!("{:.4}", offer.preference.job_cost_nano_usd as f64 / 1e9),
     ]
@@ -119,12 +124,34 @@ fn regions(offer: &Offer) -> String {
     }
 }
 
-/// The machine's price is that of another region, for want of one of its own.
-pub(crate) fn is_borrowed(offer: &Offer) -> bool {
-    offer
-        .places
+/// Whether the list of offers may have an end only because nobody tries so many.
+pub(super) fn is_cut(offers: &[Offer]) -> bool {
+    let second = offers
         .iter()
-        .all(|place| place.shard.region != offer.priced_as)
+        .filter(|offer| offer.preference.second_choice)
+        .count();
+    second.max(offers.len() - second) >= MOST_OFFERS
+}
+
+/// The parts of an offer's price that are those of another region, for want of one of its own, each with the region.
+pub(crate) fn borrowed(offer: &Offer) -> Vec<(String, String)> {
+    if !offer.preference.borrowed {
+        return Vec::new();
+    }
+    let is_elsewhere = |region: &Region| offer.places.iter().all(|place| place.shard.region != *region);
+    let machine = (offer.family.to_string(), &offer.priced_as);
+    let disk = (offer.disk.disk_type.to_string(), &offer.disk.priced_as);
+    let mut parts: Vec<(String, String)> = [machine, disk]
+        .into_iter()
+        .filter(|(_, region)| is_elsewhere(region))
+        .map(|(what, region)| (what, region.to_string()))
+        .collect();
+    if parts.is_empty() {
+        // What is left is what was attached.
+        let gpus = offer.gpus.as_ref().map(|offered| offered.gpus.kind.to_string());
+        parts.extend(gpus.map(|kind| (kind, "us-central1".to_owned())));
+    }
+    parts
 }
 
 /// Of which day the price of the best offer is, and where it was read.

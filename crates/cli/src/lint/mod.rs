@@ -144,7 +144,7 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
         .with_context(|| format!("{file} is no pipeline"))
         .map_err(refused)?;
     explain::print(&match args.json {
-        true => report::json(&verdict, &file),
+        true => report::json(&verdict, &file, known.planner.catalog()),
         false => report::text(&verdict, &file),
     })?;
     Ok(ExitCode::from(match verdict.is_good() {

@@ -1,10 +1,10 @@
 //! What `gust lint` prints.
 
-use gust_core::offer::Offer;
+use gust_core::{catalog::Catalog, offer::Offer};
 use serde_json::{Value, json};
 
 use super::{Judged, Said, Verdict, jobs::Jobs};
-use crate::explain::{is_borrowed, offer_json, sold};
+use crate::explain::{borrowed, offer_json, sold};
 
 /// For people: one line a step, or one a problem, each beginning with its place.
 pub(super) fn text(verdict: &Verdict, file: &str) -> String {
@@ -102,11 +102,10 @@ fn machine(offer: &Offer) -> String {
     let region = regions()
         .find(|region| **region == offer.priced_as)
         .or_else(|| regions().next());
-    let borrowed = if is_borrowed(offer) {
-        format!(" (by prices of {})", offer.priced_as)
-    } else {
-        String::new()
-    };
+    let borrowed = borrowed(offer).into_iter();
+    let borrowed: String = borrowed
+        .map(|(what, whose)| format!(" ({what} by prices of {whose})"))
+        .collect();
     format!(
         "{} {} in {}, ${:.4}/h, about ${:.4} for ten minutes{borrowed}",
         offer.machine_type,
@@ -118,8 +117,8 @@ fn machine(offer: &Offer) -> String {
 }
 
 /// For programs.
-pub(super) fn json(verdict: &Verdict, file: &str) -> String {
-    let steps: Vec<Value> = verdict.judged.iter().map(step).collect();
+pub(super) fn json(verdict: &Verdict, file: &str, catalog: &Catalog) -> String {
+    let steps: Vec<Value> = verdict.judged.iter().map(|it| step(it, catalog)).collect();
     let value = json!({
         "file": file,
         "steps": steps,
@@ -137,10 +136,10 @@ pub(super) fn json(verdict: &Verdict, file: &str) -> String {
     format!("{value:#}\n")
 }
 
-fn step(judged: &Judged) -> Value {
+fn step(judged: &Judged, catalog: &Catalog) -> Value {
     let Judged { step, said, advice } = judged;
     let (offer, problems, unknown) = match said {
-        Said::Machine(offer) => (Some(offer_json(offer)), Vec::new(), None),
+        Said::Machine(offer) => (Some(offer_json(offer, catalog)), Vec::new(), None),
         Said::Unknown(why) => (None, Vec::new(), Some(why)),
         Said::Wrong(problems) => {
             let all = problems

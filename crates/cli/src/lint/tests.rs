@@ -1,3 +1,5 @@
+use gust_core::catalog::Catalog;
+
 use super::*;
 
 const PIPELINE: &str = r#"agents: { queue: gust, cpu: 4 }
@@ -110,7 +112,10 @@ steps:
 fn programs_read_the_same() {
     let one = "steps: [{ command: x, agents: { queue: gust, cpu: 0 } }]";
     let verdict = verdict(one).expect("a pipeline");
-    insta::assert_snapshot!("json", report::json(&verdict, "pipeline.yml"));
+    insta::assert_snapshot!(
+        "json",
+        report::json(&verdict, "pipeline.yml", &Catalog::builtin())
+    );
 }
 
 #[test]
