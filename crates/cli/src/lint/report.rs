@@ -92,7 +92,7 @@ fn times(jobs: &Jobs) -> String {
         (_, "") => String::new(),
         (0, why) => format!("; no job ({why})"),
         (1, why) => format!("; 1 job ({why})"),
-        (count, why) => format!(" each; {count} jobs ({why})"),
+        (count, why) => format!("; {count} such jobs ({why})"),
     }
 }
 
