@@ -24,8 +24,9 @@ install_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
-# Rust itself is the one thing expected to be there.
+# Rust itself is the one thing expected to be there, and new enough for Cargo.toml.
 ensure_rust() {
+  local wanted have
   if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
     PATH="$HOME/.cargo/bin:$PATH"
   fi
@@ -33,6 +34,12 @@ ensure_rust() {
     say "cargo is missing: install Rust first (https://rustup.rs)"
     return 1
   }
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+  have=$(rustc --version | sed 's/^rustc \([0-9.]*\).*/\1/')
+  if [ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted" ]; then
+    say "Rust $have is too old: gust needs $wanted or newer (rustup update stable, or https://rustup.rs)"
+    return 1
+  fi
 }
 
 # A C compiler (for the TLS library) and the protobuf compiler with its well-known types.
