@@ -39,9 +39,6 @@ impl fmt::Display for Reason {
                     let kept = thousands(shortage.kept);
                     write!(f, ", {kept} kept for a job ahead that has waited long")?;
                 }
-                if shortage.refused {
-                    f.write_str(", but Google refuses more at present")?;
-                }
                 if shortage.needed > shortage.limit {
                     write!(
                         f,
@@ -49,6 +46,9 @@ impl fmt::Display for Reason {
                         thousands(shortage.needed)
                     )
                 } else {
+                    if shortage.refused {
+                        f.write_str(", but Google refuses more at present")?;
+                    }
                     write!(f, ", {} in line", ordinal(*line))?;
                     about.map_or(Ok(()), |minutes| {
                         let wait = Duration::from_secs(60 * u64::from(minutes));

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::super::{
-    check::Subject,
+    check::{Limit, Subject},
     expected::limits,
     machine::Attackers,
     replica::{PROJECT, REGIONS},
@@ -203,7 +203,9 @@ impl Injector {
             .world
             .read(|world| limits(world.limits(), PROJECT, &REGIONS));
         for (_, metric, value) in &self.state().cuts {
-            for limit in limits.iter_mut().filter(|limit| limit.metric == *metric) {
+            // A cut of `CPUS_PER_VM_FAMILY` is one of each family's.
+            let is_cut = |limit: &&mut Limit| limit.metric.split(':').next() == Some(metric);
+            for limit in limits.iter_mut().filter(is_cut) {
                 limit.value = limit.value.min(*value as u64);
             }
         }
