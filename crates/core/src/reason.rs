@@ -181,6 +181,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 12] = [
+        Self::Creating,
+        Self::Booting,
+        Self::Quota,
+        Self::Capped,
+        Self::Held,
+        Self::Slot,
+        Self::Cordoned,
+        Self::Stopped,
+        Self::Unowned,
+        Self::Paused,
+        Self::HeldByBuildkite,
+        Self::Replacing,
+    ];
+
     /// The word used in logs, metrics and the admin API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -38,6 +38,9 @@ use crate::{
 /// Plans kept for tags seen before; making one again costs some 100 µs.
 const PLANS_KEPT: usize = 10_000;
 
+/// The attribute by which the guest knows who runs the job.
+const JOB_USER: &str = "gust-job-user";
+
 /// Plans jobs from the configuration. Pure: the same tags always give the same plan.
 pub struct Planner {
     stack: StackName,
@@ -199,6 +202,10 @@ impl Planner {
         };
         let mut labels = project.labels.clone();
         labels.insert(STACK_LABEL.to_owned(), self.stack.to_string());
+        let mut metadata = self.metadata.clone();
+        if let Some(user) = &project.job_user {
+            metadata.insert(JOB_USER.to_owned(), user.clone());
+        }
         let shape = Shape {
             project: place.shard.project.clone(),
             region: place.shard.region.clone(),
@@ -223,7 +230,7 @@ impl Planner {
                 .clone()
                 .unwrap_or_else(|| project.service_account.clone()),
             labels,
-            metadata: self.metadata.clone(),
+            metadata,
             max_run_seconds: request.max_run_s.unwrap_or(within.max_run_seconds),
         };
         let placement = Arc::new(reason::Placement {

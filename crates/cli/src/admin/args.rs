@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use gust_core::reason::Kind;
 
 /// How to reach a replica, and as whom.
 #[derive(Clone, Debug, Args)]
@@ -73,7 +74,7 @@ pub(crate) enum AdminCommand {
     Cordon(PlaceArgs),
     /// As cordon, and delete machines there that have no job yet; running jobs run on
     Drain(PlaceArgs),
-    /// Take a region or zone into service again
+    /// Take a region of a project, a zone or a family into service again
     Uncordon(PlaceOnly),
 }
 
@@ -133,8 +134,8 @@ pub(crate) struct JobsArgs {
     /// Only those in this phase
     #[arg(long)]
     pub(crate) phase: Option<JobPhaseArg>,
-    /// Only those that wait for this kind of reason, such as `quota`
-    #[arg(long, value_name = "KIND")]
+    /// Only those that wait for this kind of reason
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
     pub(crate) reason: Option<String>,
     /// List at most so many
     #[arg(long, value_name = "N", conflicts_with = "watch")]

@@ -252,7 +252,10 @@ impl Session {
         answer(&args.output, "CordonResponse", &cordoned, || {
             let machines = cordoned.cordon.as_ref().map_or(0, |cordon| cordon.machines);
             let word = if drain { "draining" } else { "cordoned" };
-            format!("{word} {}: {machines} machines are there\n", args.place)
+            format!(
+                "{word} {}: {machines} machines are there or on their way\n",
+                args.place
+            )
         })
     }
 

@@ -46,6 +46,17 @@ fn what_no_machine_can_be_says_what_could() {
 }
 
 #[test]
+fn without_an_operator_nobody_is_said_to_have_refused() {
+    let refused = [
+        "image=family/ci",
+        "service-account=a@b.iam.gserviceaccount.com",
+        "cache=warm",
+        "backend=process",
+    ];
+    insta::assert_snapshot!("nobody", explained(&refused).expect_err("none is allowed"));
+}
+
+#[test]
 fn a_price_that_stands_in_is_marked() {
     let text = explained(&["machine-type=c4a-standard-4", "region=us-west3"]);
     insta::assert_snapshot!("borrowed", text.expect("there is one"));

@@ -70,6 +70,8 @@ struct Judged {
     said: Said,
     /// Advice.
     advice: Option<Advice>,
+    /// Something that is not as its author may think.
+    note: Option<Problem>,
 }
 
 /// All of a file.
@@ -202,6 +204,7 @@ impl Judge<'_> {
                 step,
                 said,
                 advice: None,
+                note: None,
             };
         }
         let rules: Vec<String> = step.tags.iter().map(|tag| tag.rule.clone()).collect();
@@ -212,6 +215,8 @@ impl Judge<'_> {
         let explained = self.planner.explain(asker, &rules);
         // The operator's default may be Spot, too.
         let reclaimed = explained.as_ref().is_ok_and(|it| it.request.spot != Spot::Never);
+        let cached = explained.as_ref().is_ok_and(|it| it.request.cache.is_some());
+        let note = cached.then(|| idle_cache(&step));
         let said = match explained {
             _ if step.variable().is_some() => Said::Wrong(step.wrong.clone()),
             Err(why) => Said::Wrong([step.wrong.clone(), problems(&step, &why)].concat()),
@@ -222,7 +227,25 @@ impl Judge<'_> {
             },
         };
         let advice = step.again.advice.clone().filter(|_| reclaimed);
-        Judged { step, said, advice }
+        Judged {
+            step,
+            said,
+            advice,
+            note,
+        }
+    }
+}
+
+/// That a tag is taken and does nothing, said where it stands.
+fn idle_cache(step: &Step) -> Problem {
+    // Its name may have the operator's prefix.
+    let named = |rule: &str| rule.split('=').next().is_some_and(|name| name.ends_with("cache"));
+    let tag = step.tags.iter().find(|tag| named(&tag.rule));
+    let (line, column) = tag.map_or((step.line, step.column), |tag| (tag.line, tag.column));
+    Problem {
+        line,
+        column,
+        text: "`cache` is accepted and checked; nothing is done with it yet".to_owned(),
     }
 }
 

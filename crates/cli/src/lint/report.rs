@@ -3,13 +3,19 @@
 use gust_core::{catalog::Catalog, offer::Offer};
 use serde_json::{Value, json};
 
-use super::{Judged, Said, Verdict, jobs::Jobs};
+use super::{Judged, Problem, Said, Verdict, jobs::Jobs};
 use crate::explain::{borrowed, offer_json, sold};
 
 /// For people: one line a step, or one a problem, each beginning with its place.
 pub(super) fn text(verdict: &Verdict, file: &str) -> String {
     let mut text = String::new();
-    for Judged { step, said, advice } in &verdict.judged {
+    for judged in &verdict.judged {
+        let Judged {
+            step,
+            said,
+            advice,
+            note,
+        } = judged;
         let at = |line: usize, column: usize| format!("{file}:{line}:{column}: {}: ", step.name);
         let here = at(step.line, step.column);
         match said {
@@ -23,6 +29,9 @@ pub(super) fn text(verdict: &Verdict, file: &str) -> String {
                     text.push_str(&format!("{at}error: {}\n", problem.text));
                 }
             }
+        }
+        if let Some(note) = note {
+            text.push_str(&format!("{}note: {}\n", at(note.line, note.column), note.text));
         }
         if let Some(advice) = advice {
             let at = at(advice.line, advice.column);
@@ -136,17 +145,21 @@ pub(super) fn json(verdict: &Verdict, file: &str, catalog: &Catalog) -> String {
     format!("{value:#}\n")
 }
 
+fn problem(problem: &Problem) -> Value {
+    json!({"line": problem.line, "column": problem.column, "text": problem.text})
+}
+
 fn step(judged: &Judged, catalog: &Catalog) -> Value {
-    let Judged { step, said, advice } = judged;
+    let Judged {
+        step,
+        said,
+        advice,
+        note,
+    } = judged;
     let (offer, problems, unknown) = match said {
         Said::Machine(offer) => (Some(offer_json(offer, catalog)), Vec::new(), None),
         Said::Unknown(why) => (None, Vec::new(), Some(why)),
-        Said::Wrong(problems) => {
-            let all = problems
-                .iter()
-                .map(|problem| json!({"line": problem.line, "column": problem.column, "text": problem.text}));
-            (None, all.collect(), None)
-        }
+        Said::Wrong(problems) => (None, problems.iter().map(problem).collect(), None),
     };
     json!({
         "name": step.name,
@@ -158,6 +171,7 @@ fn step(judged: &Judged, catalog: &Catalog) -> Value {
         "offer": offer,
         "problems": problems,
         "not_judged": unknown,
+        "note": note.as_ref().map(problem),
         "advice": advice.as_ref().map(|advice| json!({
             "line": advice.line,
             "column": advice.column,

@@ -119,6 +119,37 @@ fn programs_read_the_same() {
 }
 
 #[test]
+fn a_tag_with_which_nothing_is_done_yet_is_noted() {
+    let config = r#"
+stack = "gust"
+data_dir = "/var/lib/gust"
+allow_literal_secrets = true
+policy = { tag_prefix = "g-", allow = { caches = ["warm-*"] } }
+[[source]]
+name = "main"
+token = "t"
+queues = ["gust"]
+[[project]]
+id = "my-project"
+regions = ["us-central1"]
+service_account = "gust@my-project.iam.gserviceaccount.com"
+images = { amd64 = "image" }
+"#;
+    let host = gust_server::config::Host;
+    let config = gust_server::config::Config::parse(config, Path::new("/etc/gust.toml"), &host);
+    let planner = Planner::new(&config.expect("it is sound"), Default::default()).expect("it plans");
+    let judge = Judge {
+        planner: &planner,
+        queues: &[],
+        pipeline: "",
+    };
+    let text = "steps:\n  - command: x\n    agents: { queue: gust, g-cpu: 2, g-cache: warm-1 }\n";
+    let verdict = judge.pipeline_file(text).expect("a pipeline");
+    assert!(verdict.is_good());
+    insta::assert_snapshot!("cache", report::text(&verdict, "pipeline.yml"));
+}
+
+#[test]
 fn what_is_no_pipeline_says_where() {
     for (text, says) in [
         ("", "empty"),

@@ -359,9 +359,31 @@ impl<'a> Doctor<'a> {
         }
     }
 
+    /// A size was asked for, in numbers or by the name of a type.
+    fn is_sized(&self) -> bool {
+        let tags = self.request.tags();
+        tags.iter()
+            .any(|(tag, _)| matches!(tag, Tag::Cpu | Tag::Memory | Tag::MachineType))
+    }
+
     fn wrong_gpu_count(&self, stopped: &[&Family]) -> Barrier {
-        let asked = self.request.gpu.as_ref();
-        let kind = asked.map_or("", |gpu| gpu.kind.as_str());
+        let gpu = self.request.gpu.as_ref();
+        let kind = gpu.map_or("", |gpu| gpu.kind.as_str());
+        let asked = gpu.map_or_else(String::new, |gpu| {
+            quotable(&format!("{}:{}", gpu.kind, gpu.count))
+        });
+        if !self.is_sized() {
+            let types = stopped.iter().flat_map(|family| family.types());
+            let bundled = types.filter_map(|t| t.gpus.as_ref().filter(|gpus| gpus.kind.as_str() == kind));
+            let attached = stopped.iter().filter_map(|family| family.attach_gpus.get(kind));
+            let attached = attached.flatten().map(|rule| rule.count);
+            let counts: BTreeSet<u32> = bundled.map(|gpus| gpus.count).chain(attached).collect();
+            return Barrier::GpuCount {
+                asked,
+                sized: false,
+                suitable: listed(counts),
+            };
+        }
         let mut suitable: Vec<String> = Vec::new();
         for family in stopped {
             let bundled = family.types().iter().filter_map(|t| {
@@ -375,9 +397,8 @@ impl<'a> Doctor<'a> {
             suitable.extend(bundled.chain(attached));
         }
         Barrier::GpuCount {
-            asked: asked.map_or_else(String::new, |gpu| {
-                quotable(&format!("{}:{}", gpu.kind, gpu.count))
-            }),
+            asked,
+            sized: true,
             suitable: listed(suitable),
         }
     }

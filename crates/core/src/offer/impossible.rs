@@ -45,11 +45,13 @@ pub enum Barrier {
         suitable: String,
     },
     /// The accelerator is there, but not in that number on a machine of that size.
-    #[error("no machine of that size has `{asked}`; to be had are {suitable}")]
+    #[error("no machine{} has `{asked}`; to be had are {suitable}", if *.sized { " of that size" } else { "" })]
     GpuCount {
         /// Kind and number.
         asked: String,
-        /// Numbers, and the machines that have them.
+        /// A size was asked for, too.
+        sized: bool,
+        /// Numbers, and with a size the machines that have them.
         suitable: String,
     },
     /// Google no longer lists what would fit.

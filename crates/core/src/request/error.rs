@@ -144,6 +144,18 @@ pub enum Problem {
         /// The whole tag that would be allowed.
         nearest: Option<String>,
     },
+    /// A backend that this gust does not have: nobody can allow it.
+    #[error("`{rule}`: this gust makes no machines on {backend}; to be had: {served}; nearest: `{nearest}`")]
+    NoBackend {
+        /// The rule.
+        rule: String,
+        /// The backend.
+        backend: &'static str,
+        /// Those that there are, as a list for people.
+        served: String,
+        /// The whole tag that would be taken.
+        nearest: String,
+    },
     /// More tags than are looked at.
     #[error("`{rule}` and what follows was not read: a job has at most {most} tags; leave some out")]
     TooMany {
@@ -175,7 +187,7 @@ impl Problem {
             Problem::Repeated { .. } => "GUST103",
             Problem::BadValue { .. } => "GUST104",
             Problem::OverLimit { .. } => "GUST105",
-            Problem::NotAllowed { .. } => "GUST106",
+            Problem::NotAllowed { .. } | Problem::NoBackend { .. } => "GUST106",
             Problem::Conflict { .. } => "GUST107",
             Problem::TooMany { .. } => "GUST108",
         }

@@ -215,15 +215,13 @@ impl Reader<'_> {
             Tag::Backend => {
                 let backend = value::backend(text).map_err(bad)?;
                 if !bounds.backends.contains(&backend) {
-                    let allowed: Vec<_> = bounds.backends.iter().map(|b| b.as_str().to_owned()).collect();
-                    let refused = [backend.as_str().to_owned()];
-                    return self.among(
-                        tag,
-                        text,
-                        &refused,
-                        &Allow::Only(allowed),
-                        "the backends of the operator's policy",
-                    );
+                    let nearest = bounds.backends.first().copied().unwrap_or_default();
+                    return Err(Problem::NoBackend {
+                        rule: self.written(tag, &quotable(text)),
+                        backend: backend.as_str(),
+                        served: listed(bounds.backends.iter().map(|served| served.as_str())),
+                        nearest: self.written(tag, nearest.as_str()),
+                    });
                 }
                 self.asked.backend = backend;
             }

@@ -165,8 +165,8 @@ pub(super) fn backend(text: &str) -> Read<Backend> {
         .into_iter()
         .find(|b| b.as_str() == text)
         .ok_or_else(|| Wrong {
-            expected: "`gce`, `cloud-run` or `process`",
-            nearest: nearest::name(text, Backend::ALL.map(Backend::as_str)).map(str::to_owned),
+            expected: "`gce`",
+            nearest: Some(Backend::Gce.as_str().to_owned()),
         })
 }
 

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// Stand-ins for Buildkite, GCE, Cloud Run and the metadata server, on loopback.
+/// Stand-ins for Buildkite, GCE and the metadata server, on loopback.
 #[derive(Debug, Parser)]
 #[command(name = "gust-fakes", version)]
 struct Arguments {

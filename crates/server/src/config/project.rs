@@ -56,6 +56,9 @@ pub struct Project {
     pub images: BTreeMap<Arch, String>,
     /// Labels of every machine, besides gust's own.
     pub labels: BTreeMap<String, String>,
+    /// The user of the machines that jobs run as; root if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_user: Option<String>,
     /// vCPUs allowed in each region for families whose quota Google's region does not show, such as `C3D`.
     pub family_quotas: BTreeMap<String, u64>,
     /// Calls a minute that Google takes. Left out where nothing is said of them, so that a build that does not know them
@@ -92,6 +95,9 @@ pub(super) fn read(section: Section<'_>) -> Option<Project> {
         .and_then(|f| f.parsed("an e-mail address", e_mail));
     let images = read_images(&section);
     let labels = read_labels(&section);
+    let job_user = section
+        .field("job_user")
+        .and_then(|f| f.parsed("a text", value::user_name));
     let family_quotas = read_family_quotas(&section);
     let calls_per_minute = read_calls_per_minute(&section);
     let commitments = prepaid::commitments(&section);
@@ -112,6 +118,7 @@ pub(super) fn read(section: Section<'_>) -> Option<Project> {
         service_account: service_account?,
         images,
         labels,
+        job_user,
         family_quotas,
         calls_per_minute,
         commitments,

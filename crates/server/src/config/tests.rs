@@ -138,6 +138,8 @@ refusals! {
     wide_service_account: with(PROJECT, "\"gust@my-project.iam.gserviceaccount.com\"", "\"default\"");
     image_of_an_unknown_architecture: with(PROJECT, "amd64 =", "amd46 =");
     label_of_gusts_own: with(PROJECT, "images", "labels = { gust-stack = \"x\", Team = \"a\", team = \"A b\" }\nimages");
+    job_user_that_is_none: with(PROJECT, "images", "job_user = \"CI runner\"\nimages");
+    job_user_that_is_root: with(PROJECT, "images", "job_user = \"root\"\nimages");
     family_in_small_letters: with(PROJECT, "images", "family_quotas = { c3d = 500 }\nimages");
     calls_of_zero: with(PROJECT, "images", "calls_per_minute = { writes = 0, list = 5 }\nimages");
     lists_on_the_simplified_scheme: with(PROJECT, "images", "calls_per_minute = { simplified = true, lists = 500 }\nimages");

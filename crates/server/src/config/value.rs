@@ -103,6 +103,24 @@ pub(super) fn word(text: &str) -> Result<String, Complaint> {
     Ok(text.to_owned())
 }
 
+/// Reads the name of a user of Linux, by the rule that the guest has.
+pub(super) fn user_name(text: &str) -> Result<String, Complaint> {
+    let ok = text.len() <= 32
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+    match text {
+        "root" => Err(
+            Complaint::new("`root` is what jobs run as without this key").hint("name another user, or leave it out")
+        ),
+        _ if ok => Ok(text.to_owned()),
+        _ => Err(Complaint::new(format!("`{text}` is no user name")).hint(
+            "a-z, 0-9, `_` and `-`, at most 32, beginning with a letter or `_`; the image must bring the user",
+        )),
+    }
+}
+
 /// Reads a label key or value as Google takes them.
 /// Source: cloud.google.com/compute/docs/labeling-resources, requirements for labels.
 pub(super) fn label(text: &str, is_key: bool) -> Result<(), Complaint> {

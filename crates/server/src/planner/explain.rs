@@ -6,10 +6,13 @@ use gust_core::{
     catalog::FamilyName,
     ids::{ProjectId, QueueKey, StackName},
     offer::{Offer, Placement, PlacementError, RuledOut, Site, offers_or_why, ruled_out},
-    request::{Policy, Request, Scopes},
+    request::{Allow, Bound, Policy, Request, Says, Scopes},
 };
 
 use super::{Asker, Planner, Within};
+
+/// Whose policy it is where there is no operator.
+const NOBODY: &str = "no operator, as it was judged without `--config`";
 
 /// A request with every way to satisfy it.
 #[derive(Clone, Debug)]
@@ -29,7 +32,14 @@ impl Planner {
     /// [`PlacementError`] if the catalog contradicts itself.
     pub fn anywhere() -> Result<Self, PlacementError> {
         let catalog = gust_core::catalog::Catalog::builtin();
-        let policy = Policy::default();
+        let mut policy = Policy::default();
+        // What an operator would have to list is nowhere listed: who is refused must not look for whose list it was.
+        let lists = [Bound::Images, Bound::ServiceAccounts, Bound::Caches];
+        let says = Says {
+            lists: lists.map(|bound| (bound, Allow::none())).into(),
+            ..Says::default()
+        };
+        policy.bounds = policy.bounds.narrowed(NOBODY, &says);
         let regions = catalog.regions().keys();
         let site = Site {
             project: ProjectId::from("any"),

@@ -130,6 +130,26 @@ fn machines_are_made_within_the_bounds_of_queue_and_pipeline() {
 }
 
 #[test]
+fn the_guest_is_told_who_runs_the_job_where_the_project_says_so() {
+    let text = CONFIG.replacen(
+        "[[project]]\nid = \"outer-project\"",
+        "[[project]]\njob_user = \"ci\"\nid = \"outer-project\"",
+        1,
+    );
+    let config = Config::parse(&text, Path::new("/etc/gust.toml"), &Host).expect("it is sound");
+    let everywhere = [("gust-stack".to_owned(), "gust".to_owned())].into();
+    let planner = Planner::new(&config, everywhere).expect("it places machines");
+    let plan = planned(&planner, "open", "monorepo", &["cpu=2"]).expect("there are machines");
+    for choice in &plan.choices {
+        let metadata = &choice.shape.metadata;
+        let user = metadata.get("gust-job-user").map(String::as_str);
+        let wanted = (choice.shape.project.as_str() == "outer-project").then_some("ci");
+        assert_eq!(user, wanted, "{}", choice.shape.project);
+        assert!(metadata.contains_key("gust-stack"));
+    }
+}
+
+#[test]
 fn machines_are_not_swapped_between_pipelines_that_may_have_different_ones() {
     let planner = planner();
     let key = |queue, pipeline| {

@@ -138,7 +138,10 @@ fn whole(status: &Status) {
             .set(connected);
     }
     describe_gauge!("gust_shard_served", "1 if the shard's owner told what is in it");
-    describe_gauge!("gust_shard_machines", "Machines in the shard");
+    describe_gauge!(
+        "gust_shard_machines",
+        "Machines in the shard, those asked for included"
+    );
     describe_gauge!("gust_quota_limit", "Limit of a quota that machines of ours use");
     describe_gauge!(
         "gust_quota_used",

@@ -15,6 +15,7 @@ use super::{
         state::Leader,
     },
     JobInfo,
+    info::may_come,
 };
 
 /// Who orders something, and why.
@@ -70,7 +71,7 @@ impl Handle {
         .await
     }
 
-    /// Takes a place out of service. The second value is how many machines are there.
+    /// Takes a place out of service. The second value is how many machines are there, or are asked for and may come there.
     ///
     /// # Errors
     /// [`LeaderGone`]
@@ -140,18 +141,19 @@ impl Leader {
         }
     }
 
+    /// Machines that are in a place, or are asked for and may come there: none means that it is empty and stays so.
     pub(super) fn machines_in(&self, place: &Place) -> u64 {
+        let coming = self.creating().filter(|(batch, _)| may_come(batch, place));
         let machines = self.book.machines().values();
-        machines
-            .filter(|machine| match place {
-                Place::Shard(shard) => machine.shard == *shard,
-                Place::Zone(zone) => machine.zone.as_ref() == Some(zone),
-                Place::Family { family, zone } => {
-                    let theirs = machine.footprint.as_ref().map(|footprint| &footprint.family);
-                    theirs == Some(family) && (zone.is_none() || machine.zone == *zone)
-                }
-            })
-            .count() as u64
+        let there = machines.filter(|machine| match place {
+            Place::Shard(shard) => machine.shard == *shard,
+            Place::Zone(zone) => machine.zone.as_ref() == Some(zone),
+            Place::Family { family, zone } => {
+                let theirs = machine.footprint.as_ref().map(|footprint| &footprint.family);
+                theirs == Some(family) && (zone.is_none() || machine.zone == *zone)
+            }
+        });
+        (there.count() + coming.count()) as u64
     }
 
     fn cancel(&mut self, id: JobId, ordered: &Ordered) -> Result<JobInfo, CancelRefused> {

@@ -47,7 +47,7 @@ pub struct Status {
     pub price: Price,
     /// Set while gust is paused.
     pub paused: Option<Order>,
-    /// Places out of service, each with the machines that are still there.
+    /// Places out of service, each with the machines that are still there, or may yet come.
     pub cordons: Vec<(Cordon, u64)>,
 }
 
@@ -73,7 +73,7 @@ pub struct ShardLine {
     pub served: bool,
     /// The operator took it out of service.
     pub cordoned: bool,
-    /// Machines in it.
+    /// Machines in it, those that are asked for included.
     pub machines: u64,
     /// Its quotas that machines of ours use.
     pub quotas: Vec<QuotaLine>,
@@ -152,9 +152,10 @@ impl Leader {
     }
 
     fn shard_lines(&self, promised: &Promised) -> Vec<ShardLine> {
-        let mut machines: BTreeMap<&Shard, u64> = BTreeMap::new();
-        for machine in self.book.machines().values() {
-            *machines.entry(&machine.shard).or_default() += 1;
+        let mut machines: BTreeMap<Shard, u64> = BTreeMap::new();
+        let there = self.book.machines().values().map(|machine| machine.shard.clone());
+        for shard in there.chain(self.creating().map(|(batch, _)| batch.shard())) {
+            *machines.entry(shard).or_default() += 1;
         }
         let line = |(name, state): (&Shard, &super::super::state::ShardState)| {
             let ours = promised.shards.get(name).cloned().unwrap_or_default();
@@ -239,10 +240,7 @@ impl Leader {
             };
             *counts.entry(word).or_default() += 1;
         }
-        let known = self.book.machines();
-        let members = self.book.batches().values().flat_map(|batch| &batch.members);
-        let creating = members.filter(|member| !known.contains_key(&member.name));
-        counts.insert("creating", creating.count() as u64);
+        counts.insert("creating", self.creating().count() as u64);
         counts
     }
 }

@@ -74,23 +74,77 @@ pub(super) fn cancel(id: JobId, refused: &CancelRefused) -> Status {
 }
 
 pub(super) fn no_place(place: &Place, places: &ShardZones) -> Status {
-    let known: Vec<String> = match place {
-        Place::Shard(_) => places.iter().map(|(shard, _)| shard.to_string()).collect(),
-        Place::Zone(_) => places
-            .iter()
-            .flat_map(|(_, zones)| zones)
-            .map(ToString::to_string)
-            .collect(),
-        Place::Family { .. } => {
-            let catalog = gust_core::catalog::Catalog::builtin();
-            catalog.families().map(|family| family.name.to_string()).collect()
-        }
+    let shards = || listed(places.iter().map(|(shard, _)| shard));
+    let zones = || listed(places.iter().flat_map(|(_, zones)| zones));
+    let catalog = gust_core::catalog::Catalog::builtin();
+    let families = || listed(catalog.families().map(|family| &family.name));
+    let of_region = |name: &str| {
+        let shards = places.iter().map(|(shard, _)| shard);
+        listed(shards.filter(|shard| shard.region.as_str() == name))
     };
-    field(
-        "place",
-        &format!(
-            "is none of ours: there is no {place}; there are {}",
-            known.join(", ")
+    let why = match place {
+        Place::Shard(_) => format!("there is no {place}; there are {}", shards()),
+        Place::Zone(zone) if !of_region(zone.as_str()).is_empty() => {
+            format!(
+                "{zone} is a region; write it with its project: {}",
+                of_region(zone.as_str())
+            )
+        }
+        Place::Zone(_) => format!("there is no {place}; there are {}", zones()),
+        Place::Family {
+            family,
+            zone: Some(zone),
+        } if catalog.family(family).is_some() => {
+            format!("there is no zone {zone}; there are {}", zones())
+        }
+        Place::Family { family, .. } => format!(
+            "there is no {family}: name a region with its project ({}), a zone ({}), or a family, also one in a zone ({})",
+            shards(),
+            zones(),
+            families()
         ),
-    )
+    };
+    field("place", &format!("is none of ours: {why}"))
+}
+
+fn listed<T: ToString>(names: impl Iterator<Item = T>) -> String {
+    let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use gust_core::{ids::Shard, records::Place};
+
+    use super::no_place;
+
+    #[test]
+    fn who_names_no_place_is_told_the_forms_and_what_there_is() {
+        let shard = |region: &str| Shard {
+            project: "ci".into(),
+            region: region.into(),
+        };
+        let places = vec![
+            (
+                shard("us-central1"),
+                vec!["us-central1-a".into(), "us-central1-b".into()],
+            ),
+            (shard("us-east4"), vec!["us-east4-a".into()]),
+        ];
+        let family = |family: &str, zone: Option<&str>| Place::Family {
+            family: family.to_owned(),
+            zone: zone.map(Into::into),
+        };
+        let all = [
+            Place::Shard(shard("mars")),
+            Place::Zone("us-central1".into()),
+            Place::Zone("us-central1-z".into()),
+            family("mars", None),
+            family("n2d", Some("mars")),
+        ];
+        let all = all.map(|place| no_place(&place, &places).message().to_owned());
+        insta::assert_snapshot!(all.join("\n"));
+    }
 }
