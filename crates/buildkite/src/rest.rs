@@ -114,13 +114,12 @@ impl RestRetrier {
             ..error(lost, "no answer".to_owned())
         })?;
         let (status, rate) = (reply.status(), RateHeaders::read(reply.headers()));
-        let body = reply.bytes().await.map_err(|cause| SourceError {
+        let body = read(reply).await.map_err(|cause| SourceError {
             source: Some(Box::new(cause.without_url())),
             ..error(lost, "the answer broke off".to_owned())
         })?;
         if status.is_success() {
-            let read = body.get(..body.len().min(MOST)).unwrap_or_default();
-            return serde_json::from_slice(read).map_err(|cause| SourceError {
+            return serde_json::from_slice(&body).map_err(|cause| SourceError {
                 source: Some(Box::new(cause)),
                 ..error(lost, format!("{status}, and the answer cannot be read"))
             });
@@ -136,6 +135,17 @@ impl RestRetrier {
         };
         Err(error(remedy, format!("{}: {}", status.as_u16(), words(&body))))
     }
+}
+
+/// The beginning of a body, as far as it is read: whatever a proxy sends, no more than that is held.
+async fn read(mut reply: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while body.len() < MOST
+        && let Some(chunk) = reply.chunk().await?
+    {
+        body.extend(chunk.iter().take(MOST - body.len()));
+    }
+    Ok(body)
 }
 
 /// The service's own words, short.

@@ -27,8 +27,8 @@ use gust_core::{
 };
 
 pub use explain::Explained;
+use places::prepaid;
 pub use places::{PlannerError, shards};
-use places::{prepaid, site};
 
 use crate::{
     config::{self, Config, Project},
@@ -376,7 +376,7 @@ fn within(
     let projects: Vec<&Project> = projects
         .filter(|project| project.joins(&policy.bounds.networks))
         .collect();
-    let sites: Vec<Site> = projects.iter().map(|project| site(project)).collect();
+    let sites: Vec<Site> = projects.iter().map(|project| project.site()).collect();
     let external = projects.iter().any(|project| project.network.external_address);
     let prefix = &config.policy.tag_prefix;
     let defaults = config.policy.defaults.iter().filter_map(|(name, value)| {

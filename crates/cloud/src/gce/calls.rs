@@ -53,11 +53,7 @@ impl GceCloud {
         filter: String,
         page: Option<&str>,
     ) -> Result<InstancePage, CloudError> {
-        let call = self
-            .client
-            .instances
-            .list()
-            .with_options(self.client.options(true));
+        let call = self.client.instances.list().with_options(self.client.options());
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
@@ -66,7 +62,7 @@ impl GceCloud {
             .set_or_clear_page_token(page);
         let list = self
             .client
-            .call(LIST, &zone.region(), call.send())
+            .call(LIST, &zone.region(), move || call.clone().send())
             .await
             .map_err(|m| m.into_error(LIST))?;
         Ok(InstancePage {
@@ -90,7 +86,7 @@ impl GceCloud {
             .client
             .machine_types
             .list()
-            .with_options(self.client.options(true));
+            .with_options(self.client.options());
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
@@ -98,7 +94,7 @@ impl GceCloud {
             .set_or_clear_page_token(page);
         let list = self
             .client
-            .call(MACHINE_TYPE_LIST, &zone.region(), call.send())
+            .call(MACHINE_TYPE_LIST, &zone.region(), move || call.clone().send())
             .await
             .map_err(|m| m.into_error(MACHINE_TYPE_LIST))?;
         Ok(TypePage {
@@ -117,7 +113,7 @@ impl GceCloud {
         &self,
         operation: &OperationRef,
     ) -> Result<Option<Operation>, CloudError> {
-        let options = self.client.options(true);
+        let options = self.client.options();
         let (project, name) = (operation.shard.project.as_str(), operation.name.as_str());
         let at = &operation.shard.region;
         let reply = match &operation.zone {
@@ -127,13 +123,17 @@ impl GceCloud {
                     .set_project(project)
                     .set_zone(zone.as_str())
                     .set_operation(name);
-                self.client.call(ZONE_OPERATION_GET, at, call.send()).await
+                self.client
+                    .call(ZONE_OPERATION_GET, at, move || call.clone().send())
+                    .await
             }
             None => {
                 let call = self.client.region_operations.get().with_options(options);
                 let region = operation.shard.region.as_str();
                 let call = call.set_project(project).set_region(region).set_operation(name);
-                self.client.call(REGION_OPERATION_GET, at, call.send()).await
+                self.client
+                    .call(REGION_OPERATION_GET, at, move || call.clone().send())
+                    .await
             }
         };
         present(reply)
@@ -155,13 +155,17 @@ impl GceCloud {
                     .set_project(project)
                     .set_zone(zone.as_str())
                     .set_operation(name);
-                self.client.wait(ZONE_OPERATION_WAIT, at, call.send()).await
+                self.client
+                    .wait(ZONE_OPERATION_WAIT, at, move || call.clone().send())
+                    .await
             }
             None => {
                 let call = self.client.region_operations.wait().with_options(options);
                 let region = operation.shard.region.as_str();
                 let call = call.set_project(project).set_region(region).set_operation(name);
-                self.client.wait(REGION_OPERATION_WAIT, at, call.send()).await
+                self.client
+                    .wait(REGION_OPERATION_WAIT, at, move || call.clone().send())
+                    .await
             }
         };
         present(reply)
@@ -179,7 +183,7 @@ impl GceCloud {
             .client
             .zone_operations
             .list()
-            .with_options(self.client.options(true));
+            .with_options(self.client.options());
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
@@ -188,7 +192,7 @@ impl GceCloud {
             .set_or_clear_page_token(page);
         let reply = self
             .client
-            .call(ZONE_OPERATION_LIST, &zone.region(), call.send())
+            .call(ZONE_OPERATION_LIST, &zone.region(), move || call.clone().send())
             .await;
         let list = reply.map_err(|m| m.into_error(ZONE_OPERATION_LIST))?;
         Ok((
@@ -204,17 +208,17 @@ impl GceCloud {
         name: &MachineName,
         request_id: Uuid,
     ) -> Result<Option<Operation>, CloudError> {
-        let call = self
-            .client
-            .instances
-            .delete()
-            .with_options(self.client.options(true));
+        let call = self.client.instances.delete().with_options(self.client.options());
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
             .set_instance(name.as_str())
             .set_request_id(request_id);
-        present(self.client.call(DELETE, &zone.region(), call.send()).await)
+        present(
+            self.client
+                .call(DELETE, &zone.region(), move || call.clone().send())
+                .await,
+        )
     }
 }
 

@@ -9,8 +9,8 @@ use google_cloud_compute_v1::client::{
 };
 use google_cloud_gax::{
     error::{Error as ClientError, rpc::StatusDetails},
-    exponential_backoff::ExponentialBackoffBuilder,
     options::RequestOptions,
+    retry_policy::NeverRetry,
 };
 use gust_core::{
     ids::Region,
@@ -21,7 +21,7 @@ use super::{
     calls::BULK_INSERT,
     classify::{OperationFault, Verdict, judge_reply},
     config::{ConfigError, Credentials, GceConfig, Timeouts},
-    retry::Patience,
+    retry::{Patience, attempts},
 };
 use crate::layers::{Boxed, Budget, Call, Failure, Lane, Method, Stack};
 
@@ -104,73 +104,66 @@ impl Client {
         self.stack.begin(region);
     }
 
-    /// The options of a call that is answered at once. `repeatable` says that sending it twice does no more
-    /// than sending it once.
-    pub fn options(&self, repeatable: bool) -> RequestOptions {
-        self.options_within(repeatable, self.timeouts.attempt, self.timeouts.call)
+    /// The options of a call that is answered at once. The client makes one attempt: see [`attempts`].
+    pub fn options(&self) -> RequestOptions {
+        self.options_within(self.timeouts.attempt)
     }
 
     /// The options of a call that Google holds.
     pub fn wait_options(&self) -> RequestOptions {
-        self.options_within(true, self.timeouts.wait, self.timeouts.wait)
+        self.options_within(self.timeouts.wait)
     }
 
-    fn options_within(&self, repeatable: bool, attempt: Duration, all: Duration) -> RequestOptions {
+    fn options_within(&self, attempt: Duration) -> RequestOptions {
         let mut options = RequestOptions::default();
-        options.set_idempotency(repeatable);
         options.set_user_agent(&self.user_agent);
         options.set_attempt_timeout(attempt);
-        options.set_retry_policy(Patience { budget: all });
-        options.set_backoff_policy(
-            ExponentialBackoffBuilder::new()
-                .with_initial_delay(Duration::from_millis(200))
-                .with_maximum_delay(Duration::from_secs(2))
-                .build()
-                .expect("the delays are in order"),
-        );
+        options.set_retry_policy(NeverRetry);
         options
     }
 
-    /// Makes a call that is answered at once.
+    /// Makes a call that is answered at once; `make` begins an attempt. Sending it twice must do no more than sending
+    /// it once.
     ///
     /// The call goes on the heap at once: the client's futures are large.
-    pub fn call<T: Send + 'static>(
+    pub fn call<T: Send + 'static, F: Future<Output = Result<T, ClientError>> + Send + 'static>(
         &self,
         method: Method,
         region: &Region,
-        run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
+        make: impl Fn() -> F + Send + Sync,
     ) -> impl Future<Output = Result<T, Missed>> + Send {
-        self.send(Lane::Quick, method, region, self.timeouts.call, Box::pin(run))
+        self.send(Lane::Quick, method, region, self.timeouts.call, make)
     }
 
     /// Makes a call that Google holds.
-    pub fn wait<T: Send + 'static>(
+    pub fn wait<T: Send + 'static, F: Future<Output = Result<T, ClientError>> + Send + 'static>(
         &self,
         method: Method,
         region: &Region,
-        run: impl Future<Output = Result<T, ClientError>> + Send + 'static,
+        make: impl Fn() -> F + Send + Sync,
     ) -> impl Future<Output = Result<T, Missed>> + Send {
-        self.send(Lane::Wait, method, region, self.timeouts.wait, Box::pin(run))
+        self.send(Lane::Wait, method, region, self.timeouts.wait, make)
     }
 
-    async fn send<T: Send + 'static>(
+    async fn send<T: Send + 'static, F: Future<Output = Result<T, ClientError>> + Send + 'static>(
         &self,
         lane: Lane,
         method: Method,
         region: &Region,
         budget: Duration,
-        run: Boxed<Result<T, ClientError>>,
+        make: impl Fn() -> F + Send + Sync,
     ) -> Result<T, Missed> {
-        // The client keeps its own budget; this wall stands a little behind it.
-        let within = budget + Duration::from_secs(5);
-        let call = Call {
-            method,
-            region: region.clone(),
-            within,
-            run,
+        let make = || -> Boxed<Result<T, ClientError>> { Box::pin(make()) };
+        let begin = |within, run| {
+            let call = Call {
+                method,
+                region: region.clone(),
+                within,
+                run,
+            };
+            self.stack.call(lane, call)
         };
-        self.stack
-            .call(lane, call)
+        attempts(Patience { budget }, make, begin)
             .await
             .map_err(|failure| missed(method, failure))
     }
@@ -252,7 +245,7 @@ fn spends_the_minute(method: Method, error: &ClientError) -> bool {
         )
 }
 
-/// The client wraps the last error when its retries run out of time.
+/// The client wraps the last error when it makes no further attempt.
 fn innermost(error: &ClientError) -> &ClientError {
     let mut error = error;
     while error.is_exhausted() {

@@ -57,7 +57,7 @@ impl GceCloud {
 impl Cloud for GceCloud {
     async fn create(&self, creation: &Creation) -> Result<OperationRef, CloudError> {
         let shard = creation.shape.shard();
-        let options = self.client.options(true);
+        let options = self.client.options();
         let (project, request_id) = (shard.project.as_str(), creation.request_id.to_string());
         let (method, zone, reply) = match &creation.call {
             Call::Bulk => {
@@ -70,7 +70,9 @@ impl Cloud for GceCloud {
                 (
                     BULK_INSERT,
                     None,
-                    self.client.call(BULK_INSERT, &shard.region, call.send()).await,
+                    self.client
+                        .call(BULK_INSERT, &shard.region, move || call.clone().send())
+                        .await,
                 )
             }
             Call::Insert { zone } => {
@@ -83,7 +85,9 @@ impl Cloud for GceCloud {
                 (
                     INSERT,
                     Some(zone.clone()),
-                    self.client.call(INSERT, &shard.region, call.send()).await,
+                    self.client
+                        .call(INSERT, &shard.region, move || call.clone().send())
+                        .await,
                 )
             }
         };
@@ -140,16 +144,17 @@ impl Cloud for GceCloud {
         zone: &Zone,
         name: &MachineName,
     ) -> Result<Option<Instance>, CloudError> {
-        let call = self
-            .client
-            .instances
-            .get()
-            .with_options(self.client.options(true));
+        let call = self.client.instances.get().with_options(self.client.options());
         let call = call
             .set_project(project.as_str())
             .set_zone(zone.as_str())
             .set_instance(name.as_str());
-        let Some(resource) = present(self.client.call(GET, &zone.region(), call.send()).await)? else {
+        let Some(resource) = present(
+            self.client
+                .call(GET, &zone.region(), move || call.clone().send())
+                .await,
+        )?
+        else {
             return Ok(None);
         };
         match read::instance(&resource, zone) {

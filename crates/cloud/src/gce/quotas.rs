@@ -18,13 +18,15 @@ use super::{
 impl GceCloud {
     pub(super) async fn read_quotas(&self, shard: &Shard) -> Result<Vec<Quota>, CloudError> {
         let (project, region) = (shard.project.as_str(), shard.region.as_str());
-        let of_region = self.client.regions.get().with_options(self.client.options(true));
-        let of_region = of_region.set_project(project).set_region(region).send();
-        let of_project = self.client.projects.get().with_options(self.client.options(true));
-        let of_project = of_project.set_project(project).send();
+        let of_region = self.client.regions.get().with_options(self.client.options());
+        let of_region = of_region.set_project(project).set_region(region);
+        let of_project = self.client.projects.get().with_options(self.client.options());
+        let of_project = of_project.set_project(project);
         let (of_region, of_project, addresses) = tokio::join!(
-            self.client.call(REGION_GET, &shard.region, of_region),
-            self.client.call(PROJECT_GET, &shard.region, of_project),
+            self.client
+                .call(REGION_GET, &shard.region, move || of_region.clone().send()),
+            self.client
+                .call(PROJECT_GET, &shard.region, move || of_project.clone().send()),
             self.read_addresses(shard),
         );
         let of_region = of_region.map_err(|m| m.into_error(REGION_GET))?;
@@ -58,17 +60,17 @@ impl GceCloud {
         let Some(subnet) = self.config.subnet.as_ref().and_then(|s| s.of(shard)) else {
             return Ok(None);
         };
-        let call = self
-            .client
-            .subnetworks
-            .get()
-            .with_options(self.client.options(true));
+        let call = self.client.subnetworks.get().with_options(self.client.options());
         let call = call
             .set_project(subnet.project)
             .set_region(shard.region.as_str())
             .set_subnetwork(subnet.name)
             .set_views(Views::WithUtilization);
-        match self.client.call(SUBNETWORK_GET, &shard.region, call.send()).await {
+        match self
+            .client
+            .call(SUBNETWORK_GET, &shard.region, move || call.clone().send())
+            .await
+        {
             Ok(found) => Ok(addresses(&found)),
             Err(Missed::Absent(why)) => {
                 tracing::debug!(gust.shard = %shard, why, "the subnet cannot be read; its addresses are not counted");

@@ -1,84 +1,123 @@
-//! When the client sends the same request again by itself.
+//! When the same request is sent again.
 //!
-//! The client's default would repeat a stockout (it comes as HTTP 503) and treat its 60 s as a limit for
-//! each request. This policy repeats only what leaves the outcome open, only where a repeat is harmless,
-//! within a budget of attempts and time. Refusals for rate are not repeated here either: whoever keeps the
-//! budget of calls decides when.
+//! Google's client would do so by itself, unseen by the account of calls a minute, and would repeat a stockout (it comes as
+//! HTTP 503). So it makes one attempt at a time, and each passes the whole stack of layers: it is paid for, waits for a
+//! place and is logged like every call. What leaves the outcome open is repeated, within a budget of attempts and time;
+//! refusals for rate are not: whoever keeps the account decides when.
 
-use std::time::Duration;
-
-use google_cloud_gax::{
-    error::Error, retry_policy::RetryPolicy, retry_result::RetryResult, retry_state::RetryState,
-    throttle_result::ThrottleResult,
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
+use google_cloud_gax::{
+    backoff_policy::BackoffPolicy as _, error::Error, exponential_backoff::ExponentialBackoffBuilder,
+    retry_state::RetryState,
+};
+use tokio::time::Instant;
+
 use super::client::{Outcome, outcome_of};
+use crate::layers::{Boxed, Failure};
 
 /// Most attempts of one call.
 const ATTEMPTS: u32 = 4;
+/// The client limits each attempt; the wall behind the last one stands so far behind the end of the budget.
+const WALL: Duration = Duration::from_secs(5);
 
-/// The retry policy of every call.
+/// How long a call is repeated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Time for all attempts together; the client cuts an attempt that would outlast it.
+    /// Time for all attempts together, from the moment at which the first goes out.
     pub budget: Duration,
 }
 
 impl Patience {
-    fn spent(self, state: &RetryState) -> Duration {
-        // The client takes the start from tokio's clock, so that is the one to compare with.
-        tokio::time::Instant::now()
-            .into_std()
-            .saturating_duration_since(state.start)
-    }
-
-    fn is_over(self, state: &RetryState) -> bool {
-        state.attempt_count >= ATTEMPTS || self.spent(state) >= self.budget
+    /// Whether a call is worth another attempt after so many, in so long a time.
+    fn goes_on(self, attempts: u32, spent: Duration, error: &Error) -> bool {
+        let open = match outcome_of(error) {
+            Outcome::NotSent | Outcome::Unclear => true,
+            Outcome::Refused(..) | Outcome::Absent(_) => false,
+        };
+        open && attempts < ATTEMPTS && spent < self.budget
     }
 }
 
-impl RetryPolicy for Patience {
-    fn on_error(&self, state: &RetryState, error: Error) -> RetryResult {
-        let worth_it = match outcome_of(&error) {
-            Outcome::NotSent => true,
-            Outcome::Unclear => state.idempotent,
-            Outcome::Refused(..) | Outcome::Absent(_) => false,
+/// Makes a call: `make` begins an attempt, and `pass` takes it through the layers within a time limit.
+pub(super) async fn attempts<T, P>(
+    patience: Patience,
+    make: impl Fn() -> Boxed<Result<T, Error>>,
+    pass: impl Fn(Duration, Boxed<Result<T, Error>>) -> P,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    P: Future<Output = Result<T, Failure>>,
+{
+    let backoff = ExponentialBackoffBuilder::new()
+        .with_initial_delay(Duration::from_millis(200))
+        .with_maximum_delay(Duration::from_secs(2))
+        .build()
+        .expect("the delays are in order");
+    let mut first: Option<Instant> = None;
+    let mut before: Option<Error> = None;
+    let mut count = 0;
+    loop {
+        count += 1;
+        let left = first.map_or(patience.budget, |at| patience.budget.saturating_sub(at.elapsed()));
+        let sent = Arc::new(OnceLock::new());
+        let (attempt, noted) = (make(), Arc::clone(&sent));
+        let run = Box::pin(async move {
+            noted.get_or_init(Instant::now);
+            attempt.await
+        });
+        let passes = pass(left + WALL, run);
+        let reply = match before.take() {
+            None => passes.await,
+            Some(error) => tokio::select! {
+                biased;
+                reply = passes => reply,
+                // Its turn would come too late, so what is known is what the attempt before it met.
+                () = unsent_after(left, &sent) => return Err(error.into()),
+            },
         };
-        match worth_it {
-            false => RetryResult::Permanent(error),
-            true if self.is_over(state) => RetryResult::Exhausted(error),
-            true => RetryResult::Continue(error),
+        let error = match reply {
+            Err(Failure::Client(error)) => error,
+            reply => return reply,
+        };
+        let begun = *first.get_or_insert_with(|| sent.get().copied().unwrap_or_else(Instant::now));
+        let state = RetryState::new(true)
+            .set_attempt_count(count)
+            .set_start(begun.into_std());
+        let pause = backoff.on_failure(&state);
+        if !patience.goes_on(count, begun.elapsed() + pause, &error) {
+            return Err(error.into());
         }
+        tokio::time::sleep(pause).await;
+        before = Some(error);
     }
+}
 
-    fn on_throttle(&self, state: &RetryState, error: Error) -> ThrottleResult {
-        if self.is_over(state) {
-            ThrottleResult::Exhausted(error)
-        } else {
-            ThrottleResult::Continue(error)
-        }
-    }
-
-    fn remaining_time(&self, state: &RetryState) -> Option<Duration> {
-        Some(self.budget.saturating_sub(self.spent(state)))
+/// Returns after a while if the attempt has not gone out by then, else never.
+async fn unsent_after(left: Duration, sent: &OnceLock<Instant>) {
+    tokio::time::sleep(left).await;
+    if sent.get().is_some() {
+        std::future::pending().await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use google_cloud_gax::error::rpc::Status;
+    use gust_core::{budget::Rates, ids::Region, time::Timestamp};
 
     use super::*;
+    use crate::layers::{Budget, Call, Group, Lane, Method, Stack, Wall};
 
-    const POLICY: Patience = Patience {
-        budget: Duration::from_secs(30),
-    };
+    const BUDGET: Duration = Duration::from_secs(30);
 
-    fn state(attempts: u32, idempotent: bool) -> RetryState {
-        let now = tokio::time::Instant::now().into_std();
-        RetryState::new(idempotent)
-            .set_attempt_count(attempts)
-            .set_start(now)
+    fn goes_on(attempts: u32, error: &Error) -> bool {
+        Patience { budget: BUDGET }.goes_on(attempts, Duration::from_secs(1), error)
     }
 
     fn google(status: u16, reason: &str) -> Error {
@@ -90,53 +129,84 @@ mod tests {
         Error::service_with_http_metadata(status_body, Some(status), None)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_stockout_is_not_asked_for_again() {
-        let flow = POLICY.on_error(&state(1, true), google(503, "insufficientCapacity"));
-        assert!(flow.is_permanent());
+    #[test]
+    fn what_leaves_the_outcome_open_is_asked_again_and_a_refusal_is_not() {
+        assert!(goes_on(1, &google(503, "backendError")));
+        assert!(goes_on(1, &Error::io("reset")));
+        assert!(goes_on(1, &Error::connect("refused")));
+        assert!(!goes_on(1, &google(503, "insufficientCapacity")), "a stockout");
+        assert!(!goes_on(1, &google(403, "rateLimitExceeded")));
+        assert!(!goes_on(1, &google(429, "")));
+    }
+
+    #[test]
+    fn attempts_and_time_are_bounded() {
+        assert!(!goes_on(ATTEMPTS, &Error::io("reset")));
+        let patience = Patience { budget: BUDGET };
+        assert!(!patience.goes_on(1, BUDGET, &Error::io("reset")));
+    }
+
+    /// Makes a call that never succeeds, with so many calls a minute; tells how many attempts went out, and how long it took.
+    async fn fails(reads: u32, makes: fn() -> Boxed<Result<(), Error>>) -> (u32, Duration, Failure) {
+        let begun = Instant::now();
+        let wall = Wall::new(move || Timestamp(i64::try_from(begun.elapsed().as_millis()).expect("minutes")));
+        let rates = Rates {
+            reads,
+            ..Rates::default()
+        };
+        let stack = Stack::new(1, 1, Budget::new(rates, 1, wall, |_, _| false));
+        let method = Method {
+            name: "test.call",
+            group: Group::Read,
+            creates: false,
+        };
+        let made = Arc::new(AtomicU32::new(0));
+        let counted = || -> Boxed<Result<(), Error>> {
+            let (made, call) = (Arc::clone(&made), makes());
+            Box::pin(async move {
+                made.fetch_add(1, Ordering::SeqCst);
+                call.await
+            })
+        };
+        let pass = |within, run| {
+            let call = Call {
+                method,
+                region: Region::new("us-central1"),
+                within,
+                run,
+            };
+            stack.call(Lane::Quick, call)
+        };
+        let failure = attempts(Patience { budget: BUDGET }, counted, pass)
+            .await
+            .expect_err("it never succeeds");
+        (made.load(Ordering::SeqCst), begun.elapsed(), failure)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failing_server_is_asked_again_only_where_that_is_harmless() {
-        assert!(
-            POLICY
-                .on_error(&state(1, true), google(503, "backendError"))
-                .is_continue()
-        );
-        assert!(
-            POLICY
-                .on_error(&state(1, false), google(503, "backendError"))
-                .is_permanent()
-        );
-        assert!(POLICY.on_error(&state(1, true), Error::io("reset")).is_continue());
-        // Nothing was sent, so any call may be repeated.
-        assert!(
-            POLICY
-                .on_error(&state(1, false), Error::connect("refused"))
-                .is_continue()
-        );
+    async fn each_attempt_is_charged_to_the_account() {
+        let breaks: fn() -> Boxed<Result<(), Error>> = || Box::pin(async { Err(Error::io("reset")) });
+        let (made, took, _) = fails(6000, breaks).await;
+        assert_eq!(made, ATTEMPTS);
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        // Five a minute are one in twelve seconds: two find their turn within the time there is, and what the last one met is told.
+        let (made, took, failure) = fails(5, breaks).await;
+        assert!((2..ATTEMPTS).contains(&made), "{made}");
+        assert!(took <= BUDGET + WALL, "{took:?}");
+        assert!(matches!(failure, Failure::Client(_)), "{failure}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_and_time_are_bounded() {
-        assert!(
-            POLICY
-                .on_error(&state(ATTEMPTS, true), Error::io("reset"))
-                .is_exhausted()
-        );
-        let begun = state(1, true);
-        tokio::time::advance(Duration::from_secs(31)).await;
-        assert!(POLICY.on_error(&begun, Error::io("reset")).is_exhausted());
-        assert_eq!(POLICY.remaining_time(&begun), Some(Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refusals_for_rate_are_left_to_the_budget() {
-        assert!(
-            POLICY
-                .on_error(&state(1, true), google(403, "rateLimitExceeded"))
-                .is_permanent()
-        );
-        assert!(POLICY.on_error(&state(1, true), google(429, "")).is_permanent());
+    async fn all_attempts_together_end_in_time() {
+        let hangs: fn() -> Boxed<Result<(), Error>> = || {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Err(Error::timeout("20 s"))
+            })
+        };
+        let (made, took, failure) = fails(6000, hangs).await;
+        assert_eq!(made, 2);
+        assert!(took <= BUDGET + WALL, "{took:?}");
+        assert!(matches!(failure, Failure::Overdue(_)), "{failure}");
     }
 }

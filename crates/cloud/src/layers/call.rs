@@ -82,7 +82,7 @@ pub enum Failure {
     /// The client's own error: a refusal, a broken connection, a reply that is no JSON.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The whole call, retries included, took longer than it may.
+    /// It took longer than it may.
     #[error("no reply within {} s", .0.as_secs())]
     Overdue(Duration),
 }
@@ -93,7 +93,7 @@ pub struct Call<T> {
     pub method: Method,
     /// The region whose account it is charged to.
     pub region: Region,
-    /// Longest time for the whole call, retries included, once it has begun.
+    /// Longest time it may take, once it has begun.
     pub within: Duration,
     /// Makes the call.
     pub run: Boxed<Result<T, ClientError>>,

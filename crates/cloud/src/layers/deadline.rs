@@ -8,9 +8,8 @@ use super::call::{Boxed, Call, Failure};
 
 /// Ends a call that takes longer than its `within`.
 ///
-/// The client limits each attempt and the sum of its retries already; this is the wall behind them, so that
-/// no fault of the client's (or a token endpoint that hangs, which its limits do not cover) can hold a
-/// worker for ever.
+/// The client limits each attempt already; this is the wall behind it, so that no fault of the client's (or a token
+/// endpoint that hangs, which its limits do not cover) can hold a worker for ever.
 #[derive(Clone, Debug)]
 pub struct Deadline<S>(pub S);
 

@@ -1,8 +1,8 @@
 //! The stack that every call to a cloud passes: the account of calls a minute, a limit on calls at a time, a time limit,
 //! a line of log.
 //!
-//! Responsible for what is the same for all calls, whatever they ask. Retries are the client's own (it knows
-//! which attempt it is), and classes of errors belong to the backend.
+//! Responsible for what is the same for all calls, whatever they ask. A retry passes the stack like the attempt before
+//! it; which calls are repeated, and classes of errors, belong to the backend.
 
 mod budget;
 mod call;

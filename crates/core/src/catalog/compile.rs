@@ -18,6 +18,9 @@ use crate::quota::Metric;
 /// The region all built-in prices are of. It stands in for regions without prices of their own.
 pub(super) const BASE_REGION: &str = "us-central1";
 
+/// What begins the vCPU quota of a family that regions do not show.
+const VM_FAMILY: &str = "CPUS_PER_VM_FAMILY:";
+
 fn sense(key: impl Into<String>, why: impl Into<String>, hint: &'static str) -> Error {
     Error::Sense {
         key: key.into(),
@@ -46,16 +49,12 @@ pub(super) fn catalog(document: file::Document) -> Result<Catalog, Error> {
                 "write the letters, such as [\"a\", \"b\"]",
             ));
         }
-        let list = letters
-            .iter()
-            .map(|letter| Zone::new(format!("{region}-{letter}")))
-            .collect();
-        zones.insert(Region::new(region), list);
+        zones.insert(Region::new(&*region), zone_names(&region, &letters)?);
     }
     let disks = document
         .disk
         .into_iter()
-        .map(|(name, d)| disk(name, d))
+        .map(|(name, d)| disk(name, d, &zones))
         .collect::<Result<_, _>>()?;
     let mut catalog = Catalog {
         zones,
@@ -79,7 +78,28 @@ pub(super) fn catalog(document: file::Document) -> Result<Catalog, Error> {
     Ok(catalog)
 }
 
-fn disk(name: String, form: file::Disk) -> Result<(DiskType, Disk), Error> {
+/// The zones of a region by the last parts of their names.
+fn zone_names(region: &str, letters: &[String]) -> Result<Vec<Zone>, Error> {
+    let is_last = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    if let Some(other) = letters.iter().find(|part| !is_last(part)) {
+        let why = format!("names `{other}`, which no zone's name ends with after `{region}-`");
+        return Err(sense(
+            format!("regions.zones.{region}"),
+            why,
+            "write the letters alone, such as [\"a\", \"b\"]",
+        ));
+    }
+    let zones = letters.iter().map(|part| Zone::new(format!("{region}-{part}")));
+    Ok(zones.collect())
+}
+
+fn disk(
+    name: String,
+    form: file::Disk,
+    zones: &BTreeMap<Region, Vec<Zone>>,
+) -> Result<(DiskType, Disk), Error> {
     let key = format!("disk.{name}");
     if form.min_gib == 0 || form.min_gib > form.max_gib {
         return Err(sense(
@@ -99,6 +119,9 @@ fn disk(name: String, form: file::Disk) -> Result<(DiskType, Disk), Error> {
             "lacks us-central1",
             "give that region's price",
         ));
+    }
+    if let Some(unknown) = prices.keys().find(|r| !zones.contains_key(*r)) {
+        return Err(unknown_region(format!("{key}.prices"), unknown.as_str()));
     }
     let disk = Disk {
         as_of: form.as_of,
@@ -129,6 +152,18 @@ fn gpu(name: &str, form: file::Gpu, catalog: &Catalog) -> Result<GpuKind, Error>
     })
 }
 
+/// Whether Google has such a quota of vCPUs in a region. Sources: `Quota.Metric` of the Compute API (version 4.1.0 of its
+/// client); families that are not there have one of their own below `CPUS_PER_VM_FAMILY`.
+fn counts_vcpus(metric: &str) -> bool {
+    const SHOWN: [&str; 14] = [
+        "CPUS", "A2_CPUS", "C2_CPUS", "C2D_CPUS", "C3_CPUS", "E2_CPUS", "M1_CPUS", "M2_CPUS", "M3_CPUS",
+        "N2_CPUS", "N2A_CPUS", "N2D_CPUS", "T2A_CPUS", "T2D_CPUS",
+    ];
+    let is_family =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    SHOWN.contains(&metric) || metric.strip_prefix(VM_FAMILY).is_some_and(is_family)
+}
+
 fn unknown_region(key: String, region: &str) -> Error {
     sense(
         key,
@@ -156,6 +191,14 @@ fn family(
             "name at least the default boot disk",
         ));
     }
+    if !counts_vcpus(&form.vcpu_quota) {
+        let why = format!("`{}` is no quota of vCPUs that Google has", form.vcpu_quota);
+        return Err(sense(
+            key("vcpu_quota"),
+            why,
+            "name one that regions show, such as \"N2D_CPUS\", or \"CPUS_PER_VM_FAMILY:C4\" for family C4",
+        ));
+    }
     let zones = family_zones(name, &form, catalog)?;
     let custom = form.custom.map(|c| custom_rule(name, c)).transpose()?;
     let mut types = predefined(name, &form.types, form.local_ssd.as_ref(), form.shared_core)?;
@@ -163,7 +206,7 @@ fn family(
     types.sort_by(|a, b| (a.cpus, a.memory_mib, &a.name).cmp(&(b.cpus, b.memory_mib, &b.name)));
     let attach_gpus = attach_gpus(name, form.attach_gpu, catalog)?;
     let brings_ssd = types.iter().any(|t| t.bundled_ssds > 0 && t.gpus.is_none());
-    let local_ssd = match local_ssd(form.local_ssd) {
+    let local_ssd = match local_ssd(name, form.local_ssd)? {
         LocalSsd::None if brings_ssd => LocalSsd::Bundled,
         other => other,
     };

@@ -222,6 +222,14 @@ fn bad_data_is_refused_with_its_place() {
         "[disk.pd-ssd]\nmin_gib = 0\n",
         "[regions.zones]\nmoon1 = []\n",
         "[[family.n2d.types]]\nclass = \"highcpu\"\ncpus = [2, 224]\nmib_per_cpu = 297110125164533072\n",
+        "[family.n2d]\nvcpu_quota = \"N2D_CPU\"\n",
+        "[family.c3d]\nvcpu_quota = \"CPUS_PER_VM_FAMILY:c3d\"\n",
+        "[disk.pd-balanced.prices]\nus-centrall1 = \"0.1\"\n",
+        "[regions.zones]\neurope-west9 = [\"europe-west9-a\"]\n",
+        "[family.n2d.local_ssd]\nattach = [{ from = 16, to = 8, counts = [1] }]\n",
+        "[family.n2d.local_ssd]\nattach = [{ from = 2, to = 8, counts = [] }]\n",
+        "[family.n2d.custom]\ncpu_ranges = [{ from = 2, to = 4294967295, step = 1 }]\n",
+        "[family.n2d.custom]\ncpu_ranges = [{ from = 8, to = 2, step = 2 }]\n",
     ]
     .into_iter()
     .map(refused)

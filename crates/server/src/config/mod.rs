@@ -2,14 +2,17 @@
 //!
 //! Every problem is reported, not only the first; each with its line, its key and a remedy. Unknown keys
 //! are refused by name. Secrets are named by environment variable or file and live in a type that cannot
-//! print. What a machine type or a tag's value means is left to the catalog and the request grammar.
+//! print. What a machine type or a tag's value means is left to the catalog and the request grammar; names and defaults are held
+//! against both here, so that all that is wrong is told at once.
 
 mod admin;
 mod bounds;
 mod caps;
 mod catalog;
 mod cluster;
+mod defaults;
 mod duration;
+mod fits;
 mod limits;
 mod listen;
 mod log;
@@ -199,19 +202,8 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
         .collect::<Vec<_>>();
     let catalog = catalog::read(&root, base);
     let policy = {
-        let (sources, projects) = (&sources, &projects);
-        let world = bounds::World {
-            // What does not fit in these files is told by whoever plans with them.
-            catalog: LazyCell::new(Box::new(|| {
-                laid_over(&catalog).unwrap_or_else(|_| Catalog::builtin())
-            })),
-            projects: projects
-                .iter()
-                .filter_map(|(_, project)| project.as_ref())
-                .collect(),
-        };
         let sources: Vec<&Source> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
-        request::read(&root, &world, &sources)
+        read_policy(&root, &catalog, &projects, &sources)
     };
     let settings = Settings {
         caps: caps::read(&root),
@@ -253,7 +245,31 @@ fn read(root: Section<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-/// Names in records and logs must tell sections apart.
+/// Reads what jobs may ask for, and holds names and numbers against the catalog.
+fn read_policy(
+    root: &Section<'_>,
+    files: &[CatalogFile],
+    projects: &[(usize, Option<Project>)],
+    sources: &[&Source],
+) -> RequestPolicy {
+    let known = projects.iter().filter_map(|(_, project)| project.as_ref());
+    // What does not fit in these files has been told.
+    let laid = LazyCell::new(|| laid_over(files).ok());
+    let world = bounds::World {
+        catalog: LazyCell::new(Box::new(|| laid.clone().unwrap_or_else(Catalog::builtin))),
+        projects: known.collect(),
+    };
+    let policy = request::read(root, &world, sources);
+    // Without places nothing fits, and names of a file that does not fit are not known.
+    if !world.projects.is_empty()
+        && let Some(catalog) = &*laid
+    {
+        fits::check(root, catalog, projects);
+        defaults::check(root, catalog, &world.projects, &policy);
+    }
+    policy
+}
+
 /// A stack key is one stack's in a whole organization, so two clusters cannot share one.
 fn refuse_one_stack_key(root: &Section<'_>, sources: &[(usize, Option<Source>)]) {
     let mut keys: BTreeMap<&str, &SourceName> = BTreeMap::new();
@@ -277,6 +293,7 @@ fn refuse_one_stack_key(root: &Section<'_>, sources: &[(usize, Option<Source>)])
     }
 }
 
+/// Names in records and logs must tell sections apart.
 fn refuse_twins<T>(
     root: &Section<'_>,
     key: &'static str,

@@ -74,10 +74,20 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 }
 
 /// What a person reads about a broken configuration. No message may hold a secret.
-fn refused(text: &str) -> String {
+pub(super) fn refused(text: &str) -> String {
     let message = parse(text).expect_err("must be refused").to_string();
     assert!(!message.contains("bkct_hidden"), "leaked: {message}");
     message
+}
+
+/// A whole configuration with more lines at its end, in its one project first.
+pub(super) fn among_projects(lines: &str) -> String {
+    format!("{TOP}{SOURCE}{PROJECT}{lines}")
+}
+
+/// A configuration that must be taken.
+pub(super) fn taken(text: &str) {
+    parse(text).expect("must be taken");
 }
 
 /// A whole configuration in which one line of a section is replaced.

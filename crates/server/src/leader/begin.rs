@@ -158,7 +158,8 @@ impl Leader {
                 .spawn("poll", poller.begin(asked, self.tasks.clone(), self.follows));
             let (notes, due) = mpsc::unbounded_channel();
             self.note_sinks.insert(part.name.clone(), notes);
-            self.tasks.spawn("notify", poll::notify(part.clone(), due));
+            let notify = poll::notify(part.clone(), due, self.inputs.clone());
+            self.tasks.spawn("notify", notify);
             let (wants, wanted) = mpsc::unbounded_channel();
             self.token_sinks.insert(part.name.clone(), wants);
             let issuer = Issuer {

@@ -125,7 +125,10 @@ impl Leader {
                 // Who only looks does not change what is to be decided.
                 dirty |= match &input {
                     Input::Visit(visit) => !visit.reads,
-                    Input::Hint(_) | Input::Probed { .. } | Input::Troubled { .. } => false,
+                    Input::Hint(_)
+                    | Input::Probed { .. }
+                    | Input::Troubled { .. }
+                    | Input::NotTold { .. } => false,
                     _ => true,
                 };
                 if let Some(end) = self.on(input) {
@@ -242,6 +245,11 @@ impl Leader {
             Input::Retire { reply } => (self.retires, self.retiring) = (true, Some(reply)),
             Input::Hint(hint) => self.on_hint(&hint),
             Input::Probed { source, tokens } => drop(self.issues_tokens.insert(source, tokens)),
+            Input::NotTold {
+                source,
+                notes,
+                unclear,
+            } => self.notes.lost(&source, &notes, unclear, self.parts.clock.now()),
             Input::TokenRefused { job } => self.on_token_refused(&job),
         }
         None

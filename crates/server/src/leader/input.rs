@@ -5,7 +5,9 @@ use std::sync::Arc;
 use gust_core::{
     claim::{Proof, Refusal},
     ids::{JobId, JobRef, MachineName, QueueKey, ReplicaId, SourceName},
-    ports::{Event, FinishOutcome, Hint, JobState, ListedJob, Reserved, Retried, Roster, SourceError},
+    ports::{
+        Event, FinishOutcome, Hint, JobState, ListedJob, Notification, Reserved, Retried, Roster, SourceError,
+    },
     records::KeyHash,
     secret::Secret,
     time::Timestamp,
@@ -133,6 +135,12 @@ pub(super) enum Input {
     Hint(Hint),
     /// A source was asked whether it issues tokens for single jobs.
     Probed { source: SourceName, tokens: bool },
+    /// Notes were sent and lost; where that is `unclear`, Buildkite may have taken them.
+    NotTold {
+        source: SourceName,
+        notes: Vec<Notification>,
+        unclear: bool,
+    },
     /// A token could not be had: the job's state must be looked at again.
     TokenRefused { job: JobRef },
 }

@@ -3,7 +3,10 @@
 
 mod ration;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use gust_core::{
     ids::{JobRef, SourceName},
@@ -12,12 +15,14 @@ use gust_core::{
     time::Timestamp,
 };
 
-use ration::{Class, Ration, refresh_after};
+use ration::{Class, Ration, pause_after, refresh_after};
 
 /// Jobs that have ended of which notes are kept, for the admin API.
 const PAST: usize = 2_000;
 /// Longest note, in characters.
 const LONGEST: usize = 256;
+/// A loss so long after the pause for the one before is the first of a row.
+const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// What was told of a job that has not ended.
 #[derive(Debug, Default)]
@@ -31,6 +36,11 @@ struct Told {
     at: Timestamp,
     refreshes: u32,
     ration: Ration,
+    /// Class of what was told last.
+    class: Option<Class>,
+    /// Notes that were lost in a row, and until when nothing is told for that.
+    losses: u32,
+    quiet_until: Timestamp,
     /// All that was told, oldest first; at most as much as Buildkite takes.
     log: Vec<(Timestamp, String)>,
 }
@@ -46,7 +56,8 @@ impl Told {
             0 => Class::Figures,
             _ => Class::of(kind),
         };
-        if class == Class::Figures && now.since(self.at) < refresh_after(self.refreshes)
+        if now < self.quiet_until
+            || class == Class::Figures && now.since(self.at) < refresh_after(self.refreshes)
             || !self.ration.may(class, now)
         {
             return None;
@@ -61,9 +72,37 @@ impl Told {
         (self.text, self.at) = (text, now);
         let between = std::mem::take(&mut self.changes).saturating_sub(1);
         is_news.then(|| {
-            self.ration.spend(class, now);
+            self.spend(class, now);
             with_changes(&self.text, between)
         })
+    }
+
+    fn spend(&mut self, class: Class, now: Timestamp) {
+        self.ration.spend(class, now);
+        self.class = Some(class);
+    }
+
+    /// A note was lost. If it was the last, its kind of reason counts as not told.
+    fn lost(&mut self, note: &Notification, unclear: bool, now: Timestamp) {
+        let is_it =
+            |(at, text): &(Timestamp, String)| note.at == Some(*at) && crop(text, LONGEST) == note.detail;
+        let Some(place) = self.log.iter().rposition(is_it) else {
+            return;
+        };
+        self.log.remove(place);
+        // What was told since then tells more.
+        if place < self.log.len() {
+            return;
+        }
+        if let Some(class) = self.class.take().filter(|_| !unclear) {
+            self.ration.refund(class);
+        }
+        self.kind = None;
+        if now.since(self.quiet_until) > FORGIVEN {
+            self.losses = 0;
+        }
+        self.losses += 1;
+        self.quiet_until = now.after(pause_after(self.losses));
     }
 }
 
@@ -72,7 +111,8 @@ impl Told {
 /// # Guarantees
 /// Of one job no more is told than Buildkite takes, whatever its reasons do, and what [`Notes::say`] says has a share
 /// that no reason uses up. The last kind of a reason that stays is told, at the latest after a pause that doubles with each
-/// change once there were many; changes that were not told are counted in it.
+/// change once there were many; changes that were not told are counted in it. One that was lost on its way is told again
+/// while it is so, and what may have arrived all the same is spent.
 ///
 /// # Assumptions
 /// The count is this leader's own. A successor does not know it and begins with little ([`Notes::inherit`]); what is over
@@ -115,10 +155,23 @@ impl Notes {
         if is_told || !told.ration.may(Class::Once, now) {
             return;
         }
-        told.ration.spend(Class::Once, now);
+        told.spend(Class::Once, now);
         // The reason it has is told again after it, since the timeline would else end with something that is over.
         told.kind = None;
         self.put(job, text, now);
+    }
+
+    /// These were sent and did not arrive, or only perhaps: where it is `unclear`, Buildkite may count them.
+    pub fn lost(&mut self, source: &SourceName, notes: &[Notification], unclear: bool, now: Timestamp) {
+        for note in notes {
+            let job = JobRef {
+                source: source.clone(),
+                id: note.job,
+            };
+            if let Some(told) = self.told.get_mut(&job) {
+                told.lost(note, unclear, now);
+            }
+        }
     }
 
     /// The job is over.

@@ -287,47 +287,77 @@ async fn states(
     }
 }
 
-/// Sends notes for ever, gathered for a short while.
-pub(super) async fn notify(part: SourcePart, mut notes: mpsc::UnboundedReceiver<Vec<Notification>>) {
+/// Sends notes for ever, gathered for a short while. The leader hears of those that are lost, and tells anew what still is so.
+pub(super) async fn notify(
+    part: SourcePart,
+    mut notes: mpsc::UnboundedReceiver<Vec<Notification>>,
+    inputs: mpsc::Sender<Input>,
+) {
     while let Some(mut due) = notes.recv().await {
         tokio::time::sleep(Duration::from_millis(100)).await;
         while let Ok(more) = notes.try_recv() {
             due.extend(more);
         }
         for chunk in due.chunks(CALL_LIMIT) {
-            let rejected = send(&part, chunk).await;
-            // Buildkite takes no note from the future, and whose clock is wrong is not for us to say: so once more,
-            // at Buildkite's own time.
-            let again: Vec<Notification> = rejected
-                .iter()
-                .filter_map(|note| chunk.get(note.index))
-                .filter(|note| note.at.is_some())
-                .map(|note| Notification {
-                    at: None,
-                    ..note.clone()
-                })
-                .collect();
-            if !again.is_empty() {
-                send(&part, &again).await;
+            if let Some(lost) = send_chunk(&part, chunk).await
+                && inputs.send(lost).await.is_err()
+            {
+                return;
             }
         }
     }
 }
 
-/// Notes only inform: those of a call that is lost are not worth a second one. Returns those that were rejected.
-async fn send(part: &SourcePart, notes: &[Notification]) -> Vec<RejectedNote> {
-    match part.source.notify(notes).await {
+/// What was lost, of those that go in one call.
+async fn send_chunk(part: &SourcePart, chunk: &[Notification]) -> Option<Input> {
+    let rejected = match send(part, chunk).await {
+        Ok(rejected) => rejected,
+        Err(error) => return lost(part, chunk.to_vec(), &error),
+    };
+    // Buildkite takes no note from the future, and whose clock is wrong is not for us to say: so once more,
+    // at Buildkite's own time. What it rejects for any other reason it would reject again.
+    let dated: Vec<Notification> = rejected
+        .iter()
+        .filter_map(|note| chunk.get(note.index))
+        .filter(|note| note.at.is_some())
+        .cloned()
+        .collect();
+    if dated.is_empty() {
+        return None;
+    }
+    let undated = |note: &Notification| Notification {
+        at: None,
+        ..note.clone()
+    };
+    let again: Vec<Notification> = dated.iter().map(undated).collect();
+    match send(part, &again).await {
+        Ok(_) => None,
+        Err(error) => lost(part, dated, &error),
+    }
+}
+
+/// What the leader hears of notes that were not taken; nothing where Buildkite refuses them as they are.
+fn lost(part: &SourcePart, notes: Vec<Notification>, error: &SourceError) -> Option<Input> {
+    let unclear = error.remedy == Remedy::Unclear;
+    (error.remedy != Remedy::Refused).then(|| Input::NotTold {
+        source: part.name.clone(),
+        notes,
+        unclear,
+    })
+}
+
+/// Returns those that were rejected.
+async fn send(part: &SourcePart, notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError> {
+    let rejected = part.source.notify(notes).await;
+    match &rejected {
         Ok(rejected) => {
-            for note in &rejected {
+            for note in rejected {
                 tracing::debug!(gust.source = %part.name, index = note.index, reason = note.reason, "note rejected");
             }
-            rejected
         }
-        Err(error) => {
-            report(&part.name, &error);
-            Vec::new()
-        }
+        Err(error) => report(&part.name, error),
     }
+    rejected
 }
 
 #[cfg(test)]

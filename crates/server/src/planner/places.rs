@@ -3,7 +3,7 @@
 use gust_core::{
     catalog::Catalog,
     ids::Shard,
-    offer::{Commitment, Placement, PlacementError, Prepaid, PrepaidError, Site},
+    offer::{Commitment, Placement, PlacementError, Prepaid, PrepaidError},
     request::Policy,
 };
 
@@ -12,7 +12,8 @@ use crate::{
     leader,
 };
 
-/// A configuration that the catalog does not go with.
+/// A configuration that the catalog does not go with. Reading it has told of all that with its lines, so this is met only by one
+/// that was made in another way.
 #[derive(Debug, thiserror::Error)]
 pub enum PlannerError {
     /// A region or zone.
@@ -58,7 +59,7 @@ pub fn shards(config: &Config) -> Result<leader::ShardZones, PlannerError> {
     // Matching with the catalog names what does not exist.
     Placement::new(
         &catalog,
-        &config.projects.iter().map(site).collect::<Vec<_>>(),
+        &config.projects.iter().map(Project::site).collect::<Vec<_>>(),
         &Policy::default(),
     )?;
     let mut shards = Vec::new();
@@ -76,23 +77,4 @@ pub fn shards(config: &Config) -> Result<leader::ShardZones, PlannerError> {
         }
     }
     Ok(shards)
-}
-
-/// A project and its places.
-pub(super) fn site(project: &Project) -> Site {
-    let regions = project
-        .regions
-        .iter()
-        .map(|(region, zones)| {
-            let zones = match zones {
-                config::Zones::All => Vec::new(),
-                config::Zones::Only(zones) => zones.clone(),
-            };
-            (region.clone(), zones)
-        })
-        .collect();
-    Site {
-        project: project.id.clone(),
-        regions,
-    }
 }

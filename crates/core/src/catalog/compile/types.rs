@@ -14,6 +14,10 @@ use crate::ids::{MachineTypeName, Region};
 /// and sums of it must not overflow.
 const MOST_MIB: u64 = 128 << 20;
 
+/// More vCPUs than any machine has (the largest of Google's have 1,952): what is above it is a mistake, and a list of all up to it is
+/// held in memory.
+const MOST_CPUS: u32 = 4096;
+
 pub(super) fn predefined(
     family: &str,
     classes: &[file::TypeClass],
@@ -176,6 +180,11 @@ pub(super) fn custom_rule(family: &str, form: file::Custom) -> Result<CustomRule
                 "set step to 1 or more",
             ));
         }
+        if range.from > range.to || range.to > MOST_CPUS {
+            let why = format!("{} to {} is no range of vCPUs", range.from, range.to);
+            let hint = "set from not above to, and to at most 4096";
+            return Err(sense(key("cpu_ranges"), why, hint));
+        }
         cpus.extend((range.from..=range.to).step_by(range.step as usize));
     }
     cpus.sort_unstable();
@@ -206,19 +215,35 @@ pub(super) fn custom_rule(family: &str, form: file::Custom) -> Result<CustomRule
     })
 }
 
-pub(super) fn local_ssd(form: Option<file::LocalSsd>) -> LocalSsd {
-    let Some(form) = form else { return LocalSsd::None };
+pub(super) fn local_ssd(family: &str, form: Option<file::LocalSsd>) -> Result<LocalSsd, Error> {
+    let Some(form) = form else {
+        return Ok(LocalSsd::None);
+    };
     if !form.bundled.is_empty() {
-        return LocalSsd::Bundled;
+        return Ok(LocalSsd::Bundled);
     }
-    let rules = form.attach.into_iter().map(|a| {
-        let mut counts = a.counts;
-        counts.sort_unstable();
-        AttachRule {
-            from: a.from,
-            to: a.to,
-            counts,
+    let rule = |mut form: file::Attach| {
+        let key = || format!("family.{family}.local_ssd.attach");
+        let whose = format!("the rule from {} to {} vCPUs", form.from, form.to);
+        if form.from > form.to {
+            let why = format!("{whose} is for no machine");
+            return Err(sense(key(), why, "set from not above to"));
         }
-    });
-    LocalSsd::Attached(AttachRules(rules.collect()))
+        if form.counts.is_empty() || form.counts.contains(&0) {
+            let why = format!("{whose} names no count of disks, or a zero");
+            return Err(sense(
+                key(),
+                why,
+                "list the counts that Google takes, such as [1, 2, 4]",
+            ));
+        }
+        form.counts.sort_unstable();
+        Ok(AttachRule {
+            from: form.from,
+            to: form.to,
+            counts: form.counts,
+        })
+    };
+    let rules = form.attach.into_iter().map(rule).collect::<Result<_, _>>()?;
+    Ok(LocalSsd::Attached(AttachRules(rules)))
 }

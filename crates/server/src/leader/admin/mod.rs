@@ -3,6 +3,7 @@
 //! A question is answered between two passes, from the records and from what was seen; an order becomes a record
 //! like every other decision. Answers leave after the commit: what they say is durable.
 
+mod accounts;
 mod ask;
 mod feed;
 mod info;
@@ -12,11 +13,12 @@ mod timeline;
 
 use std::fmt;
 
+pub use accounts::QuotaLine;
 pub(super) use feed::Feed;
 pub use feed::{Delta, JobChange, MachineChange, Watching};
 pub use info::{JobInfo, MachineInfo};
 pub use order::{CancelRefused, Ordered};
-pub use status::{QuotaLine, ReplicaLine, ShardLine, SourceLine, Status};
+pub use status::{ReplicaLine, ShardLine, SourceLine, Status};
 pub(crate) use timeline::of_history;
 pub use timeline::{JobStory, Remark};
 

@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use gust_core::{
     ids::{QueueKey, ReplicaId, Shard, SourceName, Term},
     ports::Member,
-    quota::{Ledger, Metric},
     reason::Kind,
     records::{Cordon, JobPhase, MachinePhase, Order},
     shape::Price,
     time::Timestamp,
 };
 
-use super::super::{derived::Promised, state::Leader};
+use super::{
+    super::{derived::Promised, state::Leader},
+    accounts::{Accounts, QuotaLine},
+};
 
 /// What the leader knows of itself and of the whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,19 +77,8 @@ pub struct ShardLine {
     pub cordoned: bool,
     /// Machines in it, those that are asked for included.
     pub machines: u64,
-    /// Its quotas that machines of ours use.
+    /// Its quotas that machines of ours use; those over all regions are told once a project.
     pub quotas: Vec<QuotaLine>,
-}
-
-/// A quota.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuotaLine {
-    /// Its name.
-    pub metric: Metric,
-    /// Its limit.
-    pub limit: u64,
-    /// Ours and others'.
-    pub used: u64,
 }
 
 /// A source.
@@ -157,25 +148,18 @@ impl Leader {
         for shard in there.chain(self.creating().map(|(batch, _)| batch.shard())) {
             *machines.entry(shard).or_default() += 1;
         }
-        let line = |(name, state): (&Shard, &super::super::state::ShardState)| {
-            let ours = promised.shards.get(name).cloned().unwrap_or_default();
-            let ledger = Ledger::over(&state.quotas, ours.clone());
-            let quota = |metric: &Metric| {
-                let row = ledger.row(metric)?;
-                Some(QuotaLine {
-                    metric: metric.clone(),
-                    limit: row.limit,
-                    used: row.used(),
-                })
-            };
-            ShardLine {
-                shard: name.clone(),
-                owner: state.worker.clone(),
-                served: self.is_served(state),
-                cordoned: self.book.orders().closes(name),
-                machines: machines.get(name).copied().unwrap_or(0),
-                quotas: ours.keys().filter_map(quota).collect(),
-            }
+        let wide = self
+            .shards
+            .iter()
+            .filter_map(|(name, state)| Some((name, state.wide_quotas.as_ref()?)));
+        let accounts = Accounts::new(promised, wide);
+        let line = |(name, state): (&Shard, &super::super::state::ShardState)| ShardLine {
+            shard: name.clone(),
+            owner: state.worker.clone(),
+            served: self.is_served(state),
+            cordoned: self.book.orders().closes(name),
+            machines: machines.get(name).copied().unwrap_or(0),
+            quotas: accounts.lines(name, &state.quotas),
         };
         self.shards.iter().map(line).collect()
     }

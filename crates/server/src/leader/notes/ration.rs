@@ -107,17 +107,34 @@ impl Ration {
 
     /// A note of this class goes out.
     pub fn spend(&mut self, class: Class, now: Timestamp) {
-        let lane = match class {
-            Class::Step => &mut self.steps,
-            Class::Wait => &mut self.waits,
-            Class::Figures => &mut self.figures,
-            Class::Once => &mut self.once,
-        };
+        let lane = self.lane(class);
         *lane = Lane {
             sent: lane.sent + 1,
             last: now,
         };
     }
+
+    /// A note of this class was not taken.
+    pub fn refund(&mut self, class: Class) {
+        let lane = self.lane(class);
+        lane.sent = lane.sent.saturating_sub(1);
+    }
+
+    fn lane(&mut self, class: Class) -> &mut Lane {
+        match class {
+            Class::Step => &mut self.steps,
+            Class::Wait => &mut self.waits,
+            Class::Figures => &mut self.figures,
+            Class::Once => &mut self.once,
+        }
+    }
+}
+
+/// How long nothing is told of a job when its n-th note in a row was lost: a second at first, and never so long that a
+/// timeline stays wrong for half a minute once Buildkite is well again. Whatever may have been taken is spent, so who is
+/// hasty has nothing left to tell after an outage.
+pub(super) fn pause_after(losses: u32) -> Duration {
+    Duration::from_secs(1 << losses.saturating_sub(1).min(4))
 }
 
 /// How long figures stand before they are told anew: 1, 2, 5, 10, 20, 50, 100 … minutes.

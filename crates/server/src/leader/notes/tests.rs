@@ -103,6 +103,63 @@ fn what_flaps_is_told_ever_more_seldom_with_the_count_of_what_was_not() {
 }
 
 #[test]
+fn a_note_that_was_lost_is_told_again_while_it_is_so_and_not_at_every_pass() {
+    for unclear in [true, false] {
+        let mut notes = Notes::default();
+        let mut tries = Vec::new();
+        // A reason that stands, looked at four times a second. For 100 s whatever is sent is lost.
+        for quarter in 0..4 * 200 {
+            let now = Timestamp(1 + quarter * 250);
+            notes.reason(&job(), &slot(10), now);
+            for sent in notes.take().into_values().flatten() {
+                tries.push(quarter / 4);
+                if quarter < 400 {
+                    notes.lost(&job().source, &[sent], unclear, now);
+                }
+            }
+        }
+        assert_eq!(
+            tries,
+            [0, 1, 3, 7, 15, 31, 47, 63, 79, 95, 111],
+            "unclear: {unclear}"
+        );
+        assert_eq!(notes.told(&job()).len(), 1, "what was lost was not told");
+    }
+}
+
+#[test]
+fn what_may_have_arrived_is_spent_and_what_did_not_is_not() {
+    for (unclear, most) in [(true, MOST / 2), (false, u32::MAX)] {
+        let (mut notes, mut tries) = (Notes::default(), 0);
+        for second in 0..86_400 {
+            let now = Timestamp(1 + second * 1000);
+            notes.reason(&job(), &slot(10), now);
+            for sent in notes.take().into_values().flatten() {
+                tries += 1;
+                notes.lost(&job().source, &[sent], unclear, now);
+            }
+        }
+        assert!(
+            tries > AT_ONCE && tries <= most,
+            "unclear: {unclear}, {tries} tries"
+        );
+        assert!(unclear || tries > 86_400 / 20, "{tries}");
+    }
+}
+
+#[test]
+fn a_note_that_was_lost_is_not_told_again_once_another_was_told() {
+    let mut notes = Notes::default();
+    notes.reason(&job(), &slot(10), Timestamp(1000));
+    let first: Vec<Notification> = notes.take().into_values().flatten().collect();
+    notes.reason(&job(), &Reason::Cordoned, Timestamp(2000));
+    assert_eq!(notes.details().len(), 1);
+    notes.lost(&job().source, &first, true, Timestamp(3000));
+    notes.reason(&job(), &Reason::Cordoned, Timestamp(10_000));
+    assert!(notes.details().is_empty());
+}
+
+#[test]
 fn long_notes_are_cut_at_a_word_and_keep_their_count() {
     let text = crop(&"word ".repeat(100), LONGEST);
     assert!(

@@ -27,6 +27,8 @@ struct Script {
     tokens: VecDeque<Result<bool, SourceError>>,
     /// Notes, call by call.
     notes: Vec<Vec<Notification>>,
+    /// What becomes of calls with notes, the first ones first; then they are taken.
+    refusals: VecDeque<Remedy>,
     /// Notes from a later moment are rejected.
     clock: Option<Timestamp>,
 }
@@ -93,6 +95,9 @@ impl Source for Told {
     async fn notify(&self, notes: &[Notification]) -> Result<Vec<RejectedNote>, SourceError> {
         let mut script = self.script();
         script.notes.push(notes.to_vec());
+        if let Some(remedy) = script.refusals.pop_front() {
+            return Err(SourceError { remedy, ..gone() });
+        }
         let is_ahead = |note: &Notification| {
             script
                 .clock
@@ -349,46 +354,4 @@ async fn whether_tokens_are_issued_is_asked_once_and_until_it_is_known() {
     world.tasks.stop().await;
 }
 
-fn note(n: u128, at: Timestamp) -> Notification {
-    Notification {
-        job: job(n).id,
-        detail: "placed".to_owned(),
-        at: Some(at),
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn notes_that_come_together_share_calls_of_a_thousand() {
-    let told = Arc::new(Told::default());
-    let tasks = Tasks::default();
-    let (sink, notes) = mpsc::unbounded_channel();
-    tasks.spawn("notify", notify(part(told.clone(), Vec::new()), notes));
-    for n in 0..2500 {
-        sink.send(vec![note(n, Timestamp(1))]).expect("it is there");
-    }
-    World::pass(SECOND).await;
-    let calls: Vec<usize> = told.script().notes.iter().map(Vec::len).collect();
-    assert_eq!(calls, [1000, 1000, 500]);
-    tasks.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_our_clock_is_ahead_buildkite_takes_the_note_at_its_own_time() {
-    let ten_minutes = Timestamp(0).after(600 * SECOND);
-    let told = Arc::new(Told(Mutex::new(Script {
-        clock: Some(Timestamp(0)),
-        ..Script::default()
-    })));
-    let tasks = Tasks::default();
-    let (sink, notes) = mpsc::unbounded_channel();
-    tasks.spawn("notify", notify(part(told.clone(), Vec::new()), notes));
-    sink.send(vec![note(1, Timestamp(0)), note(2, ten_minutes)])
-        .expect("it is there");
-    World::pass(SECOND).await;
-    let again = Notification {
-        at: None,
-        ..note(2, ten_minutes)
-    };
-    assert_eq!(told.script().notes[1..], [vec![again]]);
-    tasks.stop().await;
-}
+mod notes;
