@@ -11,9 +11,9 @@ use super::placement::Placement;
 use super::search::{Survey, survey};
 use super::size::{RuledOut, has_gpu};
 use crate::catalog::{Catalog, Family, FamilyName, LocalSsd};
-use crate::ids::{MachineTypeName, Region, Zone};
+use crate::ids::Zone;
 use crate::request::text::{listed, quotable};
-use crate::request::{Allow, Backend, Bound, Models, Request, Spot, Tag, nearest};
+use crate::request::{Allow, Backend, Bound, Models, Request, Spot, Tag};
 use crate::shape::Arch;
 
 /// Says why a request has no offer, and which nearby requests have one.
@@ -44,105 +44,6 @@ pub(super) struct Doctor<'a> {
 impl<'a> Doctor<'a> {
     pub fn survey(&self, request: &Request) -> Survey<'a> {
         survey(request, self.catalog, self.placement)
-    }
-
-    pub fn unknown_names(&self) -> Vec<Barrier> {
-        let catalog = self.catalog;
-        let mut barriers = Vec::new();
-        let mut check = |tag: Tag, name: &str, known: Vec<&str>| {
-            barriers.push(Barrier::UnknownName {
-                tag,
-                name: quotable(name),
-                nearest: nearest_name(tag, name, &known).map(str::to_owned),
-                known: listed(known),
-            });
-        };
-        for name in &self.request.families {
-            if catalog.family(name.as_str()).is_none() {
-                check(
-                    Tag::Family,
-                    name.as_str(),
-                    catalog.families().map(|f| f.name.as_str()).collect(),
-                );
-            }
-        }
-        for name in &self.request.disk_types {
-            if catalog.disk(name).is_none() {
-                check(
-                    Tag::DiskType,
-                    name.as_str(),
-                    catalog.disks().keys().map(|d| d.as_str()).collect(),
-                );
-            }
-        }
-        let served = &self.placement.served;
-        if let Some(gpu) = self
-            .request
-            .gpu
-            .as_ref()
-            .filter(|gpu| catalog.gpu(&gpu.kind).is_none())
-        {
-            let known = catalog.gpus().keys().map(|g| g.as_str()).collect();
-            check(Tag::Gpu, &gpu.kind, known);
-        }
-        for region in &self.request.regions {
-            if !catalog.regions().contains_key(region) {
-                check(
-                    Tag::Region,
-                    region.as_str(),
-                    served.keys().map(Region::as_str).collect(),
-                );
-            }
-        }
-        for zone in &self.request.zones {
-            if !catalog
-                .regions()
-                .get(&zone.region())
-                .is_some_and(|zones| zones.contains(zone))
-            {
-                check(
-                    Tag::Zone,
-                    zone.as_str(),
-                    served.values().flatten().map(Zone::as_str).collect(),
-                );
-            }
-        }
-        let types = self
-            .request
-            .machine_types
-            .iter()
-            .filter(|name| catalog.machine_type(name).is_none());
-        barriers.extend(types.map(|name| self.unknown_type(name.as_str())));
-        barriers
-    }
-
-    fn unknown_type(&self, name: &str) -> Barrier {
-        let family = name
-            .split('-')
-            .next()
-            .and_then(|family| self.catalog.family(family));
-        let mut known: Vec<String> = family
-            .map(Family::types)
-            .unwrap_or_default()
-            .iter()
-            .map(|t| t.name.to_string())
-            .collect();
-        // The nearest custom size is what a custom name meant, however many digits differ.
-        let custom = family
-            .and_then(|family| nearest_custom(family, name))
-            .filter(|_| name.contains("custom-"));
-        let typed = nearest::name(name, known.iter().map(String::as_str)).map(str::to_owned);
-        let nearest = custom.clone().or(typed);
-        known.extend(custom);
-        if known.is_empty() {
-            known.extend(self.catalog.families().map(|f| format!("{}-…", f.name)));
-        }
-        Barrier::UnknownName {
-            tag: Tag::MachineType,
-            name: quotable(name),
-            nearest,
-            known: listed(known),
-        }
     }
 
     /// Places that exist but are not this queue's. Only if none of those asked for is.
@@ -358,146 +259,9 @@ impl<'a> Doctor<'a> {
             suitable: listed(has.map(|f| &f.name)),
         }
     }
-
-    /// A size was asked for, in numbers or by the name of a type.
-    fn is_sized(&self) -> bool {
-        let tags = self.request.tags();
-        tags.iter()
-            .any(|(tag, _)| matches!(tag, Tag::Cpu | Tag::Memory | Tag::MachineType))
-    }
-
-    fn wrong_gpu_count(&self, stopped: &[&Family]) -> Barrier {
-        let gpu = self.request.gpu.as_ref();
-        let kind = gpu.map_or("", |gpu| gpu.kind.as_str());
-        let asked = gpu.map_or_else(String::new, |gpu| {
-            quotable(&format!("{}:{}", gpu.kind, gpu.count))
-        });
-        if !self.is_sized() {
-            let types = stopped.iter().flat_map(|family| family.types());
-            let bundled = types.filter_map(|t| t.gpus.as_ref().filter(|gpus| gpus.kind.as_str() == kind));
-            let attached = stopped.iter().filter_map(|family| family.attach_gpus.get(kind));
-            let attached = attached.flatten().map(|rule| rule.count);
-            let counts: BTreeSet<u32> = bundled.map(|gpus| gpus.count).chain(attached).collect();
-            return Barrier::GpuCount {
-                asked,
-                sized: false,
-                suitable: listed(counts),
-            };
-        }
-        let mut suitable: Vec<String> = Vec::new();
-        for family in stopped {
-            let bundled = family.types().iter().filter_map(|t| {
-                let gpus = t.gpus.as_ref().filter(|gpus| gpus.kind.as_str() == kind)?;
-                Some(format!("{} ({})", gpus.count, t.name))
-            });
-            let attached = family.attach_gpus.get(kind).into_iter().flatten().map(|rule| {
-                let size = format!("{} and {}", cpus(rule.max_cpus), memory(rule.max_memory_mib));
-                format!("{} ({}, to {size})", rule.count, family.name)
-            });
-            suitable.extend(bundled.chain(attached));
-        }
-        Barrier::GpuCount {
-            asked,
-            sized: true,
-            suitable: listed(suitable),
-        }
-    }
-
-    fn wrong_size(&self) -> Barrier {
-        let describe = |name: &MachineTypeName| {
-            let found = self.catalog.machine_type(name)?;
-            Some(format!(
-                "{name} has {} and {} of memory",
-                cpus(found.cpus),
-                memory(found.memory_mib)
-            ))
-        };
-        let actual = listed(self.request.machine_types.iter().filter_map(describe));
-        let tags = self
-            .request
-            .tags()
-            .into_iter()
-            .filter(|(tag, _)| matches!(tag, Tag::Cpu | Tag::Memory));
-        let asked: Vec<String> = tags.map(|(tag, value)| format!("{tag}={value}")).collect();
-        Barrier::NamedSize {
-            actual,
-            asked: asked.join(" "),
-        }
-    }
-
-    /// The size asked for, for people.
-    fn size(&self) -> (String, String) {
-        let Request {
-            cpu, memory: asked, ..
-        } = self.request;
-        let cpu = match (cpu.min.0, cpu.max) {
-            (min, Some(max)) if max.0 == min => cpus(min),
-            (min, Some(max)) => format!("{min} to {}", cpus(max.0)),
-            (min, None) => format!("{} or more", cpus(min)),
-        };
-        let memory = match asked.max {
-            Some(max) if max == asked.min => format!("exactly {}", memory(max.0)),
-            Some(max) => format!("{} to {}", memory(asked.min.0), memory(max.0)),
-            None => memory(asked.min.0),
-        };
-        (cpu, memory)
-    }
-
-    fn no_shape(&self) -> Barrier {
-        let (cpu, memory) = self.size();
-        let among = match (self.request.families.as_slice(), self.request.arch) {
-            ([], Some(arch)) => arch.to_string(),
-            ([], None) => "any architecture".to_owned(),
-            (families, _) => listed(families),
-        };
-        let among = match &self.request.gpu {
-            Some(gpu) => format!("{among}, with {}:{}", quotable(&gpu.kind), gpu.count),
-            None => among,
-        };
-        Barrier::Shape { cpu, memory, among }
-    }
 }
 
 /// A machine for people.
 fn told(candidate: &Candidate<'_>) -> String {
     format!("{} ({})", candidate.machine_type(), candidate.model().as_str())
-}
-
-/// The name that was probably meant. Accelerators are called by their last word too: `l4` is `nvidia-l4`.
-fn nearest_name<'a>(tag: Tag, name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let ends = |known: &&&str| tag == Tag::Gpu && known.rsplit('-').next() == Some(name);
-    let by_end = known.iter().find(ends).copied();
-    by_end.or_else(|| nearest::name(name, known.iter().copied()))
-}
-
-/// The custom size of a family nearest to what a name that is none of its sizes seems to ask for.
-fn nearest_custom(family: &Family, name: &str) -> Option<String> {
-    let rule = family.custom.as_ref()?;
-    let mut numbers = name.split('-').filter_map(|part| part.parse::<u64>().ok());
-    let (asked_cpus, asked_memory) = (numbers.next()?, numbers.next()?);
-    let cpus = rule
-        .cpus()
-        .iter()
-        .copied()
-        .min_by_key(|c| (u64::from(*c).abs_diff(asked_cpus), u32::MAX - c))?;
-    let memory = rule
-        .least_memory(cpus, asked_memory)
-        .unwrap_or_else(|| rule.most_memory(cpus));
-    Some(rule.name(cpus, memory).to_string())
-}
-
-fn cpus(n: u32) -> String {
-    if n == 1 {
-        "1 vCPU".to_owned()
-    } else {
-        format!("{n} vCPUs")
-    }
-}
-
-fn memory(mib: u64) -> String {
-    if mib.is_multiple_of(1024) {
-        format!("{} GiB", mib / 1024)
-    } else {
-        format!("{mib} MiB")
-    }
 }

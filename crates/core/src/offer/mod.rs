@@ -6,6 +6,7 @@
 mod candidate;
 mod diagnose;
 mod impossible;
+mod misfit;
 mod offered;
 mod placement;
 mod prepaid;
@@ -13,6 +14,7 @@ mod search;
 mod size;
 mod suggest;
 mod types;
+mod unknown;
 mod usage;
 mod zones;
 
