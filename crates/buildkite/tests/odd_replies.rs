@@ -5,10 +5,10 @@ mod stub;
 
 use std::{collections::BTreeMap, error::Error as _, time::Duration};
 
-use gust_buildkite::{Client, Config, Error, Remedy};
+use gust_buildkite::{Client, Config, Error, Remedy, RestRetrier};
 use gust_core::{
     ids::{JobId, QueueKey},
-    ports::{Finish, FinishOutcome, JobState, Notification},
+    ports::{Finish, FinishOutcome, JobState, Notification, Retried, Retrier},
     secret::Secret,
     time::Timestamp,
 };
@@ -299,4 +299,15 @@ fn endpoints_and_keys_that_cannot_work_are_refused_with_what_to_change() {
         make("http://localhost/v3", "k", "a\nb"),
         make("https://agent.buildkite.com/v3/", "k", "t"),
     ]);
+}
+
+#[tokio::test]
+async fn of_a_body_without_end_the_rest_api_reads_the_beginning() {
+    let told = format!(r#"{{"id":"{}","state":"passed"}}"#, job());
+    // Twice as much is promised and never comes.
+    let stub = Stub::start(vec![Answer::Half(told + &" ".repeat(2 << 20))]).await;
+    let token: gust_buildkite::client::TokenOf = std::sync::Arc::new(|| Ok(Secret::new(TOKEN)));
+    let endpoint = stub.endpoint().parse().expect("a URL");
+    let rest = RestRetrier::new(endpoint, "gust-demo", token, "gust/test").expect("a client");
+    assert_eq!(rest.retry(job()).await.expect("it is known"), Retried::Needless);
 }

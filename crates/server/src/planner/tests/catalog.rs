@@ -119,26 +119,6 @@ fn what_is_paid_for_is_in_the_ledger_and_is_tried_first() {
 }
 
 #[test]
-fn what_the_catalog_does_not_have_is_told_at_the_start() {
-    let refused = |project: &str| {
-        let error = planner("", &format!("{IOWA}\n{project}")).err().expect(project);
-        error.to_string()
-    };
-    insta::assert_snapshot!(
-        [
-            "commitment = [{ region = \"us-central1\", family = \"n2e\", vcpus = 32, memory = 128 }]",
-            "reservation = [{ zone = \"us-central1-d\", machine_type = \"n2d-standard-16\", count = 1 }]",
-        ]
-        .map(refused)
-        .join("\n"),
-        @r"
-    project my-project has a commitment of family `n2e`, which the catalog does not have; did you mean `n2`?
-    project my-project has a reservation of `n2d-standard-16` in us-central1-d, a zone that has no n2d
-    "
-    );
-}
-
-#[test]
 fn prices_that_are_not_known_are_told_at_the_start() {
     assert!(planner("", IOWA).expect("known places").warnings().is_empty());
     let planner = planner(
