@@ -8,6 +8,8 @@ use serde_json::Value;
 /// What gust shows is as old as its last pass, and its promises are ahead of Google's account: within so many seconds
 /// before and after a note the account must have been as full as the note says.
 const AROUND: f64 = 10.0;
+/// A sixth of the usual `aging`, in seconds: from then on what is freed is kept for a job.
+const LONG: f64 = 300.0;
 
 /// What a note says: `waiting for N2D_CPUS in us-central1: 192 of 200 used, 3rd in line`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ struct Said {
     region: String,
     used: u64,
     limit: u64,
+    /// Kept for a job ahead that has waited long.
+    kept: u64,
 }
 
 impl Said {
@@ -23,7 +27,10 @@ impl Said {
     fn read(detail: &str) -> Option<Self> {
         let (what, figures) = detail.strip_prefix("waiting for ")?.split_once(": ")?;
         let (used, rest) = figures.split_once(" of ")?;
-        let (limit, _) = rest.split_once(" used")?;
+        let (limit, rest) = rest.split_once(" used")?;
+        let kept = rest
+            .strip_prefix(", ")
+            .and_then(|rest| rest.split_once(" kept for a job ahead"));
         let (metric, region) = what.split_once(" in ").unwrap_or((what, ""));
         let number = |text: &str| text.replace(',', "").parse().ok();
         Some(Self {
@@ -31,6 +38,7 @@ impl Said {
             region: region.to_owned(),
             used: number(used)?,
             limit: number(limit)?,
+            kept: kept.map_or(Some(0), |(kept, _)| number(kept))?,
         })
     }
 }
@@ -112,13 +120,16 @@ fn untrue(said: &Said, needed: u64, at: f64, accounts: &Accounts, limits: &Gce) 
     if !is_vcpus {
         return Some("a job of this burst needs little but vCPUs".to_owned());
     }
-    if said.used + needed <= said.limit {
+    if said.kept > 0 && at < LONG {
+        return Some(format!("nobody has waited for {LONG} s"));
+    }
+    if said.used + said.kept + needed <= said.limit {
         return Some(format!("a machine of {needed} vCPUs would fit"));
     }
     let key = (said.region.clone(), said.metric.clone());
     let account = accounts.get(&key).map(Vec::as_slice).unwrap_or_default();
     let most = fullest(account, at - AROUND, at + AROUND);
-    (most + needed <= said.limit).then(|| {
+    (most + said.kept + needed <= said.limit).then(|| {
         format!(
             "Google's account had at most {most} of {limit} in use around then, and the job needs {needed}"
         )
@@ -208,6 +219,13 @@ mod tests {
         ] {
             let found = judged(&[used(1.0, 192), note(2.0, detail)]).untrue;
             assert!(found.len() == 1 && found[0].contains(why), "{detail}: {found:?}");
+        }
+        // What is kept is named, and by nobody who has just come.
+        let kept =
+            "waiting for N2_CPUS in us-east1: 180 of 200 used, 20 kept for a job ahead that has waited long";
+        for (at, is_true) in [(310.0, true), (3.0, false)] {
+            let found = judged(&[used(1.0, 180), note(at, kept)]).untrue;
+            assert_eq!(found.is_empty(), is_true, "{at}: {found:?}");
         }
         // It was full once, long ago.
         let late = note(60.0, "waiting for N2_CPUS in us-east1: 192 of 200 used");
