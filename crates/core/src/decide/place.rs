@@ -45,6 +45,8 @@ pub(super) struct Placing<'a> {
     pub caps: Caps<'a>,
     pub plans: Vec<Progress<'a>>,
     by_key: BTreeMap<&'a str, usize>,
+    /// The same by where a plan lies: jobs of one request share it, and a long line asks for it job by job.
+    by_address: BTreeMap<usize, usize>,
     pub by_shape: BTreeMap<&'a Shape, usize>,
     pub probed: Probed,
 }
@@ -62,6 +64,7 @@ pub(super) fn place<'a>(
         caps: Caps::new(snapshot),
         plans: Vec::new(),
         by_key: BTreeMap::new(),
+        by_address: BTreeMap::new(),
         by_shape: BTreeMap::new(),
         probed: Probed::new(),
     };
@@ -135,9 +138,13 @@ fn reason_of(coming: Coming<'_>) -> Reason {
 
 impl<'a> Placing<'a> {
     fn plan(&mut self, plan: &'a Plan) -> usize {
-        *self.by_key.entry(&plan.key).or_insert_with(|| {
-            self.plans.push(Progress::new(plan));
-            self.plans.len() - 1
+        let (plans, by_key) = (&mut self.plans, &mut self.by_key);
+        let by_address = self.by_address.entry(std::ptr::from_ref(plan).addr());
+        *by_address.or_insert_with(|| {
+            *by_key.entry(&plan.key).or_insert_with(|| {
+                plans.push(Progress::new(plan));
+                plans.len() - 1
+            })
         })
     }
 
