@@ -77,15 +77,8 @@ impl Model {
     ) -> Result<Reserved, Refusal> {
         self.stack(cluster, stack)?;
         self.check_batch(jobs.len())?;
-        let seconds = seconds.unwrap_or_else(|| self.limits.reservation_default_s.into());
-        if seconds < 1 || seconds > self.limits.reservation_max_s.into() {
-            let max = self.limits.reservation_max_s;
-            return Err(Refusal::unprocessable(format!(
-                "reservation_expiry_seconds must be 1 to {max}"
-            )));
-        }
-        let until = now.since_start + Duration::from_secs(seconds as u64);
-        let until_text = rfc3339(now.unix_ns + i128::from(seconds) * 1_000_000_000);
+        let (usual, most) = (self.limits.reservation_default_s, self.limits.reservation_max_s);
+        let (until, until_text) = end(now, "reservation_expiry_seconds", seconds, usual, most)?;
         let mut answer = Reserved::default();
         for text in jobs {
             let Some(key) = self.job_in_cluster(cluster, text) else {
@@ -245,15 +238,9 @@ impl Model {
         if jobs.is_empty() {
             return Err(Refusal::unprocessable("job_uuids must have at least one entry"));
         }
-        let seconds = seconds.unwrap_or_else(|| self.limits.acquisition_token_default_s.into());
-        if seconds < 1 || seconds > self.limits.acquisition_token_max_s.into() {
-            let max = self.limits.acquisition_token_max_s;
-            return Err(Refusal::unprocessable(format!(
-                "token_lifetime_seconds must be 1 to {max}"
-            )));
-        }
-        let expires = now.since_start + Duration::from_secs(seconds as u64);
-        let expires_at = rfc3339(now.unix_ns + i128::from(seconds) * 1_000_000_000);
+        let limits = &self.limits;
+        let (usual, most) = (limits.acquisition_token_default_s, limits.acquisition_token_max_s);
+        let (expires, expires_at) = end(now, "token_lifetime_seconds", seconds, usual, most)?;
         let mut answer = Tokens::default();
         for text in jobs {
             let key = self.job_in_cluster(cluster, text).filter(|key| {
@@ -295,4 +282,20 @@ impl Model {
         }
         Ok(answer)
     }
+}
+
+/// When so many seconds are over, since the fake began and as it is written: `usual` where the request names none.
+fn end(
+    now: Now,
+    name: &str,
+    seconds: Option<i64>,
+    usual: u32,
+    most: u32,
+) -> Result<(Duration, String), Refusal> {
+    let seconds = seconds.unwrap_or_else(|| usual.into());
+    if seconds < 1 || seconds > most.into() {
+        return Err(Refusal::unprocessable(format!("{name} must be 1 to {most}")));
+    }
+    let at = now.since_start + Duration::from_secs(seconds as u64);
+    Ok((at, rfc3339(now.unix_ns + i128::from(seconds) * 1_000_000_000)))
 }
