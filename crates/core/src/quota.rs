@@ -44,6 +44,11 @@ impl Metric {
         &self.0
     }
 
+    /// True if both are copies of one name, which is seen without reading it. What is not may still have an equal one.
+    pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// True for what is paid for already (committed use, reservations): it bounds a price, not what can be had.
     pub fn is_prepaid(&self) -> bool {
         self.0.starts_with("PREPAID_")
