@@ -2,35 +2,13 @@
 
 mod wire;
 
-use gust_fakes::config::Settings;
-use gust_fakes::limits::Limits;
 use serde_json::{Value, json};
 
-use wire::{Fakes, Reply};
+use wire::Reply;
+use wire::gce::{call, cloud};
 
-const PROJECT: &str = "/compute/v1/projects/gust-demo";
 const INSERT: &str = "/zones/us-central1-b/instances";
 const BULK: &str = "/regions/us-central1/instances/bulkInsert";
-
-async fn cloud() -> Fakes {
-    let mut limits = Limits::demo();
-    limits.speed = 100.0;
-    Fakes::with(Settings {
-        limits,
-        ..Settings::default()
-    })
-    .await
-}
-
-async fn call(fakes: &Fakes, method: &str, path: &str, body: &Value) -> Reply {
-    let url = format!("{}{PROJECT}{path}", fakes.handle.addresses.gce);
-    let body = if body.is_null() {
-        Vec::new()
-    } else {
-        body.to_string().into_bytes()
-    };
-    fakes.raw(method, &url, "application/json", body).await
-}
 
 fn properties(machine_type: &str, disk_type: &str) -> Value {
     json!({
@@ -77,7 +55,7 @@ fn told(reply: &Reply) -> String {
 
 #[tokio::test]
 async fn bodies_that_google_refuses_are_refused_as_it_does() {
-    let fakes = cloud().await;
+    let fakes = cloud(100.0).await;
     let mut seen = Vec::new();
     let nic = "/networkInterfaces/0";
     let disk = "/disks/0";
@@ -155,7 +133,7 @@ async fn bodies_that_google_refuses_are_refused_as_it_does() {
 
 #[tokio::test]
 async fn what_only_one_of_the_calls_takes_is_refused_in_the_other() {
-    let fakes = cloud().await;
+    let fakes = cloud(100.0).await;
     let mut seen = Vec::new();
     for (name, pointer, value) in [
         ("insert", "/disks/0/initializeParams/diskType", json!("pd-ssd")),
@@ -204,7 +182,7 @@ async fn what_only_one_of_the_calls_takes_is_refused_in_the_other() {
 
 #[tokio::test]
 async fn what_was_given_is_shown_and_a_protected_machine_stays() {
-    let fakes = cloud().await;
+    let fakes = cloud(100.0).await;
     let mut body = insert();
     for (pointer, value) in [
         ("/deletionProtection", json!(true)),
@@ -266,7 +244,7 @@ async fn what_was_given_is_shown_and_a_protected_machine_stays() {
 
 #[tokio::test]
 async fn confidential_machines_that_move_fail_inside_a_bulk_insert() {
-    let fakes = cloud().await;
+    let fakes = cloud(100.0).await;
     let mut body = bulk();
     body["instanceProperties"]["confidentialInstanceConfig"] = json!({ "enableConfidentialCompute": true });
     let accepted = call(&fakes, "POST", BULK, &body).await;
@@ -284,7 +262,7 @@ async fn confidential_machines_that_move_fail_inside_a_bulk_insert() {
 
 #[tokio::test]
 async fn images_are_shown_by_name_and_by_family() {
-    let fakes = cloud().await;
+    let fakes = cloud(100.0).await;
     let get = async |path: &str| {
         let url = format!("{}/compute/v1/projects/{path}", fakes.handle.addresses.gce);
         fakes.raw("GET", &url, "", Vec::new()).await

@@ -4,33 +4,11 @@
 
 mod wire;
 
-use gust_fakes::config::Settings;
 use gust_fakes::limits::Limits;
 use serde_json::{Value, json};
 
+use wire::gce::{PROJECT, call, cloud};
 use wire::{Fakes, Reply};
-
-const PROJECT: &str = "/compute/v1/projects/gust-demo";
-
-async fn cloud() -> Fakes {
-    let mut limits = Limits::demo();
-    limits.speed = 10.0;
-    Fakes::with(Settings {
-        limits,
-        ..Settings::default()
-    })
-    .await
-}
-
-async fn call(fakes: &Fakes, method: &str, path: &str, body: &Value) -> Reply {
-    let url = format!("{}{PROJECT}{path}", fakes.handle.addresses.gce);
-    let body = if body.is_null() {
-        Vec::new()
-    } else {
-        body.to_string().into_bytes()
-    };
-    fakes.raw(method, &url, "application/json", body).await
-}
 
 async fn get(fakes: &Fakes, path: &str) -> Reply {
     call(fakes, "GET", path, &Value::Null).await
@@ -84,7 +62,7 @@ async fn wait(fakes: &Fakes, place: &str, operation: &Value) -> Value {
 
 #[tokio::test]
 async fn a_bulk_insert_is_followed_listed_and_deleted() {
-    let fakes = cloud().await;
+    let fakes = cloud(10.0).await;
     let query = "?%24alt=json&%24apiVersion=2026-09-01&requestId=5f0c6f0e-0000-4000-8000-000000000001";
     let accepted = call(&fakes, "POST", &format!("{BULK}{query}"), &bulk(&["a", "b", "c"])).await;
     assert_eq!(accepted.status, 200, "{}", accepted.text);
@@ -165,7 +143,7 @@ async fn a_bulk_insert_is_followed_listed_and_deleted() {
 
 #[tokio::test]
 async fn refusals_have_googles_envelope() {
-    let fakes = cloud().await;
+    let fakes = cloud(10.0).await;
     let mut seen = Vec::new();
     let unknown_field = |at: &str| {
         let mut body = bulk(&["a"]);
@@ -227,7 +205,7 @@ async fn refusals_have_googles_envelope() {
 
 #[tokio::test]
 async fn places_types_and_quotas_are_shown() {
-    let fakes = cloud().await;
+    let fakes = cloud(10.0).await;
     let region = get(&fakes, "/regions/us-central1").await.body;
     assert_eq!(region["zones"].as_array().unwrap().len(), 4);
     let quota = |metric: &str| {
@@ -294,7 +272,7 @@ async fn places_types_and_quotas_are_shown() {
 
 #[tokio::test]
 async fn a_lost_reply_takes_effect_and_its_repeat_gives_the_first_operation() {
-    let fakes = cloud().await;
+    let fakes = cloud(10.0).await;
     let fault = json!({ "kind": "reply.lost", "count": 1,
         "match": { "host": "gce", "method": "compute.regionInstances.bulkInsert" } });
     assert_eq!(
@@ -320,7 +298,7 @@ async fn a_lost_reply_takes_effect_and_its_repeat_gives_the_first_operation() {
 
 #[tokio::test]
 async fn control_acts_befall_machines_and_limits_change_while_running() {
-    let fakes = cloud().await;
+    let fakes = cloud(10.0).await;
     let accepted = call(&fakes, "POST", BULK, &bulk(&["a"])).await;
     wait(&fakes, "regions/us-central1", &accepted.body).await;
     assert_eq!(
@@ -354,7 +332,7 @@ async fn control_acts_befall_machines_and_limits_change_while_running() {
 
 #[tokio::test]
 async fn an_insert_takes_urls_and_a_taken_name_is_409() {
-    let fakes = cloud().await;
+    let fakes = cloud(10.0).await;
     let mut body = properties();
     body["name"] = json!("one");
     body["machineType"] = json!(

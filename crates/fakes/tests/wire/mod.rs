@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod gce;
+
 use std::io::Write;
 use std::time::Duration;
 
