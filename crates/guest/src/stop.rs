@@ -56,21 +56,43 @@ impl Stop {
         })
     }
 
-    /// Waits for the first cause; afterwards it answers at once.
+    /// Waits for the first cause; afterwards it answers at once. A signal because of a preemption is told as that.
     pub async fn asked(&mut self) -> Cause {
         if let Some(cause) = self.cause {
             return cause;
         }
-        let cause = tokio::select! {
+        tokio::select! {
             biased;
-            _ = self.term.recv() => Cause::Signal,
-            _ = self.interrupt.recv() => Cause::Signal,
-            _ = self.quit.recv() => Cause::Signal,
-            () = preempted(&self.metadata) => Cause::Preempted,
-        };
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+            () = preempted(&self.metadata) => return self.found(Cause::Preempted),
+        }
+        // Remembered before anything is waited for: a signal is received once.
+        self.cause = Some(Cause::Signal);
+        match is_preempted(&self.metadata).await {
+            true => self.found(Cause::Preempted),
+            false => self.found(Cause::Signal),
+        }
+    }
+
+    fn found(&mut self, cause: Cause) -> Cause {
         tracing::warn!(cause = cause.as_str(), "the machine is to stop");
         *self.cause.insert(cause)
     }
+}
+
+/// Whether the signal of the host's shutdown has overtaken the news of a preemption, as it may on a busy machine: gust
+/// would take the job's end for its own.
+async fn is_preempted(metadata: &Metadata) -> bool {
+    // The agent's time to end is short, and the server is on the same host.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let value = metadata.get("instance/preempted", PATIENCE).await;
+    matches!(value, Ok(Some(value)) if says_so(&value.text))
+}
+
+fn says_so(text: &str) -> bool {
+    text.trim() == "TRUE"
 }
 
 /// Ends when the metadata server says that the instance is being preempted.
@@ -84,7 +106,7 @@ async fn preempted(metadata: &Metadata) {
     loop {
         let value = metadata.get(&path, Duration::from_secs(POLL + 30)).await;
         match value {
-            Ok(Some(value)) if value.text.trim() == "TRUE" => return,
+            Ok(Some(value)) if says_so(&value.text) => return,
             Ok(Some(value)) => {
                 let etag = value.etag.unwrap_or_default();
                 path = format!("instance/preempted?wait_for_change=true&timeout_sec={POLL}");

@@ -222,6 +222,23 @@ async fn a_preemption_is_seen_before_the_host_signals() {
 }
 
 #[tokio::test]
+async fn a_host_that_signals_before_the_preemption_is_seen_is_asked_why() {
+    let world = World::new(WAITS_FOR_QUIT).await;
+    let guest = world.boot();
+    world
+        .until("the agent runs", |world| {
+            world.work_dir().join("started").exists()
+        })
+        .await;
+    world.metadata.preempt_unheard();
+    guest.signal(Signal::TERM);
+    let ended = guest.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(world.noted("quit"), "quit\n");
+    assert_eq!(world.gust.reclaims(), 1, "{}", ended.log);
+}
+
+#[tokio::test]
 async fn a_job_that_runs_for_too_long_is_stopped() {
     let world = World::new(WAITS_FOR_QUIT).await;
     world.gust.answer_claims([Reply::ShortJob(1)]);

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http_body_util::Full;
@@ -24,6 +27,7 @@ struct State {
     audiences: Mutex<Vec<String>>,
     failures: Mutex<u32>,
     preempted: watch::Sender<bool>,
+    is_unheard: AtomicBool,
 }
 
 impl FakeMetadata {
@@ -37,6 +41,7 @@ impl FakeMetadata {
                 audiences: Mutex::default(),
                 failures: Mutex::default(),
                 preempted: watch::Sender::new(false),
+                is_unheard: AtomicBool::new(false),
             }),
         };
         let state = Arc::clone(&fake.state);
@@ -78,6 +83,12 @@ impl FakeMetadata {
 
     pub fn preempt(&self) {
         self.state.preempted.send_replace(true);
+    }
+
+    /// As [`Self::preempt`], but whoever waits for the change does not hear of it: other news come first.
+    pub fn preempt_unheard(&self) {
+        self.state.is_unheard.store(true, Ordering::SeqCst);
+        self.preempt();
     }
 
     /// Audiences that tokens were asked for.
@@ -139,6 +150,9 @@ impl State {
             seen.wait_for(|preempted| *preempted)
                 .await
                 .expect("the fake lives on");
+            if self.is_unheard.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
         }
         let value = if *seen.borrow() { "TRUE" } else { "FALSE" };
         let mut reply = reply(StatusCode::OK, value);
