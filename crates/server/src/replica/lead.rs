@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use gust_core::ports::{Candidacy, Lease, Member, Revision, Roster, StoreError};
+use gust_core::{
+    ids::Term,
+    ports::{Candidacy, Lease, Member, Revision, Roster, StoreError},
+};
 use tokio::{sync::Notify, time::timeout};
 use tracing::{error, info, warn};
 
@@ -129,11 +132,12 @@ impl Replica {
                         "most replicas have another configuration: this one cannot lead"
                     );
                 }
+                let led = roster.leader.as_ref().map(|(_, term)| *term);
                 let other = roster
                     .leader
                     .map(|(leader, term)| Leadership::Following { leader, term });
                 self.tell(other.unwrap_or_default());
-                self.vacancy(roster.revision, &leaving).await;
+                self.vacancy(roster.revision, led, &leaving).await;
                 continue;
             }
             match self.try_once(lease).await {
@@ -147,7 +151,7 @@ impl Replica {
                 Ok(Candidacy::Held { leader, term }) => {
                     *backoff = self.backoff();
                     self.tell(Leadership::Following { leader, term });
-                    self.vacancy(Revision(term.0), &leaving).await;
+                    self.vacancy(Revision(term.0), Some(term), &leaving).await;
                 }
                 Err(error) => {
                     warn!(error = crate::error_chain(&error), "cannot campaign; tried again");
@@ -168,13 +172,14 @@ impl Replica {
         })
     }
 
-    // Until the leader's key may be free. A watch that stays silent is not trusted for long.
-    async fn vacancy(&self, seen: Revision, leaving: &Notify) {
+    // Until the one that led then leads no more. A watch that stays silent is not trusted for long.
+    async fn vacancy(&self, seen: Revision, led: Option<Term>, leaving: &Notify) {
         let look = tokio::time::Instant::now() + self.timing.trusted();
         let mut since = seen;
         while let Ok(Ok(())) = tokio::time::timeout_at(look, self.store().roster_changed(since)).await {
             match timeout(self.timing.call, self.store().roster()).await {
-                Ok(Ok(roster)) if roster.leader.is_none() => return,
+                // Another one may have been elected before we looked: then that is the one to follow.
+                Ok(Ok(roster)) if roster.leader.as_ref().is_none_or(|(_, term)| Some(*term) != led) => return,
                 Ok(Ok(roster)) => {
                     since = roster.revision;
                     if is_leaving(&roster) {
