@@ -12,7 +12,7 @@ use gust_core::{
 use super::{Asker, Planner, Within};
 
 /// Whose policy it is where there is no operator.
-const NOBODY: &str = "no operator, as it was judged without `--config`";
+const NOBODY: &str = "an empty configuration (name the operator's with `--config FILE`)";
 
 /// A request with every way to satisfy it.
 #[derive(Clone, Debug)]
