@@ -27,6 +27,8 @@ pub struct Seen {
     pub reserved_until: Option<Timestamp>,
     /// Somebody else holds it: our reservation was refused.
     pub reservation_lost: bool,
+    /// When its machine last asked for it: it gets its token after that.
+    pub asked_at: Option<Timestamp>,
     /// A finish is under way, or was answered.
     pub finishing: bool,
 }

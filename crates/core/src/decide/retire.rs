@@ -132,8 +132,13 @@ fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim
     // What counts is when the state was read: while Buildkite does not answer, the job may well be running.
     let (state, read_at) = seen.state.as_ref()?;
     let waits = matches!(state, JobState::Scheduled | JobState::Reserved);
-    (waits && read_at.since(claim.at.max(snapshot.began)) >= settings.acquire_timeout)
-        .then_some(DeleteCause::AcquireTimeout)
+    // A machine that had to wait for the agent's token asked until it got it: its agent has begun only then.
+    let began = seen
+        .asked_at
+        .unwrap_or(claim.at)
+        .max(claim.at)
+        .max(snapshot.began);
+    (waits && read_at.since(began) >= settings.acquire_timeout).then_some(DeleteCause::AcquireTimeout)
 }
 
 fn is_paused(snapshot: &Snapshot<'_>, machine: &MachineRecord) -> bool {

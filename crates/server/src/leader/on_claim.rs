@@ -43,6 +43,9 @@ impl Leader {
                 if is_new {
                     self.note_claimed(&job, machine, now);
                 }
+                if let Some(known) = self.known.get_mut(&job) {
+                    known.seen.asked_at = Some(now);
+                }
                 self.effects.push(Effect::Assign {
                     job,
                     machine: machine.clone(),

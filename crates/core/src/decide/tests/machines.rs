@@ -168,6 +168,20 @@ fn no_deadline_counts_from_before_the_term_began() {
     assert_eq!(world.pass(), ["delete m1.1: acquire-timeout"]);
 }
 
+/// While Buildkite issues no tokens, a machine asks again and again, and its agent begins only then.
+#[test]
+fn a_machine_that_waited_for_its_token_has_the_whole_time_to_take_its_job() {
+    let mut world = claimed();
+    world.wait(170);
+    world.seen(1).asked_at = Some(world.now);
+    world.wait(179);
+    world.state(1, JobState::Reserved);
+    assert!(world.pass().is_empty());
+    world.wait(1);
+    world.state(1, JobState::Reserved);
+    assert_eq!(world.pass(), ["delete m1.1: acquire-timeout"]);
+}
+
 #[test]
 fn a_machine_that_never_claims_is_replaced() {
     let mut world = booting();
