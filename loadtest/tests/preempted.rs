@@ -5,6 +5,31 @@ use serde_json::Value;
 
 /// One job on a Spot machine, which goes five seconds after the job was acquired, in this way.
 fn scenario(fault: &str, retry: &str) -> Scenario {
+    wave(1, fault, retry)
+}
+
+/// So many jobs of one step on Spot machines, which go one shortly after the other.
+fn wave(jobs: u64, fault: &str, retry: &str) -> Scenario {
+    let faults: Vec<String> = (1..=jobs)
+        .map(|nth| {
+            let delay_ms = 5000 + 250 * (nth - 1);
+            format!(
+                r#"
+[[faults]]
+[faults.when]
+event = "job.acquired"
+nth = {nth}
+delay_ms = {delay_ms}
+[faults.what]
+kind = "{fault}"
+"#
+            )
+        })
+        .collect();
+    let parallel = match jobs {
+        1 => String::new(),
+        jobs => format!(", parallelism: {jobs}"),
+    };
     let text = format!(
         r#"
 seed = 7
@@ -22,16 +47,10 @@ at_ms = 100
 slug = "monorepo"
 pipeline = """
 steps:
-  - {{ key: tests, command: run, agents: {{ queue: gust, cpu: 2, memory: 8, spot: prefer }}, env: {{ GUST_SIM_RUN_S: "60" }}{retry} }}
+  - {{ key: tests, command: run{parallel}, agents: {{ queue: gust, cpu: 2, memory: 8, spot: prefer }}, env: {{ GUST_SIM_RUN_S: "60" }}{retry} }}
 """
-[[faults]]
-[faults.when]
-event = "job.acquired"
-nth = 1
-delay_ms = 5000
-[faults.what]
-kind = "{fault}"
-"#
+{}"#,
+        faults.concat()
     );
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("scenario.toml");
@@ -50,7 +69,11 @@ struct Story {
 
 impl Story {
     fn of(fault: &str, retry: &str) -> Self {
-        let outcome = run(&scenario(fault, retry), Keep::Log);
+        Self::told(&scenario(fault, retry))
+    }
+
+    fn told(scenario: &Scenario) -> Self {
+        let outcome = run(scenario, Keep::Log);
         assert_eq!(outcome.failure(), None);
         let events: Vec<Value> = outcome
             .log
@@ -144,5 +167,24 @@ fn where_the_step_says_nothing_gust_has_the_job_run_again_once() {
                 .any(|note| *note == format!("runs again as job {second}")),
             "{notes:?}"
         );
+    }
+}
+
+/// Jobs of a step are alike: what runs the first one again looks like what might run the second.
+#[test]
+fn each_job_of_a_parallel_step_that_is_taken_back_runs_again_once() {
+    const JOBS: usize = 12;
+    for retry in ["", BY_ITSELF] {
+        let story = Story::told(&wave(JOBS as u64, "preempted", retry));
+        let (first, again): (Vec<_>, Vec<_>) = story.jobs.iter().partition(|(_, of)| of.is_none());
+        assert_eq!((first.len(), again.len()), (JOBS, JOBS), "{:?}", story.jobs);
+        for (new, old) in &again {
+            let old = old.as_ref().expect("it runs another one again");
+            assert_eq!((story.model(old), story.model(new)), ("SPOT", "STANDARD"));
+            let notes = story.notes(old);
+            let told = format!("runs again as job {new}");
+            let is_told = notes.contains(&told.as_str());
+            assert!(is_told || !retry.is_empty(), "{old}: {notes:?}");
+        }
     }
 }

@@ -90,8 +90,9 @@ fn put_job(book: &Book, job: &JobRef, phase: JobPhase, commit: CommitPhase) -> O
         attempts,
         ..record.clone()
     };
-    // It was not running when its machine went, and gets another one.
+    // It was not running when its machine went, and gets another one: how that one ends is another story.
     record.preemption.lost_spot = false;
+    record.preemption.preempted = None;
     Some(Step {
         phase: commit,
         changes: vec![Change::PutJob(record)],

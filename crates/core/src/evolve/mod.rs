@@ -9,7 +9,7 @@ mod preempted;
 
 pub use act::{booked, from_batch, record};
 pub use outcome::{Settlement, done, gone, refused, seen_at, settled};
-pub use preempted::{asked_again, reclaimed, retried};
+pub use preempted::{asked_again, needless, reclaimed, retried};
 
 pub use crate::records::Step;
 

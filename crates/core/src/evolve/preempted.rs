@@ -35,6 +35,7 @@ pub(super) fn preempted(record: &JobRecord, told: bool, now: Timestamp) -> Optio
         told,
         asked: None,
         retried_in: None,
+        guessed: false,
         recognized: false,
     });
     Some(put(record))
@@ -51,31 +52,42 @@ fn put(record: JobRecord) -> Step {
 pub fn asked_again(book: &Book, job: &JobRef, now: Timestamp) -> Option<Step> {
     let mut record = book.jobs().get(job)?.clone();
     let preempted = record.preemption.preempted.as_mut()?;
-    if preempted.asked.is_some() || preempted.retried_in.is_some() {
+    if preempted.asked.is_some() || preempted.told_retry().is_some() {
         return None;
     }
     preempted.asked = Some(now);
     Some(put(record))
 }
 
-/// Buildkite has told which job runs in the place of a preempted one, which may have been booked before.
+/// Buildkite has told which job runs in the place of a preempted one, which may have been booked before. One that was
+/// taken for it is so no longer.
 pub fn retried(book: &Book, job: &JobRef, new: JobId) -> Option<Step> {
     let mut record = book.jobs().get(job)?.clone();
     let preempted = record.preemption.preempted.as_mut()?;
-    if preempted.retried_in.is_some() {
+    if preempted.told_retry().is_some() {
         return None;
     }
-    preempted.retried_in = Some(new);
-    let there = JobRef {
-        source: job.source.clone(),
-        id: new,
+    let guess = preempted.retried_in.filter(|guess| *guess != new);
+    (preempted.retried_in, preempted.guessed) = (Some(new), false);
+    let booked = |id: JobId| {
+        let there = JobRef {
+            source: job.source.clone(),
+            id,
+        };
+        book.jobs().get(&there).cloned()
     };
     let mut changes = Vec::new();
-    if let Some(booked) = book.jobs().get(&there) {
-        let mut booked = booked.clone();
-        booked.preemption.retry_of = Some(job.id);
-        preempted.recognized = true;
-        changes.push(Change::PutJob(booked));
+    if let Some(mut other) = guess.and_then(booked)
+        && other.preemption.retry_of == Some(job.id)
+    {
+        other.preemption.retry_of = None;
+        changes.push(Change::PutJob(other));
+    }
+    let there = booked(new);
+    preempted.recognized = there.is_some();
+    if let Some(mut there) = there {
+        there.preemption.retry_of = Some(job.id);
+        changes.push(Change::PutJob(there));
     }
     changes.push(Change::PutJob(record));
     Some(Step {
@@ -84,13 +96,25 @@ pub fn retried(book: &Book, job: &JobRef, new: JobId) -> Option<Step> {
     })
 }
 
+/// Buildkite has told that nothing runs in the place of a preempted job: it passed all the same.
+pub fn needless(book: &Book, job: &JobRef) -> Option<Step> {
+    let mut record = book.jobs().get(job)?.clone();
+    let preempted = record.preemption.preempted.as_mut()?;
+    let is_news = !std::mem::replace(&mut preempted.recognized, true);
+    is_news.then(|| put(record))
+}
+
 /// What is kept of a preempted job that leaves, so that the one that runs its step again is recognized.
 pub(super) fn awaited(record: &JobRecord) -> Option<Awaited> {
     let claimed_at = record.claimed_at()?;
     record.preemption.is_awaited().then(|| Awaited {
         facts: record.facts.clone(),
         claimed_at,
-        retried_in: record.preemption.preempted.as_ref().and_then(|it| it.retried_in),
+        retried_in: record
+            .preemption
+            .preempted
+            .as_ref()
+            .and_then(Preempted::told_retry),
     })
 }
 
@@ -113,30 +137,45 @@ impl<'a> Awaiting<'a> {
         }
     }
 
-    /// The preempted job that a listed one runs again, and the record that says so. Each is found once.
+    /// The preempted job that a listed one runs again, and the record that says so. Each is found once. What Buildkite has
+    /// told comes first: several jobs of a step may have been preempted, and but for that they are alike.
     pub fn find(&mut self, job: &JobRef, listed: &ListedJob) -> Option<(JobRef, Change)> {
-        let here = self.booked.iter().find(|(old, awaited)| {
-            let is_free = old.job.source == job.source && !self.found.contains(&old.job);
-            is_free && awaited.is(job.id, &listed.facts)
-        });
-        let (old, change) = if let Some((record, _)) = here {
-            let mut record = (*record).clone();
-            if let Some(preempted) = &mut record.preemption.preempted {
-                (preempted.retried_in, preempted.recognized) = (Some(job.id), true);
-            }
-            (record.job.clone(), Change::PutJob(record))
-        } else {
-            let spent = self.book.spent().awaits(job, &listed.facts)?;
-            let spent = SpentRecord {
-                awaited: None,
-                ..spent.clone()
-            };
-            (spent.job.clone(), Change::PutSpent(spent))
-        };
-        if self.found.contains(&old) {
-            return None;
-        }
+        let told = |awaited: &Awaited| awaited.retried_in == Some(job.id);
+        let alike = |awaited: &Awaited| awaited.is(job.id, &listed.facts);
+        let (old, change) = self
+            .among_booked(job, told)
+            .or_else(|| self.among_spent(job, listed, told))
+            .or_else(|| self.among_booked(job, alike))
+            .or_else(|| self.among_spent(job, listed, alike))?;
         self.found.push(old.clone());
         Some((old, change))
+    }
+
+    fn among_booked(&self, job: &JobRef, is: impl Fn(&Awaited) -> bool) -> Option<(JobRef, Change)> {
+        let (record, _) = self.booked.iter().find(|(old, awaited)| {
+            let is_free = old.job.source == job.source && !self.found.contains(&old.job);
+            is_free && is(awaited)
+        })?;
+        let mut record = (*record).clone();
+        if let Some(preempted) = &mut record.preemption.preempted {
+            preempted.guessed = preempted.told_retry() != Some(job.id);
+            (preempted.retried_in, preempted.recognized) = (Some(job.id), true);
+        }
+        Some((record.job.clone(), Change::PutJob(record)))
+    }
+
+    fn among_spent(
+        &self,
+        job: &JobRef,
+        listed: &ListedJob,
+        is: impl Fn(&Awaited) -> bool,
+    ) -> Option<(JobRef, Change)> {
+        let mut those = self.book.spent().awaiting(&job.source, &listed.facts);
+        let (spent, _) = those.find(|(old, awaited)| !self.found.contains(&old.job) && is(awaited))?;
+        let spent = SpentRecord {
+            awaited: None,
+            ..spent.clone()
+        };
+        Some((spent.job.clone(), Change::PutSpent(spent)))
     }
 }

@@ -35,7 +35,10 @@ pub struct Preempted {
     /// The job that runs in its place, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_in: Option<JobId>,
-    /// That job has been booked, and knows what it runs again.
+    /// Buildkite has not told that job: it was recognized by what it is, as another one might be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guessed: bool,
+    /// That job has been booked, and knows what it runs again; or none is to come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recognized: bool,
 }
@@ -59,6 +62,13 @@ impl Awaited {
             Some(told) => told == id,
             None => runs_again(facts, &self.facts, self.claimed_at),
         }
+    }
+}
+
+impl Preempted {
+    /// The job that runs in its place, if Buildkite has told.
+    pub fn told_retry(&self) -> Option<JobId> {
+        self.retried_in.filter(|_| !self.guessed)
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::JobRef,
+    ids::{JobRef, SourceName},
     records::{
         Awaited, JobFacts,
         preemption::{StepKey, step_key},
@@ -55,14 +55,17 @@ impl Spent {
         self.by_job.get(job).map_or(0, |record| record.attempts)
     }
 
-    /// The record of the preempted job that this one runs again, if one waits for that.
-    pub fn awaits(&self, job: &JobRef, facts: &JobFacts) -> Option<&SpentRecord> {
-        let of_step = self.by_step.get(&step_key(facts))?;
-        let those = of_step.iter().filter(|old| old.source == job.source);
-        let mut those = those.filter_map(|old| self.by_job.get(old));
-        those.find(|old| {
-            let awaited = old.awaited.as_ref();
-            awaited.is_some_and(|awaited| awaited.is(job.id, facts))
+    /// The preempted jobs of a step that have left, each with what it waits for.
+    pub fn awaiting<'a>(
+        &'a self,
+        source: &'a SourceName,
+        facts: &JobFacts,
+    ) -> impl Iterator<Item = (&'a SpentRecord, &'a Awaited)> {
+        let of_step = self.by_step.get(&step_key(facts)).into_iter().flatten();
+        let those = of_step.filter(move |old| old.source == *source);
+        those.filter_map(|old| {
+            let record = self.by_job.get(old)?;
+            Some((record, record.awaited.as_ref()?))
         })
     }
 

@@ -69,16 +69,23 @@ fn job_facts() -> impl Strategy<Value = JobFacts> {
 
 fn preemption() -> impl Strategy<Value = Preemption> {
     let id = || option::of(any::<u128>().prop_map(|id| JobId(Uuid::from_u128(id))));
-    let preempted = (moment(), any::<(u64, bool, bool)>(), option::of(moment()), id()).prop_map(
-        |(at, (after_ms, told, recognized), asked, retried_in)| Preempted {
-            at,
-            after_ms,
-            told,
-            asked,
-            retried_in,
-            recognized,
-        },
-    );
+    let preempted = (
+        moment(),
+        any::<(u64, bool, bool, bool)>(),
+        option::of(moment()),
+        id(),
+    )
+        .prop_map(
+            |(at, (after_ms, told, recognized, guessed), asked, retried_in)| Preempted {
+                at,
+                after_ms,
+                told,
+                asked,
+                retried_in,
+                guessed,
+                recognized,
+            },
+        );
     (any::<bool>(), option::of(preempted), id()).prop_map(|(lost_spot, preempted, retry_of)| Preemption {
         lost_spot,
         preempted,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use gust_core::{
     evolve,
-    ids::{JobId, JobRef, MachineName, SourceName},
+    ids::{JobRef, MachineName, SourceName},
     ports::{ListedJob, Remedy, Retried, SourceError},
-    records::{JobRecord, KeyHash, Outcome},
+    records::{Change, JobRecord, KeyHash, Outcome},
     time::human,
 };
 use tokio::sync::oneshot;
@@ -38,7 +38,7 @@ impl Leader {
         let Some(preempted) = preempted.filter(|_| part.is_some_and(|part| part.retrier.is_some())) else {
             return false;
         };
-        if preempted.retried_in.is_some() || *outcome == Outcome::Canceled {
+        if preempted.told_retry().is_some() || *outcome == Outcome::Canceled {
             return false;
         }
         match self.retrying.get(job) {
@@ -66,13 +66,29 @@ impl Leader {
         let asking = match answer {
             Ok(Retried::In(new)) => {
                 if let Some(step) = evolve::retried(&self.book, job, new) {
+                    let jobs = step.changes.iter().filter_map(|change| match change {
+                        Change::PutJob(record) => Some(record.job.clone()),
+                        _ => None,
+                    });
+                    let others: Vec<JobRef> = jobs.filter(|other| other != job).collect();
                     self.step(step);
-                    self.plan_again(job, new);
+                    for other in &others {
+                        self.plan_again(other);
+                        if other.id != new {
+                            let text = format!("does not run job {} again: job {new} does", job.id);
+                            self.notes.say(other, text, now);
+                        }
+                    }
                     self.notes.say(job, format!("runs again as job {new}"), now);
                 }
                 Asking::Over
             }
-            Ok(Retried::Needless) => Asking::Over,
+            Ok(Retried::Needless) => {
+                if let Some(step) = evolve::needless(&self.book, job) {
+                    self.step(step);
+                }
+                Asking::Over
+            }
             Err(error) => {
                 report(&job.source, &error);
                 match error.remedy {
@@ -90,14 +106,10 @@ impl Leader {
         }
     }
 
-    /// A job that was booked before it was known what it runs again may want another machine.
-    fn plan_again(&mut self, old: &JobRef, new: JobId) {
-        let job = JobRef {
-            source: old.source.clone(),
-            id: new,
-        };
-        if let Some(record) = self.book.jobs().get(&job)
-            && let Some(known) = self.known.get_mut(&job)
+    /// A job that was booked before it was known what it runs again, or that it does not, may want another machine.
+    fn plan_again(&mut self, job: &JobRef) {
+        if let Some(record) = self.book.jobs().get(job)
+            && let Some(known) = self.known.get_mut(job)
         {
             known.plan = self.parts.planner.plan(record);
         }
