@@ -296,18 +296,22 @@ impl Gust {
         })
     }
 
-    /// Tells that the job is over, as often as patience allows. Nobody needs to hear it: the machine goes
-    /// off in any case, and gust sees that.
+    /// Tells that the job is over, as often as patience allows, and whether Google takes the machine back. Nobody needs
+    /// to hear it: the machine goes off in any case, and gust sees that.
     ///
     /// # Errors
     /// [`CryptoFailed`] if it cannot be signed.
     pub async fn done(
         &self,
         job: JobId,
-        end: AgentEnd,
+        (end, is_preempted): (AgentEnd, bool),
         ran: Duration,
         patience: Duration,
     ) -> Result<bool, CryptoFailed> {
+        let reclaimed_signature = match is_preempted {
+            true => self.key.sign(&reclaimed_message(&self.machine, job))?,
+            false => Vec::new(),
+        };
         let request = DoneRequest {
             machine: self.machine.to_string(),
             job_id: job.to_string(),
@@ -315,6 +319,7 @@ impl Gust {
             public_key: self.key.public().to_vec(),
             signature: self.key.sign(&done_message(&self.machine, job))?,
             ran_millis: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+            reclaimed_signature,
         };
         Ok(timeout(patience, self.say_done(&request)).await.unwrap_or(false))
     }

@@ -173,11 +173,17 @@ impl<'a> Life<'a> {
         };
         let ran = began.elapsed();
         tracing::info!(%job, code = ?agent.exit_code(), ran = %human(ran), "the agent ended: {}", agent.meaning());
+        // The host's shutdown may have ended the agent before anybody told us why.
+        if self.telling.is_none() && stop.is_preempted().await {
+            self.told_to_stop(Cause::Preempted, job);
+        }
+        let is_preempted = self.telling.is_some();
         // In this order: gust closes a job once it hears that its machine is done, and what comes later is of no job.
         if let Some(telling) = self.telling.take() {
             let _ = timeout(TELLING, telling.ended()).await;
         }
-        let told = self.gust.done(job, agent, ran, self.settings.patience.done).await;
+        let end = (agent, is_preempted);
+        let told = self.gust.done(job, end, ran, self.settings.patience.done).await;
         let told = told.unwrap_or(false);
         if !told {
             tracing::warn!("gust did not hear that the job is over; it will see the machine go off");

@@ -38,6 +38,7 @@ pub struct Stop {
     /// longer ignored in them.
     quit: Signal,
     metadata: Metadata,
+    signalled: bool,
     cause: Option<Cause>,
 }
 
@@ -52,43 +53,47 @@ impl Stop {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             metadata,
+            signalled: false,
             cause: None,
         })
     }
 
-    /// Waits for the first cause; afterwards it answers at once. A signal because of a preemption is told as that.
+    /// Waits for the first cause; afterwards it answers at once. A signal because of a preemption is told as that. One
+    /// that is dropped loses nothing.
     pub async fn asked(&mut self) -> Cause {
         if let Some(cause) = self.cause {
             return cause;
         }
-        tokio::select! {
-            biased;
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
-            () = preempted(&self.metadata) => return self.found(Cause::Preempted),
+        if !self.signalled {
+            tokio::select! {
+                biased;
+                _ = self.term.recv() => {}
+                _ = self.interrupt.recv() => {}
+                _ = self.quit.recv() => {}
+                () = preempted(&self.metadata) => return self.found(Cause::Preempted),
+            }
+            // A signal is received once.
+            self.signalled = true;
         }
-        // Remembered before anything is waited for: a signal is received once.
-        self.cause = Some(Cause::Signal);
-        match is_preempted(&self.metadata).await {
+        match self.is_preempted().await {
             true => self.found(Cause::Preempted),
             false => self.found(Cause::Signal),
         }
+    }
+
+    /// Whether Google takes the machine back. The signal of the host's shutdown may overtake that news, and end the agent
+    /// before it, too: gust would take the job's end for its own.
+    pub async fn is_preempted(&self) -> bool {
+        // The time to end is short, and the server is on the same host.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let value = self.metadata.get("instance/preempted", PATIENCE).await;
+        matches!(value, Ok(Some(value)) if says_so(&value.text))
     }
 
     fn found(&mut self, cause: Cause) -> Cause {
         tracing::warn!(cause = cause.as_str(), "the machine is to stop");
         *self.cause.insert(cause)
     }
-}
-
-/// Whether the signal of the host's shutdown has overtaken the news of a preemption, as it may on a busy machine: gust
-/// would take the job's end for its own.
-async fn is_preempted(metadata: &Metadata) -> bool {
-    // The agent's time to end is short, and the server is on the same host.
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let value = metadata.get("instance/preempted", PATIENCE).await;
-    matches!(value, Ok(Some(value)) if says_so(&value.text))
 }
 
 fn says_so(text: &str) -> bool {

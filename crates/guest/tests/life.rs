@@ -202,6 +202,7 @@ async fn the_agent_hears_of_the_end_though_whoever_started_the_guest_was_deaf_to
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(world.noted("quit"), "quit\n");
     assert_eq!(world.gust.reclaims(), 0, "nobody takes it back");
+    assert!(world.gust.dones()[0].reclaimed_signature.is_empty());
 }
 
 #[tokio::test]
@@ -236,6 +237,21 @@ async fn a_host_that_signals_before_the_preemption_is_seen_is_asked_why() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(world.noted("quit"), "quit\n");
     assert_eq!(world.gust.reclaims(), 1, "{}", ended.log);
+}
+
+#[tokio::test]
+async fn an_agent_that_the_host_ends_before_the_preemption_is_seen_counts_as_preempted() {
+    let world = World::new("touch started; until test -e go; do sleep 0.05; done").await;
+    let guest = world.boot();
+    let started = |world: &World| world.work_dir().join("started").exists();
+    world.until("the agent runs", started).await;
+    world.metadata.preempt_unheard();
+    fs::write(world.work_dir().join("go"), "").expect("a file");
+    let ended = guest.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(world.gust.reclaims(), 1, "{}", ended.log);
+    let done = world.gust.dones().remove(0);
+    assert!(!done.reclaimed_signature.is_empty(), "the end tells it, too");
 }
 
 #[tokio::test]

@@ -222,6 +222,10 @@ impl MachineService for Service {
             &done_message(&machine, JobId(JOB)),
             &done.signature,
         )?;
+        if !done.reclaimed_signature.is_empty() {
+            let message = reclaimed_message(&machine, JobId(JOB));
+            verify(&done.public_key, &message, &done.reclaimed_signature)?;
+        }
         self.0.dones.lock().unwrap().push(done);
         match self.0.done_replies.lock().unwrap().pop_front() {
             Some(Reply::Lost) => Err(Status::unavailable("the connection broke")),

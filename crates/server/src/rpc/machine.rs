@@ -195,10 +195,23 @@ impl v1::machine_service_server::MachineService for MachineRpc {
             &machine::done_message(&name, job),
             &done.signature,
         )?;
+        let is_reclaimed = !done.reclaimed_signature.is_empty();
+        if is_reclaimed {
+            verify(
+                &done.public_key,
+                &machine::reclaimed_message(&name, job),
+                &done.reclaimed_signature,
+            )?;
+        }
         if let Some(mut leader) = self.other(passed_on).await? {
             return answered(leader.done(marked(done))).await;
         }
         let key: KeyHash = machine::key_hash(&done.public_key);
+        if is_reclaimed {
+            // First: what comes after the end is of no job.
+            let told = self.leader.reclaimed(name.clone(), key.clone()).await;
+            told.map_err(|gone| Status::unavailable(gone.to_string()))?;
+        }
         debug!(gust.machine = %name, agent_exit_code = done.agent_exit_code, ran_millis = done.ran_millis, "done");
         self.leader
             .done(name, job, key)

@@ -212,6 +212,7 @@ fn from_machines() -> Target {
         public_key: vec![4; 65],
         signature: vec![7; 70],
         ran_millis: 1234,
+        reclaimed_signature: vec![7; 70],
     };
     Target::new(
         "machine requests",

@@ -222,6 +222,7 @@ impl Claimant {
             public_key: self.key.public().to_vec(),
             signature: self.key.sign(&done_message(&self.machine, job))?,
             ran_millis: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+            reclaimed_signature: Vec::new(),
         };
         Ok(timeout(DONE, self.say_done(&request, rng)).await.unwrap_or(false))
     }
