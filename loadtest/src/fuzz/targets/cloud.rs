@@ -105,19 +105,22 @@ impl About {
     }
 }
 
-/// The backend, and the wall clock by which it counts Google's minutes.
-fn backend(service: &Service) -> (GceCloud, Arc<AtomicI64>) {
+/// While a target is set up each call must go well, however slow the machine is.
+const PATIENT: Duration = Duration::from_secs(20);
+/// No repeats of what is fed: the first would come after 200 ms.
+const BRIEF: Duration = Duration::from_millis(150);
+
+/// The backend with this limit of each call, and the wall clock by which it counts Google's minutes.
+fn backend(service: &Service, limit: Duration) -> (GceCloud, Arc<AtomicI64>) {
     let stack = StackName::new("gust").expect("a good name");
     let mut config = GceConfig::new(stack, "gust/0.1.0 (fuzz)");
     config.endpoint = Some(Url::parse(&service.url).expect("a URL"));
     config.jwks_url = Url::parse(&format!("{}/oauth2/v3/certs", service.url)).expect("a URL");
     config.credentials = Credentials::Anonymous;
-    // The first repeat would come after 200 ms.
-    let short = Duration::from_millis(150);
     config.timeouts = Timeouts {
-        attempt: short,
-        call: short,
-        wait: short,
+        attempt: limit,
+        call: limit,
+        wait: limit,
     };
     config.family_quotas = [("C3D".to_owned(), 360)].into();
     config.subnet = Some(Subnet {
@@ -158,7 +161,7 @@ const REFUSALS: &[&str] = &[
 
 fn of_google(name: &'static str, asked: Asked) -> Target {
     let service = Service::start(Host::Gce);
-    let (cloud, wall) = backend(&service);
+    let (cloud, _) = backend(&service, PATIENT);
     let mut about = About::new();
     let created = service.really(cloud.create(&about.creation));
     about.operation = created.expect("the fake takes it");
@@ -185,6 +188,7 @@ fn of_google(name: &'static str, asked: Asked) -> Target {
     for sample in &mut corpus {
         sample.truncate(16 << 10);
     }
+    let (cloud, wall) = backend(&service, BRIEF);
     Target::new(name, corpus, move |reply| {
         // Another minute each time: a refusal for the rate ends the one it came in.
         wall.fetch_add(120_000, Ordering::Relaxed);

@@ -86,13 +86,17 @@ async fn ask(source: &dyn Source, asked: Asked, jobs: &[JobId]) -> bool {
     }
 }
 
-/// No repeats: each waits longer than all of this.
-fn patience() -> Patience {
-    Patience {
-        reads: Duration::from_millis(200),
-        writes: Duration::from_millis(200),
-    }
-}
+/// While a target is set up each call must go well, however slow the machine is.
+const PATIENT: Patience = Patience {
+    reads: Duration::from_secs(20),
+    writes: Duration::from_secs(20),
+};
+
+/// No repeats of what is fed: each waits longer than all of this.
+const BRIEF: Patience = Patience {
+    reads: Duration::from_millis(200),
+    writes: Duration::from_millis(200),
+};
 
 fn client(url: &str, path: &str, token: &str, scheme: Scheme) -> Client {
     let endpoint = Url::parse(&format!("{url}{path}")).expect("a URL");
@@ -101,15 +105,15 @@ fn client(url: &str, path: &str, token: &str, scheme: Scheme) -> Client {
     Client::new(config).expect("the configuration is a good one")
 }
 
-fn stacks_source(url: &str) -> Box<dyn Source> {
+fn stacks_source(url: &str, patience: Patience) -> StacksSource {
     let client = client(url, "/v3", "bkct_fake", Scheme::Token);
-    Box::new(StacksSource::new(client, QueueKey::new("gust"), BTreeMap::new()).with_patience(patience()))
+    StacksSource::new(client, QueueKey::new("gust"), BTreeMap::new()).with_patience(patience)
 }
 
-fn graphql_source(url: &str) -> Box<dyn Source> {
+fn graphql_source(url: &str, patience: Patience) -> GraphqlSource {
     let graphql = client(url, "/v1", "bkua_fake", Scheme::Bearer);
     let rest = client(url, "/v2", "bkua_fake", Scheme::Bearer);
-    Box::new(GraphqlSource::new(graphql, rest, "gust-demo".to_owned(), None).with_patience(patience()))
+    GraphqlSource::new(graphql, rest, "gust-demo".to_owned(), None).with_patience(patience)
 }
 
 const PIPELINE: &str = "steps:\n- {command: a, key: a, agents: {queue: gust, cpu: 8}}\n- {command: b, priority: 5, retry: {manual: true}}\n- {command: c}\n";
@@ -140,24 +144,29 @@ const REFUSALS: &[&str] = &[
 ];
 
 fn stacks(name: &'static str, asked: Asked) -> Target {
-    of_source(name, asked, stacks_source)
+    of_source(name, asked, stacks_source, StacksSource::with_patience)
 }
 
 fn graphql(name: &'static str, asked: Asked) -> Target {
-    of_source(name, asked, graphql_source)
+    of_source(name, asked, graphql_source, GraphqlSource::with_patience)
 }
 
-fn of_source(name: &'static str, asked: Asked, make: fn(&str) -> Box<dyn Source>) -> Target {
+fn of_source<S: Source + 'static>(
+    name: &'static str,
+    asked: Asked,
+    make: fn(&str, Patience) -> S,
+    with_patience: fn(S, Patience) -> S,
+) -> Target {
     let service = Service::start(Host::Buildkite);
     let jobs = build(&service);
-    let mut source = make(&service.url);
+    let source = make(&service.url, PATIENT);
     assert!(
-        service.really(ask(source.as_ref(), Asked::Register, &jobs)),
+        service.really(ask(&source, Asked::Register, &jobs)),
         "{name}: register"
     );
     if matches!(asked, Asked::Tokens) {
         assert!(
-            service.really(ask(source.as_ref(), Asked::Reserve, &jobs)),
+            service.really(ask(&source, Asked::Reserve, &jobs)),
             "{name}: reserve"
         );
     }
@@ -166,22 +175,24 @@ fn of_source(name: &'static str, asked: Asked, make: fn(&str) -> Box<dyn Source>
     }
     if matches!(asked, Asked::Notify) {
         // Annotations are written of jobs that were listed.
-        let _ = service.really(ask(source.as_ref(), Asked::List, &jobs));
+        let _ = service.really(ask(&source, Asked::List, &jobs));
     }
     assert!(
-        service.really(ask(source.as_ref(), asked, &jobs)),
+        service.really(ask(&source, asked, &jobs)),
         "{name}: the fake answers it well"
     );
     let recorded = service.recorded();
     let mut corpus = recorded.clone();
     corpus.extend(REFUSALS.iter().map(|text| text.as_bytes().to_vec()));
+    // The same one, for what it has learned is part of what was recorded.
+    let mut source = with_patience(source, BRIEF);
     let mut age = 0;
     Target::new(name, corpus, move |reply| {
         age += 1;
         if age % LIFETIME == 0 {
-            source = make(&service.url);
+            source = make(&service.url, BRIEF);
         }
-        service.mutated(reply, &recorded, ask(source.as_ref(), asked, &jobs))
+        service.mutated(reply, &recorded, ask(&source, asked, &jobs))
     })
 }
 
