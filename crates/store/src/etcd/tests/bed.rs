@@ -214,7 +214,7 @@ impl Watch for Watching {
 impl Bed for Cluster {
     /// Whoever had a lease before has not renewed it.
     async fn open(&self) -> Arc<dyn Store> {
-        self.world().pass(Duration::from_secs(60));
+        self.world().pass(Duration::from_secs(120));
         Arc::new(self.store())
     }
 }
