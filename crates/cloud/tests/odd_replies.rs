@@ -14,7 +14,7 @@ use gust_core::{
     records::Call,
 };
 use serde_json::json;
-use stub::{Reply, Seen, Stub, config, creation, refusal, shard};
+use stub::{ATTEMPT, Reply, Seen, Stub, config, creation, refusal, shard};
 
 const ZONE: &str = "us-central1-a";
 
@@ -27,6 +27,9 @@ fn operation(seen: &Seen) -> Reply {
 }
 
 type Odd = fn() -> Reply;
+
+/// How long an attempt waits for an answer that never comes. The one after it may need some of that.
+const UNANSWERED: Duration = Duration::from_secs(2);
 
 /// Answers with `odd` so many times, then as it should.
 fn odd_first(times: usize, odd: Odd) -> impl Fn(&Seen) -> Reply {
@@ -43,9 +46,16 @@ fn odd_first(times: usize, odd: Odd) -> impl Fn(&Seen) -> Reply {
 async fn create_on(
     handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
 ) -> (Result<OperationRef, CloudError>, Vec<Seen>) {
+    create_within(ATTEMPT, handler).await
+}
+
+async fn create_within(
+    attempt: Duration,
+    handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+) -> (Result<OperationRef, CloudError>, Vec<Seen>) {
     let stub = Stub::start(handler).await;
     let result = stub
-        .cloud()
+        .cloud_with(attempt)
         .await
         .create(&creation(&["gust-a-1", "gust-b-1"]))
         .await;
@@ -79,14 +89,14 @@ async fn a_creation_is_one_call_under_the_records_request_id() {
 
 #[tokio::test]
 async fn a_reply_lost_after_its_effect_is_asked_for_again_under_the_same_id() {
-    for odd in [
-        || Reply::Reset,
-        || Reply::Half,
-        || Reply::Html(200),
-        || Reply::Never,
-    ] as [Odd; 4]
-    {
-        let (result, seen) = create_on(odd_first(1, odd)).await;
+    let cases: [(Odd, Duration); 4] = [
+        (|| Reply::Reset, ATTEMPT),
+        (|| Reply::Half, ATTEMPT),
+        (|| Reply::Html(200), ATTEMPT),
+        (|| Reply::Never, UNANSWERED),
+    ];
+    for (odd, attempt) in cases {
+        let (result, seen) = create_within(attempt, odd_first(1, odd)).await;
         result.expect("the repeat was answered");
         assert_eq!(seen.len(), 2);
         assert_eq!(seen[0].query("requestId"), seen[1].query("requestId"));
@@ -103,17 +113,30 @@ async fn a_server_that_fails_once_is_asked_again() {
 
 #[tokio::test]
 async fn what_never_becomes_clear_is_unclear_after_a_few_attempts() {
-    let cases: [(Odd, &str); 7] = [
-        (|| refusal(500, "internalError", "oh"), "HTTP 500"),
-        (|| Reply::Html(502), "HTTP 502 with a body that is not Google's"),
-        (|| Reply::Html(403), "HTTP 403 with a body that is not Google's"),
-        (|| Reply::Html(200), "a reply that is no JSON of this call"),
-        (|| Reply::Half, "the connection broke"),
-        (|| Reply::Reset, "the connection broke"),
-        (|| Reply::Never, "no reply in time"),
+    let short = Duration::from_millis(500);
+    let cases: [(Odd, Duration, &str); 7] = [
+        (|| refusal(500, "internalError", "oh"), ATTEMPT, "HTTP 500"),
+        (
+            || Reply::Html(502),
+            ATTEMPT,
+            "HTTP 502 with a body that is not Google's",
+        ),
+        (
+            || Reply::Html(403),
+            ATTEMPT,
+            "HTTP 403 with a body that is not Google's",
+        ),
+        (
+            || Reply::Html(200),
+            ATTEMPT,
+            "a reply that is no JSON of this call",
+        ),
+        (|| Reply::Half, ATTEMPT, "the connection broke"),
+        (|| Reply::Reset, ATTEMPT, "the connection broke"),
+        (|| Reply::Never, short, "no reply in time"),
     ];
-    for (odd, words) in cases {
-        let (result, seen) = create_on(odd_first(usize::MAX, odd)).await;
+    for (odd, attempt, words) in cases {
+        let (result, seen) = create_within(attempt, odd_first(usize::MAX, odd)).await;
         match result.expect_err("nothing was ever answered") {
             CloudError::Unclear {
                 call,
@@ -188,8 +211,7 @@ async fn details_of_a_refusal_go_before_its_list_of_errors() {
 #[tokio::test]
 async fn an_endpoint_where_nobody_listens_is_unclear() {
     let stub = Stub::start(operation).await;
-    let mut config = config(&stub.url);
-    config.timeouts.call = Duration::from_millis(600);
+    let config = config(&stub.url);
     drop(stub);
     let cloud = gust_cloud::gce::GceCloud::connect(config)
         .await

@@ -103,13 +103,23 @@ impl Stub {
             .clone()
     }
 
-    /// A backend that talks to this server, with short limits.
+    /// A backend that talks to this server.
     pub async fn cloud(&self) -> GceCloud {
-        GceCloud::connect(config(&self.url))
+        self.cloud_with(ATTEMPT).await
+    }
+
+    /// The same with another limit of each attempt.
+    pub async fn cloud_with(&self, attempt: Duration) -> GceCloud {
+        let mut config = config(&self.url);
+        config.timeouts.attempt = attempt;
+        GceCloud::connect(config)
             .await
             .expect("the configuration is good")
     }
 }
+
+/// How long an attempt waits for an answer that does come, however slow the machine is.
+pub const ATTEMPT: Duration = Duration::from_secs(20);
 
 pub fn config(url: &Url) -> GceConfig {
     let mut config = GceConfig::new(stack(), "gust/0.1.0 (test-1)");
@@ -117,9 +127,9 @@ pub fn config(url: &Url) -> GceConfig {
     config.jwks_url = url.join("/oauth2/v3/certs").expect("a path");
     config.credentials = Credentials::Anonymous;
     config.timeouts = Timeouts {
-        attempt: Duration::from_millis(500),
-        call: Duration::from_secs(3),
-        wait: Duration::from_secs(3),
+        attempt: ATTEMPT,
+        call: 3 * ATTEMPT,
+        wait: 3 * ATTEMPT,
     };
     config
 }
