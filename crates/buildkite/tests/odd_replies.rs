@@ -13,7 +13,7 @@ use gust_core::{
     time::Timestamp,
 };
 use stub::{Answer, Stub};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
 const TOKEN: &str = "bkct_very_secret";
@@ -31,8 +31,14 @@ fn client(stub: &Stub) -> Client {
     .expect("a client")
 }
 
+/// For calls that get no answer.
 fn soon() -> Instant {
     Instant::now() + Duration::from_millis(700)
+}
+
+/// For all others: a slow machine changes nothing of what they meet.
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(20)
 }
 
 fn job() -> JobId {
@@ -46,19 +52,17 @@ fn finish() -> Finish {
     }
 }
 
-async fn list_error(answers: Vec<Answer>) -> Error {
+async fn list_error(answers: Vec<Answer>, deadline: Instant) -> Error {
     let stub = Stub::start(answers).await;
     let result = client(&stub)
-        .list(&QueueKey::from("gust"), 1000, None, soon())
+        .list(&QueueKey::from("gust"), 1000, None, deadline)
         .await;
     result.expect_err("the stub answers badly")
 }
 
 async fn finish_result(answers: Vec<Answer>) -> (Result<FinishOutcome, Error>, usize) {
     let stub = Stub::start(answers).await;
-    let result = client(&stub)
-        .finish(job(), &finish(), Instant::now() + Duration::from_secs(20))
-        .await;
+    let result = client(&stub).finish(job(), &finish(), later()).await;
     (result, stub.requests().len())
 }
 
@@ -75,12 +79,18 @@ async fn statuses_are_classed_by_remedy() {
         (503, Remedy::Wait),
         (429, Remedy::RetryLater { after: None }),
     ];
+    // At the same time, for some are asked again for seconds.
+    let mut all = JoinSet::new();
     for (status, remedy) in classes {
-        let error = list_error(vec![Answer::json(status, r#"{"message":"no\nluck"}"#)]).await;
-        assert_eq!(error.remedy(), remedy, "{status}");
-        assert!(!error.outcome_unknown(), "a read has no outcome");
-        assert_eq!(error.status(), Some((status, "no luck")));
+        all.spawn(async move {
+            let answer = Answer::json(status, r#"{"message":"no\nluck"}"#);
+            let error = list_error(vec![answer], later()).await;
+            assert_eq!(error.remedy(), remedy, "{status}");
+            assert!(!error.outcome_unknown(), "a read has no outcome");
+            assert_eq!(error.status(), Some((status, "no luck")));
+        });
     }
+    all.join_all().await;
 }
 
 #[tokio::test]
@@ -91,7 +101,7 @@ async fn the_wait_a_429_asks_for_is_told_and_kept() {
     let stub = Stub::start(vec![told]).await;
     let client = client(&stub);
     let queue = QueueKey::from("gust");
-    let error = client.list(&queue, 10, None, soon()).await.expect_err("429");
+    let error = client.list(&queue, 10, None, later()).await.expect_err("429");
     assert_eq!(
         error.remedy(),
         Remedy::RetryLater {
@@ -107,7 +117,7 @@ async fn the_wait_a_429_asks_for_is_told_and_kept() {
     assert_eq!(stub.requests().len(), 1);
     // Other calls have windows of their own.
     let error = client
-        .states(&[job()], soon())
+        .states(&[job()], later())
         .await
         .expect_err("the stub knows only one answer");
     assert!(!matches!(error, Error::NoRoom { .. }));
@@ -122,20 +132,21 @@ async fn bodies_of_no_use_are_to_be_tried_later() {
         r#"{"jobs":7}"#,
         r#"{"ok":true}"#,
     ];
+    let mut all = JoinSet::new();
     for body in bodies {
-        let error = list_error(vec![Answer::json(200, body)]).await;
-        assert_eq!(
-            error.remedy(),
-            Remedy::RetryLater { after: None },
-            "{body}: {error}"
-        );
-        assert!(error.source().is_some(), "{body}: the cause is told");
+        all.spawn(async move {
+            let error = list_error(vec![Answer::json(200, body)], later()).await;
+            assert_eq!(
+                error.remedy(),
+                Remedy::RetryLater { after: None },
+                "{body}: {error}"
+            );
+            assert!(error.source().is_some(), "{body}: the cause is told");
+        });
     }
-    let error = list_error(vec![Answer::json(
-        200,
-        &format!("{{\"x\":\"{}\"}}", "y".repeat(5000)),
-    )])
-    .await;
+    all.join_all().await;
+    let large = format!("{{\"x\":\"{}\"}}", "y".repeat(5000));
+    let error = list_error(vec![Answer::json(200, &large)], later()).await;
     assert!(
         error
             .source()
@@ -147,15 +158,16 @@ async fn bodies_of_no_use_are_to_be_tried_later() {
 #[tokio::test]
 async fn a_broken_connection_and_half_a_body_mean_wait() {
     for answer in [Answer::Reset, Answer::Half(r#"{"jobs":[],"#.into())] {
-        assert_eq!(list_error(vec![answer]).await.remedy(), Remedy::Wait);
+        let error = list_error(vec![answer], later()).await;
+        assert_eq!(error.remedy(), Remedy::Wait);
     }
-    let error = list_error(vec![Answer::Silence]).await;
+    let error = list_error(vec![Answer::Silence], soon()).await;
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     let stub = Stub::start(vec![]).await;
     let nobody = client(&stub);
     drop(stub);
     let error = nobody
-        .list(&QueueKey::from("gust"), 1, None, soon())
+        .list(&QueueKey::from("gust"), 1, None, later())
         .await
         .expect_err("nobody listens");
     assert!(matches!(error, Error::Connect { .. }), "{error}");
@@ -170,9 +182,8 @@ async fn reads_are_repeated_until_they_succeed() {
         Answer::json(200, r#"{"jobs":[],"cluster_queue":{"paused":true}}"#),
     ])
     .await;
-    let deadline = Instant::now() + Duration::from_secs(20);
     let page = client(&stub)
-        .list(&QueueKey::from("gust"), 5, Some("c=="), deadline)
+        .list(&QueueKey::from("gust"), 5, Some("c=="), later())
         .await
         .expect("the third time");
     assert!(page.paused);
@@ -192,7 +203,7 @@ async fn states_of_words_not_known_are_kept_and_null_is_missing() {
     let states = r#"{"states":{"00000000-0000-0000-0000-000000000007":"hibernating","00000000-0000-0000-0000-000000000008":null}}"#;
     let stub = Stub::start(vec![Answer::json(200, states)]).await;
     let jobs = [job(), JobId(Uuid::from_u128(8))];
-    let states = client(&stub).states(&jobs, soon()).await.expect("states");
+    let states = client(&stub).states(&jobs, later()).await.expect("states");
     let unknown = JobState::Unknown("hibernating".to_owned());
     assert_eq!(states.into_iter().collect::<Vec<_>>(), [(job(), unknown)]);
 }
@@ -220,9 +231,8 @@ async fn what_must_not_happen_twice_is_never_repeated_on_its_own() {
     for answer in [Answer::Reset, Answer::json(500, ""), Answer::json(201, "<html>")] {
         let stub = Stub::start(vec![answer]).await;
         let client = client(&stub);
-        let deadline = Instant::now() + Duration::from_secs(20);
         let error = client
-            .acquisition_tokens(&[job()], Duration::from_secs(60), deadline)
+            .acquisition_tokens(&[job()], Duration::from_secs(60), later())
             .await
             .expect_err("bad");
         assert!(error.outcome_unknown(), "{error}");
@@ -233,9 +243,8 @@ async fn what_must_not_happen_twice_is_never_repeated_on_its_own() {
         "job_acquisition_token":"bkjat_x","expires_at":"2026-08-01T10:00:00Z"}],"not_issued":[]}"#;
     let slow = Answer::json(429, "{}").with("Retry-After", "0.05");
     let stub = Stub::start(vec![slow, Answer::json(201, token)]).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
     let tokens = client(&stub)
-        .acquisition_tokens(&[job()], Duration::from_secs(60), deadline)
+        .acquisition_tokens(&[job()], Duration::from_secs(60), later())
         .await
         .expect("the second time");
     assert_eq!(tokens.issued[0].token.reveal(), "bkjat_x");
@@ -255,7 +264,7 @@ async fn rejected_notifications_point_at_the_callers_entries() {
         at: Some(Timestamp(0)),
     };
     let notes = [note("a"), note("  "), note(&"é".repeat(300))];
-    let rejected = client(&stub).notify(&notes, soon()).await.expect("a reply");
+    let rejected = client(&stub).notify(&notes, later()).await.expect("a reply");
     let places: Vec<_> = rejected
         .iter()
         .map(|note| (note.index, note.reason.as_str()))
@@ -269,7 +278,7 @@ async fn no_error_ever_shows_the_token() {
     let stub = Stub::start(vec![Answer::Reset]).await;
     let client = client(&stub);
     let error = client
-        .register("gust", &BTreeMap::new(), soon())
+        .register("gust", &BTreeMap::new(), later())
         .await
         .expect_err("reset");
     let mut shown = format!("{error} {error:?} {client:?}");
