@@ -345,7 +345,8 @@ async fn a_claim_without_any_answer_is_given_up() {
         work_dir: world.work_dir().to_owned(),
         power_off: gust_guest::settings::PowerOff::Exit,
         patience: gust_guest::settings::Patience {
-            claim: Duration::from_millis(700),
+            // Room for a second claim on a slow machine.
+            claim: Duration::from_secs(10),
             ..gust_guest::settings::Patience::default()
         },
     };
