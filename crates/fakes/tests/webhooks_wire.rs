@@ -112,8 +112,11 @@ async fn a_jobs_life_is_told_with_the_objects_of_the_rest_api() {
             .status,
         200
     );
+    // The log has a delivery only once it is answered, later than the receiver does.
     fakes
-        .until("all events", async || receiver.events().len() >= 7)
+        .until("all events", async || {
+            fakes.events("webhook.sent").await.len() >= 7
+        })
         .await;
     assert_eq!(
         receiver.events(),
