@@ -7,8 +7,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+/// Between two looks at what is left of a machine that is killed.
+const LOOK: Duration = Duration::from_millis(5);
+/// What is not gone by then hangs in the kernel, where no signal reaches it.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A machine's processes.
 #[derive(Clone, Debug)]
@@ -45,13 +53,21 @@ impl Family {
         }
     }
 
-    /// Kills until nothing of the machine is left; a process may fork while its family is being read.
-    pub fn kill(&self) {
-        for _ in 0..5 {
+    /// Kills until nothing of the machine is left: a process may fork while its family is being read, and one that was
+    /// killed lives until it has its turn on a processor.
+    pub async fn kill(&self) {
+        let deadline = Instant::now() + GONE_WITHIN;
+        loop {
             self.signal_all(Signal::KILL);
-            if self.members().is_empty() {
+            let left = self.members();
+            if left.is_empty() {
                 return;
             }
+            if Instant::now() >= deadline {
+                warn!(processes = ?left, "processes of a machine outlive it");
+                return;
+            }
+            sleep(LOOK).await;
         }
     }
 

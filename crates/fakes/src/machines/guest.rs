@@ -53,7 +53,7 @@ pub(super) async fn run(shared: Shared, start: Start, mut asks: mpsc::Receiver<A
     match begun {
         Ok((child, family)) => {
             let clean = attend(child, &family, &mut asks).await;
-            family.kill();
+            family.kill().await;
             let told = tail(&start.folder.join(LOG), TOLD);
             match clean {
                 true => info!(instance = start.name, "guest powered off"),
@@ -147,13 +147,13 @@ async fn attend(mut child: Child, family: &Family, asks: &mut mpsc::Receiver<Ask
                 Some(Ask::Freeze) => family.signal_all(Signal::STOP),
                 // The runner is gone: so is the host.
                 Some(Ask::Kill) | None => {
-                    family.kill();
+                    family.kill().await;
                     let _ = child.wait().await;
                     return false;
                 }
             },
             () = killed => {
-                family.kill();
+                family.kill().await;
                 let _ = child.wait().await;
                 return false;
             }
