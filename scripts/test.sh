@@ -21,6 +21,11 @@ ensure_test_packages
 ensure_python
 # A test that finds a program missing skips itself, and says so; here everything is built, so it must not.
 export GUST_TEST_STRICT=1
+# Tests speak with servers of their own on loopback, which no proxy reaches.
+upper=${NO_PROXY:-${no_proxy:-}}
+lower=${no_proxy:-${NO_PROXY:-}}
+loopback=127.0.0.0/8,localhost,::1
+export NO_PROXY="${upper:+$upper,}$loopback" no_proxy="${lower:+$lower,}$loopback"
 
 # What needs no build of ours runs beside it: builds leave a core idle for minutes, and these are tools of other languages.
 beside=""

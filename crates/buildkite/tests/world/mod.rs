@@ -39,7 +39,7 @@ impl World {
     pub async fn with(settings: Settings) -> Self {
         Self {
             fakes: serve(settings).await.expect("free ports"),
-            http: reqwest::Client::new(),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         }
     }
 

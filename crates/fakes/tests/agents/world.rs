@@ -39,7 +39,7 @@ impl World {
         let fakes = serve(settings).await.expect("free ports");
         Self {
             fakes,
-            http: reqwest::Client::new(),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
             home: tempfile::tempdir().expect("a directory"),
         }
     }
