@@ -26,11 +26,16 @@ async fn a_stack_must_be_registered_and_its_calls_carry_rate_headers() {
         ["scope", "remaining"].map(|name| reply.header(&format!("ratelimit-{name}")).to_owned())
     };
     assert_eq!(rate(&first), ["default", "9"]);
-    let again = fakes.post("/v3/stacks/register", TOKEN, &body).await;
-    assert_eq!(
-        (again.status, rate(&again)),
-        (200, ["default".into(), "8".into()])
-    );
+    // The window is one second of real time: on a slow machine it takes a few tries to meet the one before in it.
+    let mut again: Vec<[String; 2]> = Vec::new();
+    while again.len() < 200 && again.last() != Some(&["default", "8"].map(str::to_owned)) {
+        let reply = fakes.post("/v3/stacks/register", TOKEN, &body).await;
+        assert_eq!(reply.status, 200);
+        again.push(rate(&reply));
+    }
+    let (last, others) = again.split_last().expect("it was registered again");
+    assert_eq!(*last, ["default", "8"]);
+    assert!(others.iter().all(|rate| *rate == ["default", "9"]), "{again:?}");
     let page = fakes.get(list, TOKEN).await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("ratelimit-scope"), "list-scheduled-jobs");

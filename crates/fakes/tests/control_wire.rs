@@ -229,9 +229,10 @@ async fn an_agent_whose_heartbeats_are_not_heard_is_lost() {
             r#"{"kind":"buildkite.agent-lost","match":{"agent_name":"vm"}}"#,
         )
         .await;
+    fakes.run(&job).await;
+    // Only now: it must not be lost before it has its job.
     let quick = r#"{"buildkite":{"agent_lost_after_s":1,"agent_lost_sweep_s":1}}"#;
     assert_eq!(fakes.control("PUT", "/limits", quick).await.status, 200);
-    fakes.run(&job).await;
     fakes
         .until("the agent is lost", async || {
             !fakes.events("agent.lost").await.is_empty()
