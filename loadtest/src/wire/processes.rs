@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use gust_fakes::limits::Limits;
+use gust_store::conformance::etcd::loopback;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
@@ -20,6 +21,9 @@ use tokio::{
 
 /// The fakes' project.
 pub(super) const PROJECT: &str = "gust-demo";
+
+/// Port of a replica that has a loopback address of its own.
+const MACHINES: u16 = 7070;
 
 /// The programs of this build.
 #[derive(Clone, Debug)]
@@ -233,11 +237,8 @@ impl Replica {
     /// # Errors
     /// The file cannot be written or the process not started.
     pub fn start(programs: &Programs, dir: &Path, fakes: &Fakes) -> Result<Self> {
-        // Machines are told this address when they are made, so it must outlive a restart. Asking the system for
-        // a free port and letting it go again leaves a moment in which another could take it; then gust says so.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
-        let address = listener.local_addr().context("no free port")?;
-        drop(listener);
+        // Machines are told this address when they are made, so it must outlive a restart.
+        let address = std::net::SocketAddr::from((loopback(), MACHINES));
         Self::configured(
             programs,
             dir,
