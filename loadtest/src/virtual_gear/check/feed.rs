@@ -61,6 +61,7 @@ impl Checker {
         let Some(at) = self.seen.job_of(event) else {
             return;
         };
+        self.may_run_again(event);
         let rules = event.fields.get("rules").and_then(Value::as_array);
         let mut queues = rules
             .into_iter()
@@ -112,6 +113,7 @@ impl Checker {
             _ => "by-server",
         };
         self.trail.note(at, event.kind, by, Some(ix), None);
+        self.ended_with(event, ix);
         let first = self.seen[ix].over.replace(at).is_none();
         if by == "by-stack" {
             self.finished_by_stack(at, ix, text(event, "detail").unwrap_or_default());

@@ -77,6 +77,7 @@ impl Checker {
             };
             self.violate(at, invariant, what, &[], &[*ix]);
         }
+        self.all_run_again(at);
         let records = self.records_left();
         if let Some(record) = records.first() {
             let what = format!("a record is left of which nothing is in the world: {record}");

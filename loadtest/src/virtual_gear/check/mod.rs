@@ -9,6 +9,7 @@
 //! calls nothing changes, so that is exact. Each invariant has a file; [`seen`] and [`store`] are the two
 //! mirrors they look into. Drawing faults, and ending a run, are others' business.
 
+mod again;
 mod callers;
 mod calm;
 mod caps;

@@ -143,6 +143,12 @@ pub(super) struct Job {
     pub notes: u32,
     /// An operator of gust may have canceled it.
     pub canceled_by_operator: bool,
+    /// It ended with an exit status other than 0.
+    pub failed: bool,
+    /// Another job runs its step again.
+    pub runs_again: bool,
+    /// It left the store as preempted, and it was not recorded that Buildkite is asked to run it again.
+    pub unasked: bool,
     /// What Buildkite says of it is not heeded, since then.
     pub unheeded: Option<Duration>,
 }

@@ -151,6 +151,7 @@ impl Checker {
                 }
                 Change::RemoveJob(reference) => {
                     let job = self.seen.job(reference.id.0);
+                    self.leaves(reference, job);
                     self.trail.record(at, "job-removed", revision, Some(job), None);
                     self.seen[job].booked = None;
                     self.seen[job].shown = None;

@@ -89,8 +89,11 @@ pub(super) fn waits(
             continue;
         };
         found.notes += 1;
-        told.entry(job)
-            .or_insert_with(|| format!("{} in {}", said.metric, said.region));
+        told.entry(job).or_insert_with(|| match said.region.as_str() {
+            // Google counts it over all regions.
+            "" => said.metric.clone(),
+            region => format!("{} in {region}", said.metric),
+        });
         let needed = needs.get(job).copied().unwrap_or_default();
         if let Some(why) = untrue(&said, needed, at, &accounts, limits) {
             found

@@ -1,5 +1,6 @@
 //! A good history passes; each invariant catches histories that are spoiled against it.
 
+mod again;
 mod callers;
 mod history;
 mod made;
