@@ -304,7 +304,8 @@ impl Gust {
     pub async fn done(
         &self,
         job: JobId,
-        (end, is_preempted): (AgentEnd, bool),
+        end: AgentEnd,
+        is_preempted: bool,
         ran: Duration,
         patience: Duration,
     ) -> Result<bool, CryptoFailed> {

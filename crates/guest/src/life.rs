@@ -182,8 +182,8 @@ impl<'a> Life<'a> {
         if let Some(telling) = self.telling.take() {
             let _ = timeout(TELLING, telling.ended()).await;
         }
-        let end = (agent, is_preempted);
-        let told = self.gust.done(job, end, ran, self.settings.patience.done).await;
+        let patience = self.settings.patience.done;
+        let told = self.gust.done(job, agent, is_preempted, ran, patience).await;
         let told = told.unwrap_or(false);
         if !told {
             tracing::warn!("gust did not hear that the job is over; it will see the machine go off");

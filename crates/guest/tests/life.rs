@@ -7,11 +7,18 @@ mod world;
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use rustix::process::Signal;
-use world::{MACHINE, Reply, TOKEN, World, fake_gust::JOB};
+use world::{Guest, MACHINE, Reply, TOKEN, World, fake_gust::JOB};
 
 /// The agent notes SIGQUIT and goes, as the real one does.
 const WAITS_FOR_QUIT: &str =
     "trap 'echo quit > quit; exit 0' QUIT\ntouch started\nwhile :; do sleep 0.02; done";
+
+/// The guest, once its agent runs.
+async fn running(world: &World, guest: Guest) -> Guest {
+    let started = |world: &World| world.work_dir().join("started").exists();
+    world.until("the agent runs", started).await;
+    guest
+}
 
 #[tokio::test]
 async fn a_machine_runs_its_one_job_reports_it_and_powers_off() {
@@ -174,12 +181,7 @@ async fn a_refused_done_does_not_keep_the_machine_on() {
 async fn a_signal_to_the_guest_becomes_sigquit_to_the_agent() {
     for signal in [Signal::TERM, Signal::INT] {
         let world = World::new(WAITS_FOR_QUIT).await;
-        let guest = world.boot();
-        world
-            .until("the agent runs", |world| {
-                world.work_dir().join("started").exists()
-            })
-            .await;
+        let guest = running(&world, world.boot()).await;
         guest.signal(signal);
         let ended = guest.ended().await;
         assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -191,12 +193,7 @@ async fn a_signal_to_the_guest_becomes_sigquit_to_the_agent() {
 #[tokio::test]
 async fn the_agent_hears_of_the_end_though_whoever_started_the_guest_was_deaf_to_sigquit() {
     let world = World::new(WAITS_FOR_QUIT).await;
-    let guest = world.boot_deaf();
-    world
-        .until("the agent runs", |world| {
-            world.work_dir().join("started").exists()
-        })
-        .await;
+    let guest = running(&world, world.boot_deaf()).await;
     guest.signal(Signal::TERM);
     let ended = guest.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -208,12 +205,7 @@ async fn the_agent_hears_of_the_end_though_whoever_started_the_guest_was_deaf_to
 #[tokio::test]
 async fn a_preemption_is_seen_before_the_host_signals() {
     let world = World::new(WAITS_FOR_QUIT).await;
-    let guest = world.boot();
-    world
-        .until("the agent runs", |world| {
-            world.work_dir().join("started").exists()
-        })
-        .await;
+    let guest = running(&world, world.boot()).await;
     world.metadata.preempt();
     let ended = guest.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -225,12 +217,7 @@ async fn a_preemption_is_seen_before_the_host_signals() {
 #[tokio::test]
 async fn a_host_that_signals_before_the_preemption_is_seen_is_asked_why() {
     let world = World::new(WAITS_FOR_QUIT).await;
-    let guest = world.boot();
-    world
-        .until("the agent runs", |world| {
-            world.work_dir().join("started").exists()
-        })
-        .await;
+    let guest = running(&world, world.boot()).await;
     world.metadata.preempt_unheard();
     guest.signal(Signal::TERM);
     let ended = guest.ended().await;
@@ -242,9 +229,7 @@ async fn a_host_that_signals_before_the_preemption_is_seen_is_asked_why() {
 #[tokio::test]
 async fn an_agent_that_the_host_ends_before_the_preemption_is_seen_counts_as_preempted() {
     let world = World::new("touch started; until test -e go; do sleep 0.05; done").await;
-    let guest = world.boot();
-    let started = |world: &World| world.work_dir().join("started").exists();
-    world.until("the agent runs", started).await;
+    let guest = running(&world, world.boot()).await;
     world.metadata.preempt_unheard();
     fs::write(world.work_dir().join("go"), "").expect("a file");
     let ended = guest.ended().await;

@@ -133,11 +133,8 @@ fn claimed_cause(snapshot: &Snapshot<'_>, machine: &MachineRecord, claim: &Claim
     let (state, read_at) = seen.state.as_ref()?;
     let waits = matches!(state, JobState::Scheduled | JobState::Reserved);
     // A machine that had to wait for the agent's token asked until it got it: its agent has begun only then.
-    let began = seen
-        .asked_at
-        .unwrap_or(claim.at)
-        .max(claim.at)
-        .max(snapshot.began);
+    let asked = seen.asked_at.map_or(claim.at, |asked| asked.max(claim.at));
+    let began = asked.max(snapshot.began);
     (waits && read_at.since(began) >= settings.acquire_timeout).then_some(DeleteCause::AcquireTimeout)
 }
 
